@@ -1,0 +1,91 @@
+"""The data that flows through the package, in the order in which it flows.
+
+Coordinates are those of the camera's optical frame (x right, y down, z forward) in metres; pixels
+have their origin at the centre of the upper left pixel; times are seconds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stdformer_ros.camera import Camera
+
+FloatArray = NDArray[np.float32]
+ImageArray = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One image of one camera.
+
+    Attributes:
+        image: (H, W, 3) uint8 RGB.
+        stamp: seconds, the time of exposure.
+        camera: the intrinsics that belong to this image's size.
+    """
+
+    image: ImageArray
+    stamp: float
+    camera: Camera
+
+
+@dataclass(frozen=True)
+class Person:
+    """One tracked person of one frame, as perception sees them.
+
+    Attributes:
+        track_id: identity in this run; never given to anybody else.
+        score: 0..1, how sure it is that this is a person.
+        box: (4,) x0, y0, x1, y1 in pixels.
+        landmarks: (33, 2) BlazePose landmarks in pixels, raw (not undistorted).
+        visibility: (33,) 0..1, the probability that the landmark is in the image and not hidden.
+    """
+
+    track_id: int
+    score: float
+    box: FloatArray
+    landmarks: FloatArray
+    visibility: FloatArray
+
+
+@dataclass(frozen=True)
+class Body:
+    """The estimator's answer for one person.
+
+    Attributes:
+        joints: (J, 3) metres, camera frame, in the order of the estimator's `joint_names`.
+        joint_scores: (J,) 0..1.
+        vertices: (V, 3) metres, camera frame, or None where the estimator gives no mesh.
+        rotations: (24, 3, 3) of SMPL's joints, the first one that of the pelvis in the camera
+            frame, the others relative to their parents; None where the estimator gives none.
+        betas: (10,) shape parameters, or None.
+        metric_depth: True if the distance rests on known intrinsics or on a depth image, False if
+            the field of view was assumed.
+    """
+
+    joints: FloatArray
+    joint_scores: FloatArray
+    vertices: FloatArray | None
+    rotations: FloatArray | None
+    betas: FloatArray | None
+    metric_depth: bool
+
+
+@dataclass(frozen=True)
+class Human:
+    """One person of one frame, as the pipeline answers.
+
+    Attributes:
+        person: who it is and where in the image.
+        body: joints and mesh.
+        joint_velocities: (J, 3) m/s, zero in a person's first frame.
+        window_fill: 0..1, the part of the estimator's window that holds real frames.
+    """
+
+    person: Person
+    body: Body
+    joint_velocities: FloatArray
+    window_fill: float
