@@ -1,0 +1,61 @@
+"""What every estimator is to the pipeline: encode each frame once, decode each window."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from stdformer_ros.types import Body, Frame, Person
+
+Features = dict[str, Tensor]
+
+
+class Estimator(ABC):
+    """A network behind the streaming interface.
+
+    Feeding frames one by one through `encode` and the newest `window` of them through `decode`
+    equals running the network over the whole window at once.
+
+    Attributes:
+        name: as `create_model` knows it.
+        window: how many frames `decode` sees.
+        delay_frames: how many frames before the newest one the answer is for (0: causal).
+        joint_names: snake_case, in the order of `Body.joints`.
+        skeleton: pairs of joint indices that are bones.
+        faces: (F, 3) int32 vertex indices of `Body.vertices`, or None without a mesh.
+    """
+
+    name: str
+    window: int
+    delay_frames: int = 0
+    joint_names: tuple[str, ...]
+    skeleton: tuple[tuple[int, int], ...]
+    faces: NDArray[np.int32] | None
+
+    @abstractmethod
+    def encode(self, frame: Frame, people: Sequence[Person]) -> Features:
+        """What one frame says of each person.
+
+        Args:
+            frame: the image and its camera.
+            people: P >= 1 people of this frame.
+
+        Returns:
+            Named tensors whose first dimension is P. Row i depends on `people[i]` alone.
+        """
+
+    @abstractmethod
+    def decode(self, windows: Features) -> list[Body]:
+        """The body of each person in the frame that the window answers for.
+
+        Args:
+            windows: the tensors of `encode` with the time inserted after the people,
+                (P, window, ...), oldest frame first.
+
+        Returns:
+            P bodies. Body i depends on row i alone.
+        """
