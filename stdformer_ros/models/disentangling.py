@@ -1,0 +1,150 @@
+"""SD and TD: the spatial and temporal disentangling modules of STDFormer.
+
+What is published: the attention inside (efficient multi-scale attention, EMA, Ouyang et al., ICASSP
+2023), that SD sees 64 channels in 4 groups and TD the 8 frames of a window, the number of
+parameters of both together (3,296), and a figure in which the backbone's feature feeds both in
+parallel, their outputs meeting in a product with a sigmoid. The file that holds them was never
+published. That they act on the backbone's high-resolution map, and that the product is
+SD(x) * sigmoid(TD(x)), is our reading; `SpatioTemporalDisentangling` is the only place that knows.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class DisentanglingModule(nn.Module):
+    """One spatial attention map for each group of n channels, the weights shared by all groups.
+
+    Two views of a group, one of strips along height and width, one of 3x3 neighbourhoods, each say
+    with their means over space which channels of the other matter; the sum of both is the map.
+    It holds 10 n^2 + 4 n parameters.
+
+    Args:
+        channels: n, the channels of one group.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.gn = nn.GroupNorm(channels, channels)
+        self.conv1x1 = nn.Conv2d(channels, channels, kernel_size=1)
+        self.conv3x3 = nn.Conv2d(channels, channels, kernel_size=3, padding=1)
+
+    def attention_map(self, x: Tensor) -> Tensor:
+        """How much each place of each group counts.
+
+        Args:
+            x: (G, n, H, W), one group a row.
+
+        Returns:
+            (G, 1, H, W) in 0..1.
+        """
+        height, width = x.shape[-2:]
+        strips = torch.cat([x.mean(dim=3), x.mean(dim=2)], dim=2).unsqueeze(3)  # (G, n, H + W, 1)
+        rows, columns = self.conv1x1(strips).sigmoid().split([height, width], dim=2)
+        by_strips = self.gn(x * rows * columns.transpose(2, 3))
+        by_neighbours = self.conv3x3(x)
+        attention = _mix(by_strips, by_neighbours) + _mix(by_neighbours, by_strips)
+        return attention.sigmoid()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Re-weight the places of each group: (G, n, H, W) -> the same shape."""
+        return x * self.attention_map(x)
+
+
+def _mix(judge: Tensor, judged: Tensor) -> Tensor:
+    """Sum of the channels of `judged` (G, n, H, W), weighted by the means of `judge`: (G, 1, H, W)."""
+    weights = judge.mean(dim=(2, 3)).softmax(dim=1)
+    return torch.einsum("gn,gnhw->ghw", weights, judged).unsqueeze(1)
+
+
+class SpatialDisentangling(nn.Module):
+    """SD: attention within one frame, over groups of its channels.
+
+    Args:
+        channels: of the map, a multiple of `groups`.
+        groups: that share the weights; the paper has 64 channels in 4 groups.
+
+    Raises:
+        ValueError: if the groups do not divide the channels.
+    """
+
+    def __init__(self, channels: int = 64, groups: int = 4) -> None:
+        super().__init__()
+        if channels % groups:
+            raise ValueError(f"SD: {channels} channels cannot be split into {groups} groups")
+        self.groups = groups
+        self.attention = DisentanglingModule(channels // groups)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map one frame each, (B, C, H, W), to the same shape."""
+        return self.attention(x.unflatten(1, (self.groups, -1)).flatten(0, 1)).view_as(x)
+
+
+class TemporalDisentangling(nn.Module):
+    """TD: attention over time, the frames of the window being the channels of a group.
+
+    Every channel of the map is one group of `frames` channels, so that the map of attention is one
+    for the whole window: a place counts if it tells something in the course of time.
+
+    Args:
+        frames: of the window; the paper has 8.
+    """
+
+    def __init__(self, frames: int = 8) -> None:
+        super().__init__()
+        self.frames = frames
+        self.attention = DisentanglingModule(frames)
+
+    def attention_map(self, x: Tensor) -> Tensor:
+        """The window (B, T, C, H, W) -> (B, C, H, W) in 0..1, the same for all its frames.
+
+        Raises:
+            ValueError: if T is not the number of frames that the weights are made for.
+        """
+        if x.shape[1] != self.frames:
+            raise ValueError(f"TD is made for windows of {self.frames} frames, not {x.shape[1]}")
+        groups = x.transpose(1, 2).flatten(0, 1)  # (B * C, T, H, W)
+        return self.attention.attention_map(groups).view(x[:, 0].shape)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map a window, (B, T, C, H, W), to the same shape."""
+        return x * self.attention_map(x).unsqueeze(1)
+
+    def newest(self, x: Tensor) -> Tensor:
+        """The last frame of `forward(x)`, (B, C, H, W), without computing the others."""
+        return x[:, -1] * self.attention_map(x)
+
+
+class SpatioTemporalDisentangling(nn.Module):
+    """SD and TD in parallel and their fusion, out = SD(x) * sigmoid(TD(x)).
+
+    Args:
+        channels, groups: see `SpatialDisentangling`.
+        frames: see `TemporalDisentangling`.
+        spatial, temporal: which of the two there are. Without TD the result is SD(x), without SD
+            it is x * sigmoid(TD(x)), without both x.
+    """
+
+    def __init__(
+        self,
+        channels: int = 64,
+        groups: int = 4,
+        frames: int = 8,
+        spatial: bool = True,
+        temporal: bool = True,
+    ) -> None:
+        super().__init__()
+        self.sd = SpatialDisentangling(channels, groups) if spatial else None
+        self.td = TemporalDisentangling(frames) if temporal else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Every frame of the window: (B, T, C, H, W) -> the same shape."""
+        spatial = self.sd(x.flatten(0, 1)).view_as(x) if self.sd is not None else x
+        return spatial if self.td is None else spatial * self.td(x).sigmoid()
+
+    def newest(self, x: Tensor) -> Tensor:
+        """The last frame of `forward(x)`, (B, C, H, W), at the price of one frame."""
+        spatial = self.sd(x[:, -1]) if self.sd is not None else x[:, -1]
+        return spatial if self.td is None else spatial * self.td.newest(x).sigmoid()
