@@ -54,7 +54,7 @@ class DisentanglingModule(nn.Module):
 
 
 def _mix(judge: Tensor, judged: Tensor) -> Tensor:
-    """Sum of the channels of `judged` (G, n, H, W), weighted by the means of `judge`: (G, 1, H, W)."""
+    """The channels of `judged` weighted by the means of `judge`: (G, n, H, W) -> (G, 1, H, W)."""
     weights = judge.mean(dim=(2, 3)).softmax(dim=1)
     return torch.einsum("gn,gnhw->ghw", weights, judged).unsqueeze(1)
 

@@ -16,7 +16,8 @@ def sine_position_encoding_2d(height: int, width: int, channels: int) -> Tensor:
     Coordinates count from 1 and are scaled so that the last row and column are 2 pi.
 
     Args:
-        height, width: of the feature map.
+        height: of the feature map.
+        width: of the feature map.
         channels: a multiple of 4.
 
     Returns:
@@ -37,7 +38,7 @@ def sine_position_encoding_2d(height: int, width: int, channels: int) -> Tensor:
 
 
 def sine_position_encoding_1d(length: int, channels: int) -> Tensor:
-    """The encoding of "Attention Is All You Need" (2017): (length, channels), sine before cosine."""
+    """The encoding of "Attention Is All You Need" (2017): (length, channels), sine, cosine, ..."""
     steps = torch.arange(length, dtype=torch.float32).unsqueeze(1)
     even = torch.arange(0, channels, 2, dtype=torch.float32)
     angles = steps * torch.exp(even * (-math.log(TEMPERATURE) / channels))

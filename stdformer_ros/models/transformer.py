@@ -45,7 +45,8 @@ class Attention(nn.Module):
 
         Args:
             query: (B, Q, width).
-            key, value: (B, K, width).
+            key: (B, K, width).
+            value: (B, K, width).
             visible: (Q, K) bool, True where the query may look at the key; None: everywhere.
 
         Returns:
