@@ -1,0 +1,111 @@
+"""The node's parameters: declared once, here, and read as one frozen dataclass."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import Field, dataclass, field, fields
+from typing import Any
+
+from rcl_interfaces.msg import (
+    FloatingPointRange,
+    IntegerRange,
+    ParameterDescriptor,
+    SetParametersResult,
+)
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+
+
+def _parameter(
+    default: Any,
+    description: str,
+    *,
+    between: tuple[float, float] | None = None,
+    one_of: Sequence[Any] = (),
+) -> Any:
+    return field(
+        default=default,
+        metadata={"description": description, "between": between, "one_of": tuple(one_of)},
+    )
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """Name, type, default, range and description of every parameter. They apply on configure."""
+
+    autostart: bool = _parameter(
+        False, "Configure and activate on start; if that fails, the process ends with code 1."
+    )
+    model: str = _parameter("stdformer_s_keypoints", "The estimator, as `cli models` lists them.")
+    checkpoint: str = _parameter("", "File with the estimator's weights; empty: those shipped.")
+    device: str = _parameter("cpu", "Where the estimator runs: cpu, cuda, cuda:1 ...")
+    landmarks: str = _parameter(
+        "full", "The landmark model: lite is faster, full is better.", one_of=("lite", "full")
+    )
+    detect_every: int = _parameter(
+        5, "Look for new people in every so many frames.", between=(1, 300)
+    )
+    max_people: int = _parameter(8, "Follow so many people at most.", between=(1, 64))
+    mesh_level: int = _parameter(6890, "Vertices of the mesh.", one_of=(431, 1723, 6890))
+    publish_vertices: bool = _parameter(False, "Put the vertices into ~/humans too.")
+    image_timeout: float = _parameter(
+        2.0, "Warn after so many seconds without an image.", between=(0.1, 3600.0)
+    )
+
+
+def declare_parameters(node: Node) -> None:
+    """Declare all of `Parameters` on the node; values come from launch files and overrides."""
+    for item in fields(Parameters):
+        node.declare_parameter(item.name, item.default, _descriptor(item))
+
+
+def read_parameters(node: Node) -> Parameters:
+    """The values that the node has now.
+
+    Raises:
+        ValueError: if a value is none of those that its parameter allows.
+    """
+    values = {item.name: node.get_parameter(item.name).value for item in fields(Parameters)}
+    for item in fields(Parameters):
+        reason = _refusal(item, values[item.name])
+        if reason:
+            raise ValueError(reason)
+    return Parameters(**values)
+
+
+def check_change(changes: Sequence[Parameter], configured: bool) -> SetParametersResult:
+    """Whether parameters may be set, for a node's set-parameters callback."""
+    ours = {item.name: item for item in fields(Parameters)}
+    for change in changes:
+        if change.name not in ours:
+            continue
+        if configured:
+            return SetParametersResult(
+                successful=False,
+                reason=f"{change.name} applies on configure: deactivate and clean up the node first",
+            )
+        reason = _refusal(ours[change.name], change.value)
+        if reason:
+            return SetParametersResult(successful=False, reason=reason)
+    return SetParametersResult(successful=True)
+
+
+def _refusal(item: Field[Any], value: Any) -> str:
+    allowed = item.metadata["one_of"]
+    if allowed and value not in allowed:
+        return f"{item.name} must be one of {', '.join(map(str, allowed))}, not {value}"
+    return ""
+
+
+def _descriptor(item: Field[Any]) -> ParameterDescriptor:
+    descriptor = ParameterDescriptor(description=item.metadata["description"])
+    if item.metadata["one_of"]:
+        choices = ", ".join(map(str, item.metadata["one_of"]))
+        descriptor.additional_constraints = f"one of {choices}"
+    if item.metadata["between"]:
+        low, high = item.metadata["between"]
+        if isinstance(item.default, float):
+            descriptor.floating_point_range = [FloatingPointRange(from_value=low, to_value=high)]
+        else:
+            descriptor.integer_range = [IntegerRange(from_value=low, to_value=high, step=1)]
+    return descriptor

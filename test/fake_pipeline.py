@@ -1,0 +1,95 @@
+"""A pipeline without networks, steered by the image: what the tests of the node need.
+
+The upper left pixel says what happens: red = how many people there are, green = 255 raises,
+blue = milliseconds that it takes. Person i stands at x = i, z = 2 m + i and has track_id i + 1.
+"""
+
+from __future__ import annotations
+
+import time
+from types import SimpleNamespace
+
+import numpy as np
+
+from stdformer_ros.types import Body, Frame, Human, Person
+
+JOINTS = {
+    "pelvis": (0.0, 0.0, 0.0),
+    "left_hip": (0.1, 0.05, 0.0),
+    "right_hip": (-0.1, 0.05, 0.0),
+    "neck": (0.0, -0.5, 0.0),
+    "head": (0.0, -0.7, 0.0),
+}
+BOX = np.array(
+    [[x, y, z] for x in (-0.2, 0.2) for y in (-0.8, 0.9) for z in (-0.1, 0.1)], np.float32
+)
+BOX_FACES = np.array(
+    [
+        *[[0, 1, 3], [0, 3, 2], [4, 6, 7], [4, 7, 5], [0, 4, 5], [0, 5, 1]],
+        *[[2, 3, 7], [2, 7, 6], [0, 2, 6], [0, 6, 4], [1, 5, 7], [1, 7, 3]],
+    ],
+    np.int32,
+)
+"""A box around a person, outward sides counter-clockwise."""
+
+
+def make_human(i: int = 0, known: bool = True) -> Human:
+    """Person i, standing upright and facing the camera."""
+    place = np.array([i, 0.0, 2.0 + i], np.float32)
+    joints = np.array(list(JOINTS.values()), np.float32) + place
+    person = Person(
+        track_id=i + 1,
+        score=0.75,
+        box=np.array([10, 20, 110, 220], np.float32),
+        landmarks=np.zeros((33, 2), np.float32),
+        visibility=np.ones(33, np.float32),
+    )
+    body = Body(
+        joints=joints,
+        joint_scores=np.linspace(0.5, 1.0, len(joints), dtype=np.float32),
+        vertices=BOX + place,
+        rotations=None,
+        betas=None,
+        metric_depth=known,
+    )
+    return Human(person, body, np.full_like(joints, 0.25), window_fill=0.5)
+
+
+class FakePipeline:
+    """Behaves as `stdformer_ros.pipeline.Pipeline` does towards the node."""
+
+    def __init__(self) -> None:
+        self.resets = 0
+        self.estimator = SimpleNamespace(
+            name="fake",
+            window=1,
+            delay_frames=0,
+            joint_names=tuple(JOINTS),
+            skeleton=((0, 1), (0, 2), (0, 3), (3, 4)),
+            faces=BOX_FACES,
+        )
+
+    def __call__(self, frame: Frame) -> list[Human]:
+        people, fails, milliseconds = frame.image[0, 0].tolist()
+        time.sleep(1e-3 * milliseconds)
+        if fails == 255:
+            raise RuntimeError("the image asked for it")
+        return [make_human(i, frame.camera.known) for i in range(people)]
+
+    def reset(self) -> None:
+        self.resets += 1
+
+
+def build(parameters: object) -> FakePipeline:
+    """In place of `stdformer_ros.ros.node.build`."""
+    if parameters.model == "missing":  # type: ignore[attr-defined]
+        raise FileNotFoundError("missing.bin was looked for in /nowhere")
+    return FakePipeline()
+
+
+if __name__ == "__main__":
+    import sys
+
+    from stdformer_ros.ros.node import main
+
+    sys.exit(main(build=build))
