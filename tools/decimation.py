@@ -128,7 +128,7 @@ def _flips(
 def locate_on_mesh(
     points: np.ndarray, vertices: np.ndarray, faces: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The nearest place of each point on a mesh, as corners (P, 3) and barycentric weights (P, 3)."""
+    """The nearest place of each point on a mesh: corners and barycentric weights, (P, 3) each."""
     a, b, c = (vertices[faces[:, k]].astype(np.float64) for k in range(3))
     centres = (a + b + c) / 3
     corners = np.zeros((len(points), 3), dtype=np.int64)

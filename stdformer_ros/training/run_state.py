@@ -1,0 +1,84 @@
+"""What a training run needs to go on after an interruption, in one file."""
+
+from __future__ import annotations
+
+import copy
+import csv
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+
+class RunState:
+    """Model, its moving average, optimiser and step, saved together.
+
+    Args:
+        folder: of the run; holds `last.pt` and `log.csv`.
+        model: trained in place.
+        optimizer: of the model's trained parameters.
+        ema_decay: of the moving average that evaluation and shipping use.
+    """
+
+    def __init__(
+        self, folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, ema_decay: float
+    ) -> None:
+        self.folder = folder
+        self.model = model
+        self.optimizer = optimizer
+        self.step = 0
+        self.ema = copy.deepcopy(model).eval().requires_grad_(False)
+        self._decay = ema_decay
+        folder.mkdir(parents=True, exist_ok=True)
+
+    @property
+    def _file(self) -> Path:
+        return self.folder / "last.pt"
+
+    def resume(self) -> bool:
+        """Load the last save of this folder, if there is one."""
+        if not self._file.exists():
+            return False
+        saved = torch.load(self._file, map_location="cpu", weights_only=True)
+        self.model.load_state_dict(saved["model"])
+        self.ema.load_state_dict(saved["ema"])
+        self.optimizer.load_state_dict(saved["optimizer"])
+        self.step = saved["step"]
+        return True
+
+    def save(self) -> None:
+        """Write all of it; an interrupted write leaves the previous file whole."""
+        part = self._file.with_suffix(".part")
+        torch.save(
+            {
+                "model": self.model.state_dict(),
+                "ema": self.ema.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "step": self.step,
+            },
+            part,
+        )
+        os.replace(part, self._file)
+
+    @torch.no_grad()
+    def after_step(self) -> None:
+        """Advance the step and the moving average, which starts as a plain mean."""
+        self.step += 1
+        decay = min(self._decay, self.step / (self.step + 10))
+        for average, value in zip(
+            self.ema.state_dict().values(), self.model.state_dict().values(), strict=True
+        ):
+            if average.is_floating_point():
+                average.lerp_(value, 1 - decay)
+
+    def log(self, row: dict[str, Any]) -> None:
+        """Append a row to `log.csv`."""
+        path = self.folder / "log.csv"
+        new = not path.exists()
+        with path.open("a", newline="") as file:
+            writer = csv.DictWriter(file, fieldnames=["step", *row])
+            if new:
+                writer.writeheader()
+            writer.writerow({"step": self.step, **row})
