@@ -5,6 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import isfinite, radians, tan
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
 ASSUMED_FIELD_OF_VIEW = radians(60.0)
 
 
@@ -45,3 +49,31 @@ class Camera:
         """Intrinsics for an image without calibration: 60 degrees over the longer side."""
         focal = 0.5 * max(width, height) / tan(0.5 * ASSUMED_FIELD_OF_VIEW)
         return cls(width, height, focal, focal, 0.5 * width, 0.5 * height, known=False)
+
+    def rays(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Pixels (..., 2) to x/z, y/z in camera coordinates."""
+        centre = np.array([self.cx, self.cy], np.float32)
+        return ((pixels - centre) / np.array([self.fx, self.fy], np.float32)).astype(np.float32)
+
+    def project(self, points: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Points (..., 3) in camera coordinates, z > 0, to pixels (..., 2)."""
+        centre = np.array([self.cx, self.cy], np.float32)
+        focal = np.array([self.fx, self.fy], np.float32)
+        return (points[..., :2] / points[..., 2:] * focal + centre).astype(np.float32)
+
+
+def weak_perspective_to_metres(weak: torch.Tensor, half_size: torch.Tensor) -> torch.Tensor:
+    """Where the body's origin is, from the weak-perspective camera of a view straight at it.
+
+    A point X of the body shows at s (X + t) of the view's [-1, 1], so at the origin's depth the
+    view's half size, `half_size` at unit depth, is 1 / s metres: z = 1 / (s half_size).
+
+    Args:
+        weak: (B, 3) s, tx, ty; s > 0 in 1/m, tx and ty in metres.
+        half_size: (B,) tangent of half the view's angle.
+
+    Returns:
+        (B, 3) metres in the view's coordinates.
+    """
+    depth = 1.0 / (weak[:, :1] * half_size[:, None])
+    return torch.cat([weak[:, 1:], depth], dim=-1)

@@ -93,7 +93,7 @@ class SyntheticPeople:
         return rotations @ torch.matrix_exp(skew)
 
     def _cameras(self, count: int) -> tuple[Tensor, Tensor]:
-        """Rotations (count, 3, 3) from the world (y up) to camera axes; pelvis places (count, 3)."""
+        """Rotations (count, 3, 3) from the world, y up, to camera axes; pelvis (count, 3)."""
         heading = 2 * pi * torch.rand(count, device=self._device)
         pitch = PITCH * (2 * torch.rand(count, device=self._device) - 1)
         roll = ROLL * torch.randn(count, device=self._device)

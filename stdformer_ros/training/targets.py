@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from stdformer_ros.body.body_model import BodyModel
+from stdformer_ros.camera import weak_perspective_to_metres
 from stdformer_ros.models.window_encoder import BodyParameters
 from stdformer_ros.models.window_view import WindowView
 
@@ -41,12 +42,6 @@ def target_in_view(
     return Target(turned, vertices, joints, torch.einsum("bij,bj->bi", view.turn, pelvis))
 
 
-def place_in_view(camera: Tensor, half_size: Tensor) -> Tensor:
-    """The pelvis (B, 3) in metres from weak perspective (s, tx, ty): z = 1 / (s half_size)."""
-    depth = 1.0 / (camera[:, :1] * half_size[:, None])
-    return torch.cat([camera[:, 1:], depth], dim=-1)
-
-
 def project(points: Tensor, place: Tensor, half_size: Tensor) -> Tensor:
     """Perspective projection of (B, N, 3) around `place` into the view: (B, N, 2) in [-1, 1]."""
     there = points + place[:, None]
@@ -57,7 +52,7 @@ def parameter_losses(
     parameters: BodyParameters, vertices: Tensor, joints: Tensor, target: Target, view: WindowView
 ) -> dict[str, Tensor]:
     """Weighted losses of the window encoder; L1 in metres, radians' chords and view units."""
-    place = place_in_view(parameters.camera, view.half_size)
+    place = weak_perspective_to_metres(parameters.camera, view.half_size)
     ours = torch.cat([joints, vertices], dim=1)
     true = torch.cat([target.joints, target.vertices], dim=1)
     with torch.no_grad():
@@ -81,8 +76,10 @@ def velocity_loss(
     """STDFormer's sequence velocity loss over two neighbouring frames.
 
     Args:
-        earlier, later: (B, N, 3) predictions in the same coordinates.
-        true_earlier, true_later: the truth of the same frames.
+        earlier: (B, N, 3) prediction for a frame, metres.
+        later: (B, N, 3) prediction for the next frame in the same coordinates.
+        true_earlier: the truth of the first.
+        true_later: the truth of the second.
 
     Returns:
         The mean norm of the error of the step between the frames, metres.

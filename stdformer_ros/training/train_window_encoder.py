@@ -113,9 +113,7 @@ def _only(folder: Path, subjects: tuple[str, ...]) -> list:
     return [retarget(read_bvh(p)) for p in paths]
 
 
-def batch_losses(
-    model: WindowEncoder, body: BodyModel, batch: SyntheticBatch
-) -> dict[str, Tensor]:
+def batch_losses(model: WindowEncoder, body: BodyModel, batch: SyntheticBatch) -> dict[str, Tensor]:
     """Losses over the neighbouring windows of a batch, velocity included."""
     total: dict[str, Tensor] = {}
     bodies: list[tuple[Tensor, Tensor]] = []

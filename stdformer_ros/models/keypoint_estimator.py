@@ -1,0 +1,69 @@
+"""`STDFormerKeypoints` behind the streaming interface: people in, bodies in metres out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from stdformer_ros.body.landmarks import BLAZEPOSE_INDEX
+from stdformer_ros.body.skeleton import BONES, JOINT_NAMES
+from stdformer_ros.camera import weak_perspective_to_metres
+from stdformer_ros.models.estimator import Estimator, Features
+from stdformer_ros.models.stdformer_keypoints import STDFormerKeypoints
+from stdformer_ros.types import Body, FloatArray, Frame, Person
+
+METRIC = "metric"
+
+
+class KeypointEstimator(Estimator):
+    """The default estimator.
+
+    Args:
+        model: with its weights, in evaluation mode, on its device.
+    """
+
+    name = "stdformer_s_keypoints"
+    joint_names = JOINT_NAMES
+    skeleton = BONES
+
+    def __init__(self, model: STDFormerKeypoints) -> None:
+        self.model = model
+        self.window = model.window
+        self.faces = model.body.faces
+        self._device = next(model.parameters()).device
+
+    def encode(self, frame: Frame, people: Sequence[Person]) -> Features:
+        """See `Estimator.encode`; whether the intrinsics are known travels along."""
+        index = list(BLAZEPOSE_INDEX)
+        rays = frame.camera.rays(np.stack([p.landmarks[index] for p in people]))
+        visibility = np.stack([p.visibility[index] for p in people]).astype(np.float32)
+        features = self.model.encode(self._tensor(rays), self._tensor(visibility))
+        known = torch.full((len(people),), float(frame.camera.known), device=self._device)
+        return features | {METRIC: known}
+
+    def decode(self, windows: Features) -> list[Body]:
+        """See `Estimator.decode`."""
+        answer = self.model.decode(windows)
+        place = weak_perspective_to_metres(answer.camera, answer.view.half_size)[:, None]
+        turn = answer.view.turn  # rows: x @ turn is turn^T x, from the view to the camera
+        rotations = answer.parameters.rotations.clone()
+        rotations[:, 0] = turn.transpose(1, 2) @ rotations[:, 0]
+        joints = _array((answer.joints + place) @ turn)
+        vertices = _array((answer.vertices + place) @ turn)
+        scores = _array(answer.parameters.confidence.sigmoid())
+        turns, betas = _array(rotations), _array(answer.parameters.betas)
+        metric = windows[METRIC][:, -1] > 0
+        return [
+            Body(joints[i], scores[i], vertices[i], turns[i], betas[i], bool(metric[i]))
+            for i in range(len(joints))
+        ]
+
+    def _tensor(self, array: FloatArray) -> Tensor:
+        return torch.from_numpy(array).to(self._device)
+
+
+def _array(tensor: Tensor) -> FloatArray:
+    return tensor.float().cpu().numpy()

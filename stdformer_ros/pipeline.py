@@ -1,0 +1,141 @@
+"""Frame in, humans out: perception, one window per person, the estimator. Knows no ROS."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from stdformer_ros.models.estimator import Estimator, Features
+from stdformer_ros.types import Body, FloatArray, Frame, Human, Person
+
+Perception = Callable[[Frame], list[Person]]
+
+MAX_GAP_SECONDS = 0.5
+"""A person unseen for longer starts with a new window: older frames tell of another pose."""
+
+VELOCITY_SECONDS = 0.1
+"""Time constant of the low-pass over joint velocities, which difference noise would drown."""
+
+
+@dataclass
+class _Track:
+    """What is remembered of one person between frames."""
+
+    window: deque[Features]
+    stamp: float
+    joints: FloatArray | None = None
+    velocities: FloatArray | None = None
+
+
+class Pipeline:
+    """Follows everybody in a stream of frames.
+
+    Args:
+        perception: finds and identifies the people of a frame; called once a frame, in order.
+        estimator: see `Estimator`.
+    """
+
+    def __init__(self, perception: Perception, estimator: Estimator) -> None:
+        self.perception = perception
+        self.estimator = estimator
+        self._tracks: dict[int, _Track] = {}
+        self._newest_stamp = -np.inf
+
+    def __call__(self, frame: Frame) -> list[Human]:
+        """Everybody in `frame`, in the order of perception.
+
+        A stamp that is older than the last one (a bag that loops, a clock that jumps) restarts
+        every window; identities go on.
+        """
+        if frame.stamp < self._newest_stamp:
+            self.reset()
+        self._newest_stamp = frame.stamp
+        people = self.perception(frame)
+        self._tracks = {
+            i: t for i, t in self._tracks.items() if frame.stamp - t.stamp <= MAX_GAP_SECONDS
+        }
+        if not people:
+            return []
+        with torch.inference_mode():
+            features = self.estimator.encode(frame, people)
+            earlier = [self._remember(p, i, features, frame.stamp) for i, p in enumerate(people)]
+            tracks = [self._tracks[person.track_id] for person in people]
+            bodies = self.estimator.decode(self._windows(tracks))
+        return [
+            self._human(person, track, body, frame.stamp - before)
+            for person, track, body, before in zip(people, tracks, bodies, earlier, strict=True)
+        ]
+
+    def reset(self) -> None:
+        """Forget every window, not the identities that perception has given."""
+        self._tracks.clear()
+        self._newest_stamp = -np.inf
+
+    def _remember(self, person: Person, row: int, features: Features, stamp: float) -> float:
+        """Put the person's row into their window; returns the stamp of their frame before."""
+        track = self._tracks.get(person.track_id)
+        if track is None:
+            track = _Track(deque(maxlen=self.estimator.window), stamp)
+            self._tracks[person.track_id] = track
+        before, track.stamp = track.stamp, stamp
+        track.window.append({name: tensor[row] for name, tensor in features.items()})
+        return before
+
+    def _windows(self, tracks: list[_Track]) -> Features:
+        """The people's windows side by side, each padded by its oldest frame."""
+        padded = [
+            [t.window[0]] * (self.estimator.window - len(t.window)) + list(t.window) for t in tracks
+        ]
+        return {
+            name: torch.stack([torch.stack([frame[name] for frame in w]) for w in padded])
+            for name in padded[0][0]
+        }
+
+    def _human(self, person: Person, track: _Track, body: Body, seconds: float) -> Human:
+        if track.joints is None or track.velocities is None:
+            track.velocities = np.zeros_like(body.joints)
+        elif seconds > 0:
+            newest = (body.joints - track.joints) / seconds
+            share = seconds / (VELOCITY_SECONDS + seconds)
+            track.velocities = track.velocities + share * (newest - track.velocities)
+        track.joints = body.joints
+        fill = len(track.window) / self.estimator.window
+        return Human(person, body, track.velocities.astype(np.float32), fill)
+
+
+def build_pipeline(
+    model: str = "stdformer_s_keypoints",
+    *,
+    landmarks: str = "full",
+    detect_every: int = 10,
+    max_people: int = 8,
+    mesh_level: int = 6890,
+    device: str = "cpu",
+    checkpoint: str | None = None,
+) -> Pipeline:
+    """A pipeline ready to run.
+
+    Args:
+        model: name of the estimator, see `stdformer_ros.models.create_estimator`.
+        landmarks: BlazePose variant, "lite" or "full".
+        detect_every: frames between runs of the person detector.
+        max_people: people followed at once.
+        mesh_level: vertices of the mesh: 6890, 1723 or 431.
+        device: of the estimator, as torch names it.
+        checkpoint: weights to load instead of the shipped ones.
+
+    Raises:
+        ValueError: if a name or a number is not one of those possible.
+        FileNotFoundError: if a file is missing; the message says which and how to get it.
+    """
+    # imported here so that the pipeline's own tests need neither models nor OpenVINO
+    from stdformer_ros.models.estimators import create_estimator
+    from stdformer_ros.perception import PeopleTracker
+
+    estimator = create_estimator(model, mesh_level=mesh_level, device=device, checkpoint=checkpoint)
+    tracker = PeopleTracker(landmarks=landmarks, detect_every=detect_every, max_people=max_people)
+    return Pipeline(tracker, estimator)
