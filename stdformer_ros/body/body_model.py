@@ -7,8 +7,6 @@ correspondence with SMPL, so weights trained on one body mean nothing on the oth
 
 from __future__ import annotations
 
-from typing import cast
-
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -108,4 +106,4 @@ def level_index(data: dict[str, np.ndarray], level: int) -> np.ndarray:
     """(level,) indices of a level's vertices in the 6890."""
     if level == LEVELS[0]:
         return np.arange(level)
-    return cast(np.ndarray, data[f"index_{level}"]).astype(np.int64)
+    return data[f"index_{level}"].astype(np.int64)

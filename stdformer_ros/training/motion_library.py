@@ -81,20 +81,27 @@ class MotionLibrary:
         return quaternions, torch.where(flip[:, None, None], root * across, root)
 
 
-def read_motion(folder: Path, *, exclude: Iterable[str] = ()) -> list[BodyMotion]:
-    """Every BVH clip of a folder, retargeted.
+def read_motion(
+    folder: Path, *, exclude: Iterable[str] = (), only: Iterable[str] = ("",)
+) -> list[BodyMotion]:
+    """The BVH clips of a folder, retargeted.
 
     Args:
         folder: holds *.bvh.
         exclude: clips whose file name contains one of these are left out (held-out subjects).
+        only: and those whose name contains none of these.
 
     Raises:
         ValueError: if there is no clip.
     """
-    excluded = tuple(exclude)
-    paths = [p for p in sorted(folder.glob("*.bvh")) if not any(e in p.name for e in excluded)]
+    excluded, wanted = tuple(exclude), tuple(only)
+    paths = [
+        path
+        for path in sorted(folder.glob("*.bvh"))
+        if any(w in path.name for w in wanted) and not any(e in path.name for e in excluded)
+    ]
     if not paths:
-        raise ValueError(f"no BVH file in {folder}")
+        raise ValueError(f"no BVH file of the wanted subjects in {folder}")
     return [retarget(read_bvh(path)) for path in paths]
 
 

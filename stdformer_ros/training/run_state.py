@@ -6,13 +6,15 @@ import copy
 import csv
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import nn
 
+M = TypeVar("M", bound=nn.Module)
 
-class RunState:
+
+class RunState(Generic[M]):
     """Model, its moving average, optimiser and step, saved together.
 
     Args:
@@ -23,13 +25,13 @@ class RunState:
     """
 
     def __init__(
-        self, folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, ema_decay: float
+        self, folder: Path, model: M, optimizer: torch.optim.Optimizer, ema_decay: float
     ) -> None:
         self.folder = folder
         self.model = model
         self.optimizer = optimizer
         self.step = 0
-        self.ema = copy.deepcopy(model).eval().requires_grad_(False)
+        self.ema: M = copy.deepcopy(model).eval().requires_grad_(False)
         self._decay = ema_decay
         folder.mkdir(parents=True, exist_ok=True)
 

@@ -82,6 +82,12 @@ class SyntheticPeople:
         last = slice(-self._answers, None)
         return SyntheticBatch(rays, visibility, rotations[:, last], betas, pelvis[:, last])
 
+    def sample_fixed(self, count: int, seed: int = 1234) -> SyntheticBatch:
+        """The same batch at every call, without disturbing the random numbers of others."""
+        with torch.random.fork_rng(enabled=True):
+            torch.manual_seed(seed)
+            return self.sample(count)
+
     def _varied(self, rotations: Tensor) -> Tensor:
         """The same motion with every joint but the pelvis bent a little more, as people differ."""
         count, _, joints, _, _ = rotations.shape

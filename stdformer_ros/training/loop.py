@@ -1,0 +1,94 @@
+"""The training loop that all networks share."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import cos, pi
+
+import torch
+from torch import Tensor, nn
+
+from stdformer_ros.training.run_state import M, RunState
+
+Losses = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How to train.
+
+    Attributes:
+        steps: optimiser steps in all.
+        sequences: per step.
+        learning_rate: the highest, after `warmup` steps; falls to a hundredth on a cosine.
+        report_every: steps between evaluations, log rows and checkpoints.
+    """
+
+    steps: int
+    sequences: int
+    learning_rate: float
+    warmup: int = 300
+    weight_decay: float = 0.01
+    gradient_clip: float = 1.0
+    ema_decay: float = 0.999
+    report_every: int = 250
+    seed: int = 0
+
+    def rate(self, step: int) -> float:
+        """Learning rate at a step."""
+        if step < self.warmup:
+            return self.learning_rate * (step + 1) / self.warmup
+        part = (step - self.warmup) / max(self.steps - self.warmup, 1)
+        return self.learning_rate * (0.01 + 0.99 * 0.5 * (1 + cos(pi * min(part, 1.0))))
+
+
+def train(
+    state: RunState[M],
+    schedule: Schedule,
+    losses_of: Callable[[M], Losses],
+    evaluate: Callable[[M], dict[str, float]],
+    report: Callable[[str], None],
+) -> M:
+    """Train until the schedule ends, from where the run's folder left off.
+
+    Args:
+        state: model, optimiser and folder.
+        schedule: see there.
+        losses_of: the weighted losses of the model on a fresh batch.
+        evaluate: errors of the moving average on unseen data.
+        report: takes a line of progress.
+
+    Returns:
+        The moving average.
+    """
+    if state.resume():
+        report(f"going on at step {state.step}")
+    torch.manual_seed(schedule.seed + state.step)
+    trained = [p for group in state.optimizer.param_groups for p in group["params"]]
+    began, last = time.monotonic(), state.step
+    while state.step < schedule.steps:
+        for group in state.optimizer.param_groups:
+            group["lr"] = schedule.rate(state.step)
+        losses = losses_of(state.model)
+        state.optimizer.zero_grad(set_to_none=True)
+        torch.stack(list(losses.values())).sum().backward()
+        nn.utils.clip_grad_norm_(trained, schedule.gradient_clip)
+        state.optimizer.step()
+        state.after_step()
+        if state.step % schedule.report_every == 0 or state.step == schedule.steps:
+            row = {k: v.item() for k, v in losses.items()} | evaluate(state.ema)
+            state.log(row)
+            state.save()
+            pace = (state.step - last) * schedule.sequences / (time.monotonic() - began)
+            began, last = time.monotonic(), state.step
+            text = " ".join(f"{k} {v:.3f}" for k, v in row.items())
+            report(f"step {state.step} {text} sequences/s {pace:.0f}")
+    return state.ema
+
+
+def optimizer_of(model: nn.Module, schedule: Schedule) -> torch.optim.AdamW:
+    """AdamW over what of the model is not frozen."""
+    trained = [p for p in model.parameters() if p.requires_grad]
+    return torch.optim.AdamW(trained, lr=schedule.learning_rate, weight_decay=schedule.weight_decay)
