@@ -95,7 +95,8 @@ def draw_overlay(
         _paint(canvas, meshes, colors)
         cv2.addWeighted(canvas, opacity, image, 1.0 - opacity, 0.0, dst=canvas)
     for figure in figures:
-        _draw_skeleton(canvas, figure, project(figure.joints, camera), skeleton)
+        _draw_skeleton(canvas, project(figure.joints, camera), skeleton)
+        _draw_label(canvas, project(_outline(figure), camera), figure.track_id)
     return canvas
 
 
@@ -111,6 +112,9 @@ def draw_side_view(
     from the camera is on the right.
 
     Args:
+        figures: who is drawn.
+        faces: (F, 3) as in `draw_overlay`.
+        skeleton: pairs of joint indices.
         size: width and height of the picture in pixels.
     """
     width, height = size
@@ -131,8 +135,8 @@ def draw_side_view(
             towards = np.zeros_like(figure.vertices) + np.float32([0, 0, 1])
             triangles = _triangles(figure.vertices, faces, towards, pixels)
             _paint(canvas, [triangles], [track_color(figure.track_id)])
-        pixels = scale * figure.joints[:, :2].astype(np.float64) + offset
-        _draw_skeleton(canvas, figure, pixels, skeleton)
+        _draw_skeleton(canvas, scale * figure.joints[:, :2] + offset, skeleton)
+        _draw_label(canvas, scale * _outline(figure)[:, :2] + offset, figure.track_id)
     return canvas
 
 
@@ -180,24 +184,31 @@ def _paint(canvas: ImageArray, meshes: Sequence[_Triangles], colors: Sequence[Co
 
 
 def _draw_skeleton(
-    canvas: ImageArray,
-    figure: Figure,
-    pixels: NDArray[np.float64],
-    skeleton: Sequence[tuple[int, int]],
+    canvas: ImageArray, pixels: NDArray[np.float64], skeleton: Sequence[tuple[int, int]]
 ) -> None:
-    thickness = max(1, round(min(canvas.shape[:2]) / 400))
+    thickness = _thickness(canvas)
     limit = 4 * max(canvas.shape)
     points = pixels.clip(-limit, limit).round().astype(int).tolist()
     for start, end in skeleton:
         cv2.line(canvas, points[start], points[end], (255, 255, 255), thickness, cv2.LINE_AA)
     for point in points:
         cv2.circle(canvas, point, thickness + 1, (40, 40, 40), -1, cv2.LINE_AA)
-    if points:
-        top = min(points, key=lambda point: point[1])
-        place = (top[0] - 10 * thickness, top[1] - 14 * thickness)
-        text, font = f"#{figure.track_id}", cv2.FONT_HERSHEY_SIMPLEX
-        for color, width in (((0, 0, 0), 3 * thickness), (track_color(figure.track_id), thickness)):
-            cv2.putText(canvas, text, place, font, 0.6 * thickness, color, width, cv2.LINE_AA)
+
+
+def _draw_label(canvas: ImageArray, outline: NDArray[np.float64], track_id: int) -> None:
+    """The id above the highest point, inside the picture as far as that is in it."""
+    thickness = _thickness(canvas)
+    text, font, scale = f"#{track_id}", cv2.FONT_HERSHEY_SIMPLEX, 0.5 * thickness
+    (width, height), _ = cv2.getTextSize(text, font, scale, thickness)
+    limit = 4 * max(canvas.shape)
+    x, y = outline[np.argmin(outline[:, 1])].clip(-limit, limit).round().astype(int).tolist()
+    place = (x - width // 2, max(y - height // 2, height + thickness) if y > -height else y)
+    for color, line in (((0, 0, 0), 3 * thickness), (track_color(track_id), thickness)):
+        cv2.putText(canvas, text, place, font, scale, color, line, cv2.LINE_AA)
+
+
+def _thickness(canvas: ImageArray) -> int:
+    return max(1, round(min(canvas.shape[:2]) / 400))
 
 
 def _seen_from_the_side(figure: Figure) -> Figure:

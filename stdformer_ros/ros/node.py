@@ -123,7 +123,8 @@ class HumanNode(LifecycleNode):
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Listen to the camera."""
         result = super().on_activate(state)
-        assert self._pipeline is not None and self._outputs is not None
+        assert self._pipeline is not None
+        assert self._outputs is not None
         self._pipeline.reset()
         self._outputs.announce()
         self._active = _Active(

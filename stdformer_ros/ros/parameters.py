@@ -82,7 +82,7 @@ def check_change(changes: Sequence[Parameter], configured: bool) -> SetParameter
         if configured:
             return SetParametersResult(
                 successful=False,
-                reason=f"{change.name} applies on configure: deactivate and clean up the node first",
+                reason=f"{change.name} applies on configure: deactivate and clean up first",
             )
         reason = _refusal(ours[change.name], change.value)
         if reason:

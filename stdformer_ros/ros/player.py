@@ -1,0 +1,130 @@
+"""Publishes a video, a folder of images or a webcam as a camera would.
+
+Topics `image` and `camera_info`, best effort, stamped with the time of publishing. For each frame
+one line with its number and its stamp in nanoseconds goes to the standard output.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import rclpy
+from rclpy.node import Node
+from rclpy.qos import qos_profile_sensor_data
+from rclpy.signals import SignalHandlerOptions
+from rclpy.utilities import remove_ros_args
+from sensor_msgs.msg import CameraInfo, Image
+from std_msgs.msg import Header
+
+from stdformer_ros.camera import Camera
+from stdformer_ros.pictures import VideoWriter
+from stdformer_ros.ros.outputs import rgb_message
+from stdformer_ros.types import Frame
+from stdformer_ros.video import read_camera, read_video
+
+FRAME_ID = "camera_optical_frame"
+SETTLING = 0.5
+"""Seconds that a listener gets to find us too; before that, it would miss images."""
+
+
+class Player(Node):
+    """A camera made of frames that are there already."""
+
+    def __init__(self) -> None:
+        super().__init__("player")
+        self._image = self.create_publisher(Image, "image", qos_profile_sensor_data)
+        self._info = self.create_publisher(CameraInfo, "camera_info", qos_profile_sensor_data)
+
+    def wait_for_listener(self) -> None:
+        """Return when somebody subscribes to the images."""
+        while self._image.get_subscription_count() == 0:
+            time.sleep(0.02)
+        time.sleep(SETTLING)
+
+    def publish(self, frame: Frame) -> int:
+        """Publish the frame as one of this very moment.
+
+        Returns:
+            Its stamp in nanoseconds.
+        """
+        now = self.get_clock().now()
+        header = Header(stamp=now.to_msg(), frame_id=FRAME_ID)
+        self._info.publish(camera_info(header, frame.camera))
+        self._image.publish(rgb_message(header, frame.image))
+        return now.nanoseconds
+
+
+def camera_info(header: Header, camera: Camera) -> CameraInfo:
+    """The camera as a message; assumed intrinsics are no calibration and stay zero."""
+    info = CameraInfo(header=header, width=camera.width, height=camera.height)
+    if camera.known:
+        info.distortion_model, info.d = "plumb_bob", [0.0] * 5
+        info.k = [camera.fx, 0.0, camera.cx, 0.0, camera.fy, camera.cy, 0.0, 0.0, 1.0]
+        info.r = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]
+        info.p = [camera.fx, 0.0, camera.cx, 0.0, 0.0, camera.fy, camera.cy, *[0.0] * 3, 1.0, 0.0]
+    return info
+
+
+def paced(frames: Iterator[Frame], seconds: float | None) -> Iterator[Frame]:
+    """The frames at the pace of their stamps, for at most so many seconds of them."""
+    start = first = None
+    for frame in frames:
+        if start is None or first is None:
+            start, first = time.monotonic(), frame.stamp
+        if seconds is not None and frame.stamp - first >= seconds:
+            return
+        time.sleep(max(0.0, start + (frame.stamp - first) - time.monotonic()))
+        yield frame
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Play until the end, or for ever with --loop."""
+    parser = argparse.ArgumentParser(prog="player", description=__doc__.splitlines()[0])
+    parser.add_argument("video", nargs="?", type=Path, help="a video file or a folder of images")
+    parser.add_argument("--camera", type=int, metavar="N", help="a webcam instead of a video")
+    parser.add_argument("--seconds", type=float, help="stop after so many seconds of it")
+    parser.add_argument("--loop", action="store_true", help="start over at the end")
+    parser.add_argument("--record", type=Path, metavar="MP4", help="write what is published")
+    options = parser.parse_args(remove_ros_args(list(sys.argv if args is None else args))[1:])
+    if (options.video is None) == (options.camera is None):
+        parser.error("give either a video or --camera")
+    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    player = Player()
+    recorder: VideoWriter | None = None
+    number = 0
+    try:
+        player.wait_for_listener()
+        while True:
+            frames = (
+                read_video(options.video)
+                if options.video is not None
+                else read_camera(options.camera)
+            )
+            for frame in paced(iter(frames), options.seconds):
+                stamp = player.publish(frame)
+                print(number, stamp, flush=True)
+                number += 1
+                if options.record is not None:
+                    if recorder is None:
+                        recorder = VideoWriter(
+                            options.record, 30.0, (frame.camera.width, frame.camera.height)
+                        )
+                    recorder.write(frame.image)
+            if not options.loop:
+                break
+    except KeyboardInterrupt:
+        pass
+    finally:
+        if recorder is not None:
+            recorder.close()
+        player.destroy_node()
+        rclpy.shutdown()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
