@@ -8,7 +8,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from stdformer_ros.camera import Camera
 from stdformer_ros.types import Frame
@@ -68,7 +67,7 @@ def read_camera(index: int) -> Iterator[Frame]:
     return _live(capture, index)
 
 
-def _decoded(capture: cv2.VideoCapture, image: NDArray[np.uint8]) -> Iterator[Frame]:
+def _decoded(capture: cv2.VideoCapture, image: cv2.typing.MatLike) -> Iterator[Frame]:
     """The frames of an open video whose first image has been read."""
     fps = capture.get(cv2.CAP_PROP_FPS)
     period = 1.0 / fps if fps > 0 else 1.0 / FOLDER_FPS
@@ -96,11 +95,11 @@ def _images(paths: list[Path]) -> Iterator[Frame]:
     return frames()
 
 
-def _image(path: Path) -> NDArray[np.uint8]:
+def _image(path: Path) -> cv2.typing.MatLike:
     image = cv2.imread(str(path), cv2.IMREAD_COLOR)
     if image is None:
         raise VideoError(f"{path} cannot be decoded as an image ({path.stat().st_size} bytes)")
-    return np.asarray(image, np.uint8)
+    return image
 
 
 def _live(capture: cv2.VideoCapture, index: int) -> Iterator[Frame]:
@@ -114,7 +113,7 @@ def _live(capture: cv2.VideoCapture, index: int) -> Iterator[Frame]:
         capture.release()
 
 
-def _frame(bgr: NDArray[np.uint8], stamp: float) -> Frame:
+def _frame(bgr: cv2.typing.MatLike, stamp: float) -> Frame:
     """A frame of unknown intrinsics from an image as OpenCV reads it."""
     height, width = bgr.shape[:2]
     rgb = cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
