@@ -1,0 +1,185 @@
+"""Body landmarks by BlazePose ("BlazePose: On-device Real-time Body Pose Tracking", Bazarevsky et
+al., 2020), in a square region of interest that turns with the person.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import atan2, cos, hypot, sin
+from typing import Literal
+
+import cv2
+import numpy as np
+import openvino as ov
+from openvino.preprocess import PrePostProcessor
+
+from stdformer_ros.perception.inference import compile_network, infer, read_network
+from stdformer_ros.types import FloatArray, ImageArray
+
+LandmarkModel = Literal["lite", "full"]
+
+CROP = 256
+LANDMARKS = 33
+HIP_CENTRE, ABOVE_HEAD = 33, 34
+"""Two further points of the network: the middle of the hips, and one straight above it on the
+circle around the whole person."""
+ROI_MARGIN = 1.25
+"""A region is so much wider than the person, so that one who moves stays inside."""
+
+
+@dataclass(frozen=True)
+class Roi:
+    """A square in the image.
+
+    Attributes:
+        x, y: its centre in pixels.
+        side: its length in pixels.
+        angle: radians by which it is turned clockwise as one sees it.
+    """
+
+    x: float
+    y: float
+    side: float
+    angle: float = 0.0
+
+    @classmethod
+    def around_box(cls, box: FloatArray) -> Roi:
+        """The upright region for a detection (4,) x0, y0, x1, y1."""
+        x0, y0, x1, y1 = map(float, box)
+        side = ROI_MARGIN * max(x1 - x0, y1 - y0, 1.0)
+        return cls(0.5 * (x0 + x1), 0.5 * (y0 + y1), side)
+
+    @classmethod
+    def around_person(cls, hip_centre: FloatArray, above_head: FloatArray) -> Roi:
+        """The region in which a person is centred and upright, from two points in pixels."""
+        dx, dy = (above_head - hip_centre).tolist()
+        side = ROI_MARGIN * 2.0 * max(hypot(dx, dy), 1.0)
+        return cls(float(hip_centre[0]), float(hip_centre[1]), side, atan2(dx, -dy))
+
+    def to_image(self) -> FloatArray:
+        """The affine map (2, 3) from pixels of the crop to pixels of the image."""
+        scale = self.side / CROP
+        c, s = scale * cos(self.angle), scale * sin(self.angle)
+        middle = 0.5 * (CROP - 1)
+        return np.array(
+            [
+                [c, -s, self.x - (c - s) * middle],
+                [s, c, self.y - (s + c) * middle],
+            ],
+            np.float32,
+        )
+
+
+@dataclass(frozen=True)
+class Pose:
+    """What BlazePose sees in one region of interest.
+
+    Attributes:
+        score: 0..1, the probability that somebody is there.
+        landmarks: (33, 2) in pixels of the image.
+        visibility: (33,) 0..1, the probability that the landmark is in the image and not hidden.
+        roi: the region that this person fills, for the next frame.
+    """
+
+    score: float
+    landmarks: FloatArray
+    visibility: FloatArray
+    roi: Roi
+
+
+class LandmarkDetector:
+    """Finds the landmarks of the person in a region of interest.
+
+    Args:
+        model: "lite" or "full" (more exact, about half as fast again).
+
+    Raises:
+        AssetError: if the network's file is missing or damaged.
+        ValueError: for another model.
+    """
+
+    def __init__(self, model: LandmarkModel = "full") -> None:
+        if model not in ("lite", "full"):
+            raise ValueError(f"landmark model must be 'lite' or 'full', not {model!r}")
+        self._request = _compile(read_network(f"pose_landmark_{model}.tflite"))
+
+    def __call__(self, image: ImageArray, roi: Roi) -> Pose:
+        """The pose in a region of an image (H, W, 3), uint8 RGB; what lies outside is black."""
+        infer(self._request, crop(image, roi))
+        points = self._request.get_output_tensor(0).data.reshape(-1, 5)
+        score = float(self._request.get_output_tensor(1).data.item())
+        pixels = apply_affine(roi.to_image(), points[:, :2] - 0.5)
+        in_image = inside(pixels[:LANDMARKS], image.shape[:2])
+        visible = sigmoid(points[:LANDMARKS, 3]) * sigmoid(points[:LANDMARKS, 4]) * in_image
+        following = Roi.around_person(pixels[HIP_CENTRE], pixels[ABOVE_HEAD])
+        return Pose(score, pixels[:LANDMARKS], visible, following)
+
+
+def crop(image: ImageArray, roi: Roi) -> ImageArray:
+    """The region of interest as a crop (256, 256, 3), upright, black beyond the image."""
+    to_image, scale = roi.to_image(), roi.side / CROP
+    shrink = int(scale)
+    if shrink >= 2:  # bilinear sampling alone would skip pixels, which makes landmarks jitter
+        image, to_image = _shrunk_around(image, roi, to_image, shrink)
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    return np.asarray(cv2.warpAffine(image, to_image, (CROP, CROP), flags=flags), np.uint8)
+
+
+def _shrunk_around(
+    image: ImageArray, roi: Roi, to_image: FloatArray, shrink: int
+) -> tuple[ImageArray, FloatArray]:
+    """The part of the image that a region touches, averaged over shrink x shrink pixels.
+
+    Returns:
+        The smaller image, and the map from pixels of the crop to it.
+    """
+    height, width = image.shape[:2]
+    reach = 0.5 * roi.side * (abs(cos(roi.angle)) + abs(sin(roi.angle))) + shrink
+    x0, x1 = _interval(roi.x, reach, width, shrink)
+    y0, y1 = _interval(roi.y, reach, height, shrink)
+    size = (x1 - x0) // shrink, (y1 - y0) // shrink
+    if min(size) < 1:
+        return image, to_image  # beside the image, or at its very edge
+    small = cv2.resize(image[y0:y1, x0:x1], size, interpolation=cv2.INTER_AREA)
+    offset = np.array([[x0 - 0.5], [y0 - 0.5]], np.float32)
+    shifted = np.hstack([to_image[:, :2], to_image[:, 2:] - offset]) / shrink
+    shifted[:, 2] -= 0.5
+    return np.asarray(small, np.uint8), shifted.astype(np.float32)
+
+
+def _interval(centre: float, reach: float, end: int, multiple: int) -> tuple[int, int]:
+    """The part of [centre - reach, centre + reach] in [0, end), its length divisible."""
+    low = int(np.clip(centre - reach, 0, end))
+    high = int(np.clip(centre + reach + 1, 0, end))
+    return low, low + (high - low) // multiple * multiple
+
+
+def apply_affine(matrix: FloatArray, points: FloatArray) -> FloatArray:
+    """Points (N, 2) under an affine map (2, 3)."""
+    return (points @ matrix[:, :2].T + matrix[:, 2]).astype(np.float32)
+
+
+def inside(points: FloatArray, size: tuple[int, int]) -> FloatArray:
+    """1 for each of the points (N, 2) that lies in an image of height and width, else 0."""
+    height, width = size
+    limits = np.array([width, height], np.float32) - 0.5
+    return np.all((points >= -0.5) & (points < limits), axis=1).astype(np.float32)
+
+
+def sigmoid(logits: FloatArray) -> FloatArray:
+    """The logistic function, without overflow."""
+    return 0.5 * (1.0 + np.tanh(0.5 * logits))
+
+
+def _compile(network: ov.Model) -> ov.InferRequest:
+    """Landmarks and pose flag alone (not the mask and heat map), from a crop in 0..255."""
+    wanted = [network.output(name) for name in ("Identity", "Identity_1")]
+    model = ov.Model(
+        [output.get_node().input_value(0) for output in wanted],
+        network.get_parameters(),
+        network.get_friendly_name(),
+    )
+    steps = PrePostProcessor(model)
+    steps.input().tensor().set_element_type(ov.Type.u8)
+    steps.input().preprocess().convert_element_type(ov.Type.f32).scale(255.0)
+    return compile_network(steps.build())
