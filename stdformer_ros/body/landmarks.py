@@ -40,6 +40,11 @@ _LANDMARKS: tuple[tuple[str, int, str | None], ...] = (
 
 LANDMARK_NAMES = tuple(name for name, _, _ in _LANDMARKS)
 BLAZEPOSE_INDEX = tuple(index for _, index, _ in _LANDMARKS)
+LANDMARK_JOINTS: tuple[tuple[int, int], ...] = tuple(
+    (row, JOINT_NAMES.index(joint)) for row, (_, _, joint) in enumerate(_LANDMARKS) if joint
+)
+"""Landmarks that are joints: their row among the 21 and the joint."""
+
 LANDMARK_MIRROR = tuple(
     LANDMARK_NAMES.index(n.replace("left", "#").replace("right", "left").replace("#", "right"))
     for n in LANDMARK_NAMES

@@ -8,14 +8,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stdformer_ros.body.landmarks import BLAZEPOSE_INDEX
+from stdformer_ros.body.landmarks import BLAZEPOSE_INDEX, LANDMARK_JOINTS
 from stdformer_ros.body.skeleton import BONES, JOINT_NAMES
 from stdformer_ros.camera import weak_perspective_to_metres
 from stdformer_ros.models.estimator import Estimator, Features
+from stdformer_ros.models.placement import place_by_landmarks
 from stdformer_ros.models.stdformer_keypoints import STDFormerKeypoints
 from stdformer_ros.types import Body, FloatArray, Frame, Person
 
 METRIC = "metric"
+_ROWS = [row for row, _ in LANDMARK_JOINTS]
+_JOINTS = [joint for _, joint in LANDMARK_JOINTS]
 
 
 class KeypointEstimator(Estimator):
@@ -47,8 +50,15 @@ class KeypointEstimator(Estimator):
     def decode(self, windows: Features) -> list[Body]:
         """See `Estimator.decode`."""
         answer = self.model.decode(windows)
-        place = weak_perspective_to_metres(answer.camera, answer.view.half_size)[:, None]
-        turn = answer.view.turn  # rows: x @ turn is turn^T x, from the view to the camera
+        view = answer.view
+        place = place_by_landmarks(
+            answer.joints[:, _JOINTS],
+            view.points[:, -1, _ROWS],
+            windows["visibility"][:, -1, _ROWS],
+            view.half_size,
+            prior=weak_perspective_to_metres(answer.camera, view.half_size),
+        )[:, None]
+        turn = view.turn  # rows: x @ turn is turn^T x, from the view to the camera
         rotations = answer.parameters.rotations.clone()
         rotations[:, 0] = turn.transpose(1, 2) @ rotations[:, 0]
         joints = _array((answer.joints + place) @ turn)

@@ -136,16 +136,22 @@ class DecoderLayer(nn.Module):
 
 
 class Encoder(nn.Module):
-    """A stack of `EncoderLayer` with a last normalisation."""
+    """A stack of `EncoderLayer`, with a last normalisation where it is wanted."""
 
     def __init__(
-        self, width: int, heads: int, feedforward: int, layers: int, dropout: float = 0.1
+        self,
+        width: int,
+        heads: int,
+        feedforward: int,
+        layers: int,
+        dropout: float = 0.1,
+        final_norm: bool = True,
     ) -> None:
         super().__init__()
         self.layers = nn.ModuleList(
             EncoderLayer(width, heads, feedforward, dropout) for _ in range(layers)
         )
-        self.norm = nn.LayerNorm(width)
+        self.norm = nn.LayerNorm(width) if final_norm else nn.Identity()
 
     def forward(
         self, tokens: Tensor, positions: Tensor | None = None, visible: Tensor | None = None
