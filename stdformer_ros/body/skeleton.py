@@ -18,10 +18,3 @@ MIRROR: tuple[int, ...] = tuple(
     for name in JOINT_NAMES
 )
 """The joint on the other side of the body, by index."""
-
-EVALUATION_JOINTS: tuple[str, ...] = (
-    "right_ankle", "right_knee", "right_hip", "left_hip", "left_knee", "left_ankle",
-    "right_wrist", "right_elbow", "right_shoulder", "left_shoulder", "left_elbow", "left_wrist",
-    "neck", "head_top",
-)  # fmt: skip
-"""The 14 joints (LSP order) on which human mesh recovery is usually compared."""
