@@ -1,10 +1,16 @@
 """The landmarks that the default estimator reads, as places on the embedded body.
 
 Of BlazePose's 33 landmarks 21 are used; the rest (eyes, mouth, thumbs, little fingers) say nothing
-more about the body's pose. Limb landmarks are joints, the others are places on the skin.
+more about the body's pose. Limb landmarks lie near joints, the others on the skin.
+
+BlazePose does not mark joint centres: over several people in videos its trunk is longer, its hips
+are lower and closer together, its knees lower and its arms longer than the joints of a body of the
+same height. The offsets below were set so that the lengths agree.
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -13,49 +19,55 @@ from torch import Tensor, nn
 from stdformer_ros.body.body_model import load_body_arrays
 from stdformer_ros.body.skeleton import JOINT_NAMES
 
-# name, index among BlazePose's 33, joint of the body or None for a place on the skin
-_LANDMARKS: tuple[tuple[str, int, str | None], ...] = (
-    ("nose", 0, None),
-    ("left_ear", 7, None),
-    ("right_ear", 8, None),
-    ("left_shoulder", 11, "left_shoulder"),
-    ("right_shoulder", 12, "right_shoulder"),
-    ("left_elbow", 13, "left_elbow"),
-    ("right_elbow", 14, "right_elbow"),
-    ("left_wrist", 15, "left_wrist"),
-    ("right_wrist", 16, "right_wrist"),
-    ("left_index", 19, "left_hand"),
-    ("right_index", 20, "right_hand"),
-    ("left_hip", 23, "left_hip"),
-    ("right_hip", 24, "right_hip"),
-    ("left_knee", 25, "left_knee"),
-    ("right_knee", 26, "right_knee"),
-    ("left_ankle", 27, "left_ankle"),
-    ("right_ankle", 28, "right_ankle"),
-    ("left_heel", 29, None),
-    ("right_heel", 30, None),
-    ("left_foot_index", 31, None),
-    ("right_foot_index", 32, None),
-)
 
-LANDMARK_NAMES = tuple(name for name, _, _ in _LANDMARKS)
-BLAZEPOSE_INDEX = tuple(index for _, index, _ in _LANDMARKS)
-LANDMARK_JOINTS: tuple[tuple[int, int], ...] = tuple(
-    (row, JOINT_NAMES.index(joint)) for row, (_, _, joint) in enumerate(_LANDMARKS) if joint
-)
-"""Landmarks that are joints: their row among the 21 and the joint."""
+class _Limb(NamedTuple):
+    """A landmark near a joint: the joint, and an offset in metres in the frame of another joint.
 
+    Axes are those of the rest pose (x to the body's left, y up); the right twin is mirrored.
+    """
+
+    joint: str
+    frame: str
+    offset: tuple[float, float, float]
+
+
+_LEFT_LIMBS: tuple[tuple[str, int, _Limb], ...] = (
+    ("shoulder", 11, _Limb("shoulder", "collar", (0.0, 0.012, 0.0))),
+    ("elbow", 13, _Limb("elbow", "shoulder", (0.02, 0.0, 0.0))),
+    ("wrist", 15, _Limb("wrist", "elbow", (0.03, 0.0, 0.0))),
+    ("index", 19, _Limb("hand", "wrist", (0.0, 0.0, 0.0))),
+    ("hip", 23, _Limb("hip", "pelvis", (-0.014, -0.052, 0.0))),
+    ("knee", 25, _Limb("knee", "hip", (0.0, -0.065, 0.0))),
+    ("ankle", 27, _Limb("ankle", "knee", (0.0, -0.01, 0.0))),
+)
+_SIDES = ("left", "right")
+
+_SKIN: tuple[tuple[str, int], ...] = (
+    ("nose", 0),
+    ("left_ear", 7),
+    ("left_heel", 29),
+    ("left_foot_index", 31),
+    ("right_ear", 8),
+    ("right_heel", 30),
+    ("right_foot_index", 32),
+)
+"""In the order in which tools/build_body.py lists the vertices; with BlazePose's index."""
+
+_LIMBS = tuple(
+    (f"{side}_{name}", i + k) for name, i, _ in _LEFT_LIMBS for k, side in enumerate(_SIDES)
+)
+_BY_INDEX = sorted([*_LIMBS, *_SKIN], key=lambda item: item[1])
+
+LANDMARK_NAMES = tuple(name for name, _ in _BY_INDEX)
+BLAZEPOSE_INDEX = tuple(index for _, index in _BY_INDEX)
 LANDMARK_MIRROR = tuple(
     LANDMARK_NAMES.index(n.replace("left", "#").replace("right", "left").replace("#", "right"))
     for n in LANDMARK_NAMES
 )
 """The landmark on the other side of the body, by index."""
 
-# the order in which tools/build_body.py lists the places on the skin
-_SKIN = (
-    "nose", "left_ear", "left_heel", "left_foot_index", "right_ear", "right_heel",
-    "right_foot_index",
-)  # fmt: skip
+LIMB_ROWS = tuple(LANDMARK_NAMES.index(name) for name, _ in _LIMBS)
+"""Rows of the limb landmarks among the 21, in the order of `BodyLandmarks.limbs`."""
 
 
 class BodyLandmarks(nn.Module):
@@ -64,6 +76,7 @@ class BodyLandmarks(nn.Module):
     template: Tensor
     shapedirs: Tensor
     weights: Tensor
+    offsets: Tensor
 
     def __init__(self) -> None:
         super().__init__()
@@ -76,19 +89,34 @@ class BodyLandmarks(nn.Module):
             data["weights_value"][vertices].astype(np.float32),
             axis=1,
         )
-        self.register_buffer(
-            "template", torch.from_numpy(data["v_template"][vertices]), persistent=False
-        )
-        self.register_buffer(
-            "shapedirs",
-            torch.from_numpy(data["shapedirs"][vertices].astype(np.float32)),
-            persistent=False,
-        )
-        self.register_buffer("weights", torch.from_numpy(weights), persistent=False)
-        self._source = [
-            JOINT_NAMES.index(joint) if joint else len(JOINT_NAMES) + _SKIN.index(name)
-            for name, _, joint in _LANDMARKS
+        limbs = [
+            (_joint(side, limb.joint), _joint(side, limb.frame), (x * sign, y, z))
+            for _, _, limb in _LEFT_LIMBS
+            for side, sign in zip(_SIDES, (1.0, -1.0), strict=True)
+            for x, y, z in [limb.offset]
         ]
+        self._joints = [joint for joint, _, _ in limbs]
+        self._frames = [frame for _, frame, _ in limbs]
+        names = [name for name, _ in (*_LIMBS, *_SKIN)]
+        self._order = [names.index(name) for name in LANDMARK_NAMES]
+        for name, array in (
+            ("template", data["v_template"][vertices]),
+            ("shapedirs", data["shapedirs"][vertices]),
+            ("weights", weights),
+            ("offsets", np.array([offset for _, _, offset in limbs])),
+        ):
+            tensor = torch.from_numpy(array.astype(np.float32))
+            self.register_buffer(name, tensor, persistent=False)
+
+    def limbs(self, turns: Tensor, joints: Tensor) -> Tensor:
+        """The limb landmarks (B, 14, 3) alone, in the order of `LIMB_ROWS`.
+
+        Args:
+            turns: (B, 24, 3, 3) global rotations.
+            joints: (B, 24, 3) posed joints, metres.
+        """
+        moved = (turns[:, self._frames] @ self.offsets[..., None])[..., 0]
+        return joints[:, self._joints] + moved
 
     def forward(self, turns: Tensor, joints: Tensor, rest_joints: Tensor, betas: Tensor) -> Tensor:
         """Landmarks (B, 21, 3) in metres.
@@ -104,4 +132,8 @@ class BodyLandmarks(nn.Module):
         transforms = torch.cat([turns, shift[..., None]], dim=-1).flatten(2)
         blended = (self.weights @ transforms).unflatten(-1, (3, 4))
         skin = (blended[..., :3] @ rest[..., None])[..., 0] + blended[..., 3]
-        return torch.cat([joints, skin], dim=1)[:, self._source]
+        return torch.cat([self.limbs(turns, joints), skin], dim=1)[:, self._order]
+
+
+def _joint(side: str, name: str) -> int:
+    return JOINT_NAMES.index(name if name in JOINT_NAMES else f"{side}_{name}")

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stdformer_ros.body.landmarks import BLAZEPOSE_INDEX, LANDMARK_JOINTS
+from stdformer_ros.body.body_model import forward_kinematics
+from stdformer_ros.body.landmarks import BLAZEPOSE_INDEX, LIMB_ROWS, BodyLandmarks
 from stdformer_ros.body.skeleton import BONES, JOINT_NAMES
 from stdformer_ros.camera import weak_perspective_to_metres
 from stdformer_ros.models.estimator import Estimator, Features
@@ -17,8 +18,7 @@ from stdformer_ros.models.stdformer_keypoints import STDFormerKeypoints
 from stdformer_ros.types import Body, FloatArray, Frame, Person
 
 METRIC = "metric"
-_ROWS = [row for row, _ in LANDMARK_JOINTS]
-_JOINTS = [joint for _, joint in LANDMARK_JOINTS]
+_ROWS = list(LIMB_ROWS)
 
 
 class KeypointEstimator(Estimator):
@@ -37,6 +37,7 @@ class KeypointEstimator(Estimator):
         self.window = model.window
         self.faces = model.body.faces
         self._device = next(model.parameters()).device
+        self._landmarks = BodyLandmarks().to(self._device)
 
     def encode(self, frame: Frame, people: Sequence[Person]) -> Features:
         """See `Estimator.encode`; whether the intrinsics are known travels along."""
@@ -51,8 +52,10 @@ class KeypointEstimator(Estimator):
         """See `Estimator.decode`."""
         answer = self.model.decode(windows)
         view = answer.view
+        rest = self.model.body.joints_template.expand_as(answer.joints)
+        turns_in_view, _ = forward_kinematics(answer.parameters.rotations, rest)
         place = place_by_landmarks(
-            answer.joints[:, _JOINTS],
+            self._landmarks.limbs(turns_in_view, answer.joints),
             view.points[:, -1, _ROWS],
             windows["visibility"][:, -1, _ROWS],
             view.half_size,

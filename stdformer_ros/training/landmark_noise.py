@@ -11,7 +11,7 @@ CORRELATION = 0.7
 """Of the noise from one frame to the next."""
 NOISE = (0.003, 0.018)
 """Standard deviation over the person's height, drawn per person."""
-BIAS = 0.008
+BIAS = 0.01
 """Standard deviation of each landmark's constant error over the person's height."""
 BURST_RATE, BURST_FRAMES = 0.012, 6
 """Chance per frame and landmark that it gets lost, and for how many frames on average."""

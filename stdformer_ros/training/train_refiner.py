@@ -89,7 +89,7 @@ def batch_losses(model: STDFormerKeypoints, body: BodyModel, batch: SyntheticBat
             total[name] = total.get(name, torch.zeros_like(value)) + value / ANSWERS
         bodies.append((ours @ result.view.turn, true @ result.view.turn))
     (first, true_first), (second, true_second) = bodies
-    total["velocity"] = 3.0 * velocity_loss(first, second, true_first, true_second)
+    total["velocity"] = 6.0 * velocity_loss(first, second, true_first, true_second)
     return total
 
 

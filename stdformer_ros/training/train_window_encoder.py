@@ -64,7 +64,7 @@ def batch_losses(model: WindowEncoder, body: BodyModel, batch: SyntheticBatch) -
         true = torch.cat([target.joints, target.vertices], dim=1) @ view.turn
         bodies.append((ours, true))
     (first, true_first), (second, true_second) = bodies
-    total["velocity"] = 3.0 * velocity_loss(first, second, true_first, true_second)
+    total["velocity"] = 6.0 * velocity_loss(first, second, true_first, true_second)
     return total
 
 
