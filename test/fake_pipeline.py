@@ -1,7 +1,7 @@
 """A pipeline without networks, steered by the image: what the tests of the node need.
 
 The upper left pixel says what happens: red = how many people there are, green = 255 raises,
-blue = milliseconds that it takes. Person i stands at x = i, z = 2 m + i and has track_id i + 1.
+blue = hundredths of a second that it takes. Person i stands at x = i, z = 2 m + i and has track_id i + 1.
 """
 
 from __future__ import annotations
@@ -70,8 +70,8 @@ class FakePipeline:
         )
 
     def __call__(self, frame: Frame) -> list[Human]:
-        people, fails, milliseconds = frame.image[0, 0].tolist()
-        time.sleep(1e-3 * milliseconds)
+        people, fails, hundredths = frame.image[0, 0].tolist()
+        time.sleep(1e-2 * hundredths)
         if fails == 255:
             raise RuntimeError("the image asked for it")
         return [make_human(i, frame.camera.known) for i in range(people)]

@@ -10,8 +10,8 @@ class BadInput(ValueError):
     """A message that cannot be used.
 
     Attributes:
-        kind: one word for what is wrong (encoding, step, stamp ...); warnings of one kind are
-            throttled together.
+        kind: a word or two for what is wrong (encoding, step, repeated stamp ...); warnings of
+            one kind are throttled together.
     """
 
     def __init__(self, kind: str, text: str) -> None:

@@ -34,7 +34,7 @@ from stdformer_ros.video import read_video
 REMAPPED = ["-r", "image:=/camera/image", "-r", "camera_info:=/camera/camera_info"]
 CAMERA_SECONDS = 60.0
 AFTERGLOW = 1.0
-"""Seconds without a result after the last image, after which none is expected any more."""
+"""Seconds without a result after the player's end, after which none is expected any more."""
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -53,10 +53,9 @@ def main(args: Sequence[str] | None = None) -> int:
     else:
         try:
             video = options.video or sample_clip(_cache())
-        except RuntimeError as error:
+            read_video(video)  # says at once what is wrong with it
+        except RuntimeError as error:  # nothing to download, or nothing that can be read
             return _failed(str(error))
-        if not video.exists():
-            return _failed(f"there is no {video}")
         source, seconds = [str(video)], options.seconds
     if seconds is not None:
         source += ["--seconds", str(seconds)]
@@ -116,9 +115,11 @@ def _run(recorder: Recorder, model: str | None, source: list[str]) -> list[int] 
                 _failed("the node did not start (its message is above)")
                 return None
             executor.spin_once(timeout_sec=0.1)
-        _record(recorder, executor, player, stamps)
-        reader.join()
-        if player.returncode not in (0, None, -signal.SIGINT):
+        _record(recorder, executor, (node, player), stamps)
+        reader.join(1.0)
+        if node.poll() is not None:
+            _failed(f"the node ended with code {node.returncode} (its message is above)")
+        elif player.returncode:
             _failed("the player failed (its message is above)")
     except KeyboardInterrupt:
         print("\nstopping", file=sys.stderr)
@@ -132,18 +133,20 @@ def _run(recorder: Recorder, model: str | None, source: list[str]) -> list[int] 
 def _record(
     recorder: Recorder,
     executor: SingleThreadedExecutor,
-    player: subprocess.Popen[str],
+    processes: tuple[subprocess.Popen[bytes], subprocess.Popen[str]],
     stamps: list[int],
 ) -> None:
+    """Listen until the player has ended and the last results are there, or the node has ended."""
+    node, player = processes
     last = time.monotonic()
     with tqdm(unit=" frames", desc="processed") as bar:
-        while player.poll() is None or time.monotonic() - last < AFTERGLOW:
+        while node.poll() is None and time.monotonic() - last < AFTERGLOW:
             executor.spin_once(timeout_sec=0.1)
-            recorder.look_for_topics()
             new = len(recorder.results) - bar.n
             if new or player.poll() is None:
                 last = time.monotonic()
             if new:
+                recorder.look_for_topics()
                 newest = recorder.results[-1]
                 bar.set_postfix(people=len(newest.track_ids), published=len(stamps), refresh=False)
                 bar.update(new)
@@ -156,7 +159,7 @@ def _draw(recorder: Recorder, video: Path, stamps: list[int], out: Path) -> None
     faces = np.array(body_model.triangles, np.int32).reshape(-1, 3)
     skeleton = [tuple(pair) for pair in np.array(body_model.bones).reshape(-1, 2).tolist()]
     by_stamp = {result.stamp_ns: result for result in recorder.results}
-    best = _best(recorder, [result for result in by_stamp.values() if result.stamp_ns in stamps])
+    best = _best(recorder, [by_stamp[stamp] for stamp in stamps if stamp in by_stamp])
 
     def frames() -> Iterator[tuple[Frame, list[Figure] | None]]:
         for frame, stamp in zip(

@@ -67,7 +67,7 @@ def to_rgb(message: Image) -> ImageArray:
     """
     encoding, height, width = message.encoding, message.height, message.width
     if height == 0 or width == 0:
-        raise BadInput("size", f"the image is empty ({width}x{height})")
+        raise BadInput("empty", f"the image is empty ({width}x{height})")
     if encoding in _PACKED:
         depth, channels, convert = _PACKED[encoding]
         even_width = encoding.startswith(("yuv", "uyvy", "yuyv"))

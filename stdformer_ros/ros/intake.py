@@ -90,18 +90,19 @@ class Intake:
         stamp_ns = stamp.sec * 1_000_000_000 + stamp.nanosec
         before, self._stamp_ns = self._stamp_ns, stamp_ns
         if before is not None and stamp_ns == before:
-            raise BadInput("stamp", f"the stamp {seconds(stamp):.3f} s repeats")
+            raise BadInput("repeated stamp", f"the stamp {seconds(stamp):.3f} s repeats")
         if before is not None and stamp_ns < before:
             self.jumped = True
             raise BadInput(
-                "stamp", f"the stamp went back from {1e-9 * before:.3f} to {seconds(stamp):.3f} s"
+                "stamp back",
+                f"the stamp went back from {1e-9 * before:.3f} to {seconds(stamp):.3f} s",
             )
         image = to_rgb(message)
         old, self._size = self._size, (message.width, message.height)
         if old is not None and old != self._size:
             self.jumped = True
             raise BadInput(
-                "size",
+                "changed size",
                 f"the image changed its size from {old[0]}x{old[1]} to "
                 f"{message.width}x{message.height}",
             )

@@ -66,8 +66,9 @@ class MeshMarkerWriter:
 
     Building 41,328 Point objects for one mesh of 13,776 faces takes rclpy many times as long as a
     frame's whole inference. So an array with one marker is serialised once, with telltale values;
-    later only the bytes of stamp, id, colour and points change. The result is byte-identical to
-    serialising `MarkerArray(markers=[mesh_marker(...)])`.
+    later only the bytes of stamp, id, colour and points change. The result is byte for byte that of
+    serialising `MarkerArray(markers=[mesh_marker(...)])`, but for the padding between fields, which
+    the serialiser leaves undefined.
 
     Args:
         frame_id: the frame of all headers.

@@ -86,8 +86,9 @@ class HumanNode(LifecycleNode):
         declare_parameters(self)
         self.add_on_set_parameters_callback(self._on_set_parameters)
         self._build = build
-        self._warn = Throttle(self.get_logger().warning)
-        self._error = Throttle(self.get_logger().error)
+        # A lambda each: rclpy allows a place in the code only one severity.
+        self._warn = Throttle(lambda text: self.get_logger().warning(text))
+        self._error = Throttle(lambda text: self.get_logger().error(text))
         self._settings = Parameters()
         self._pipeline: Pipeline | None = None
         self._outputs: Outputs | None = None
@@ -314,8 +315,9 @@ def main(args: Sequence[str] | None = None, build: Build = build) -> int:
     started = node.start()
     while started and not stop.is_set():
         executor.spin_once(timeout_sec=0.2)
-    # Python gives its handlers back before the process ends; a late second Ctrl-C would kill it.
+    # Python gives its handlers back before the process ends; a late second signal would kill it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     executor.shutdown()
     node.destroy_node()
     rclpy.shutdown()

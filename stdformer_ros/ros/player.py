@@ -24,7 +24,7 @@ from stdformer_ros.camera import Camera
 from stdformer_ros.pictures import VideoWriter
 from stdformer_ros.ros.outputs import rgb_message
 from stdformer_ros.types import Frame
-from stdformer_ros.video import read_camera, read_video
+from stdformer_ros.video import VideoError, read_camera, read_video
 
 FRAME_ID = "camera_optical_frame"
 SETTLING = 0.5
@@ -82,7 +82,11 @@ def paced(frames: Iterator[Frame], seconds: float | None) -> Iterator[Frame]:
 
 
 def main(args: Sequence[str] | None = None) -> int:
-    """Play until the end, or for ever with --loop."""
+    """Play until the end, or for ever with --loop.
+
+    Returns:
+        0, or 1 if the video cannot be read.
+    """
     parser = argparse.ArgumentParser(prog="player", description=__doc__.splitlines()[0])
     parser.add_argument("video", nargs="?", type=Path, help="a video file or a folder of images")
     parser.add_argument("--camera", type=int, metavar="N", help="a webcam instead of a video")
@@ -118,6 +122,9 @@ def main(args: Sequence[str] | None = None) -> int:
                 break
     except KeyboardInterrupt:
         pass
+    except VideoError as error:
+        print(f"player: {error}", file=sys.stderr)
+        return 1
     finally:
         if recorder is not None:
             recorder.close()

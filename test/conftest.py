@@ -1,0 +1,43 @@
+"""What several tests need: where things are, and a ROS that meets nobody else's."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+ROOT = Path(__file__).parents[1]
+
+# Before any test initialises ROS: a domain of this run's own, on this machine only.
+os.environ["ROS_DOMAIN_ID"] = str(10 + os.getpid() % 90)
+os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+
+
+# No test fails for the time that it took: the machine may be busy.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The sibling folder with reference data, which a checkout need not have."""
+    folder = ROOT.parent / "shared"
+    if not folder.is_dir():
+        pytest.skip(f"needs the reference data in {folder}")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def real_video() -> Path:
+    """Two real people, 1768x994 at 30 frames a second; downloaded if it is nowhere."""
+    beside = ROOT.parent / "shared" / "videos" / "sports2d_demo.mp4"
+    if beside.exists():
+        return beside
+    from stdformer_ros.sample_clip import sample_clip
+
+    try:
+        return sample_clip(Path(os.environ.get("STDFORMER_CACHE", ROOT / ".cache")))
+    except RuntimeError as error:
+        pytest.skip(str(error))

@@ -1,0 +1,187 @@
+"""The other side of the node's topics, for tests: a camera, a listener, and the node's process."""
+
+from __future__ import annotations
+
+import itertools
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import rclpy
+from builtin_interfaces.msg import Time
+from diagnostic_msgs.msg import DiagnosticArray
+from geometry_msgs.msg import PoseArray
+from lifecycle_msgs.srv import ChangeState, GetState
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.qos import DurabilityPolicy, QoSProfile, qos_profile_sensor_data
+from sensor_msgs.msg import CameraInfo, Image, PointCloud2
+from std_msgs.msg import Header
+from stdformer_ros.msg import BodyModel, HumanArray
+from visualization_msgs.msg import MarkerArray
+
+PATIENCE = 20.0
+LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+# Each client starts later than all before it, as if there were one clock.
+_STARTS = itertools.count(1000.0, 1000.0)
+FAKE_NODE = Path(__file__).with_name("fake_pipeline.py")
+
+
+class NodeProcess:
+    """The node with the fake pipeline, in a process of its own; what it prints is kept."""
+
+    def __init__(self, log: Path, **parameters: object) -> None:
+        command = [sys.executable, str(FAKE_NODE), "--ros-args"]
+        command += ["-r", "image:=/camera/image", "-r", "camera_info:=/camera/camera_info"]
+        for name, value in parameters.items():
+            command += ["-p", f"{name}:={str(value).lower() if value in (0, 1) else value}"]
+        self._log = log
+        self._file = log.open("wb")
+        self.process = subprocess.Popen(command, stdout=self._file, stderr=subprocess.STDOUT)
+
+    def __enter__(self) -> NodeProcess:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGINT)
+            try:
+                self.process.wait(PATIENCE)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+        self._file.close()
+
+    @property
+    def output(self) -> str:
+        """What it has printed so far."""
+        return self._log.read_text()
+
+
+class Client:
+    """Publishes images and hears what the node says of them."""
+
+    def __init__(self) -> None:
+        self.node = rclpy.create_node("client")
+        self._executor = SingleThreadedExecutor()
+        self._executor.add_node(self.node)
+        sensor = qos_profile_sensor_data
+        self._image = self.node.create_publisher(Image, "/camera/image", sensor)
+        self._info = self.node.create_publisher(CameraInfo, "/camera/camera_info", sensor)
+        self.heard: dict[str, list] = {}
+        self._stamp = next(_STARTS)
+        self.listen(HumanArray, "/stdformer/humans")
+
+    def listen(self, kind: type, topic: str, qos: QoSProfile | int = 100) -> None:
+        """Keep every message of a topic in `heard`."""
+        messages = self.heard.setdefault(topic, [])
+        self.node.create_subscription(kind, topic, messages.append, qos)
+
+    def listen_to_all(self) -> None:
+        """Subscribe to everything that the node can say."""
+        self.listen(MarkerArray, "/stdformer/markers")
+        self.listen(PoseArray, "/stdformer/joints")
+        self.listen(PointCloud2, "/stdformer/joints_cloud")
+        self.listen(Image, "/stdformer/overlay")
+        self.listen(BodyModel, "/stdformer/body_model", LATCHED)
+        self.listen(DiagnosticArray, "/diagnostics")
+
+    @property
+    def humans(self) -> list[HumanArray]:
+        """Every HumanArray so far."""
+        return self.heard["/stdformer/humans"]
+
+    def until(self, done: Callable[[], object], patience: float = PATIENCE) -> bool:
+        """Spin until `done()` or the patience ends."""
+        end = time.monotonic() + patience
+        while not done() and time.monotonic() < end:
+            self._executor.spin_once(timeout_sec=0.05)
+        return bool(done())
+
+    def connect(self) -> None:
+        """Wait for an active node that hears us and that we hear, and forget what was said."""
+        node = self.node
+        assert self.until(lambda: self._image.get_subscription_count() > 0), "node not active"
+        topics = [topic for topic in self.heard if topic != "/diagnostics"]
+        assert self.until(lambda: all(node.count_publishers(topic) for topic in topics))
+        # Each side knows of the other now, but perhaps not yet that the other one knows.
+        self.answer(0)
+        self.until(lambda: False, 0.3)
+        for messages in self.heard.values():
+            messages.clear()
+
+    def send(self, people: int = 1, fail: bool = False, hundredths: int = 0, **fields) -> Image:
+        """Publish an image 1/30 s after the one before; `fields` replace those of the message."""
+        self._stamp += 1 / 30
+        pixels = np.full((48, 64, 3), 90, np.uint8)
+        pixels[0, 0] = people, 255 if fail else 0, hundredths
+        message = Image(
+            header=Header(stamp=stamp_of(self._stamp), frame_id="optical"),
+            height=48,
+            width=64,
+            encoding="rgb8",
+            step=192,
+            data=pixels.tobytes(),
+        )
+        for name, value in fields.items():
+            setattr(message, name, value)
+        self._image.publish(message)
+        return message
+
+    def rewind(self) -> None:
+        """Let the stamps go back by ten seconds."""
+        self._stamp -= 10.0
+
+    def send_until(self, done: Callable[[], object], people: int = 1, **fields) -> list[Image]:
+        """Send such images, of which best effort may lose some, until `done()`; return them."""
+        sent = []
+        end = time.monotonic() + PATIENCE
+        while not done() and time.monotonic() < end:
+            sent.append(self.send(people, **fields))
+            self.until(done, 0.3)
+        assert done(), "nothing came of these images"
+        return sent
+
+    def answer(self, people: int = 1) -> HumanArray:
+        """Send an image and return what the node says of it."""
+        before = len(self.humans)
+        sent = self.send_until(lambda: len(self.humans) > before, people)
+        assert self.humans[-1].header in [image.header for image in sent]
+        return self.humans[-1]
+
+    def send_info(self, fx: float = 60.0, fy: float = 60.0) -> None:
+        """Publish intrinsics for the image's size and wait until they have arrived."""
+        k = [fx, 0.0, 31.5, 0.0, fy, 23.5, 0.0, 0.0, 1.0]
+        self._info.publish(CameraInfo(width=64, height=48, k=k))
+        self.until(lambda: False, 0.3)
+
+    def call(self, kind: type, service: str, request: object) -> object:
+        """Call a service of the node."""
+        client = self.node.create_client(kind, f"/stdformer/{service}")
+        assert self.until(client.service_is_ready), f"no service {service}"
+        future = client.call_async(request)
+        assert self.until(future.done), f"no answer from {service}"
+        return future.result()
+
+    def transition(self, number: int) -> bool:
+        """Ask for a lifecycle transition."""
+        request = ChangeState.Request()
+        request.transition.id = number
+        return self.call(ChangeState, "change_state", request).success
+
+    def state(self) -> str:
+        """The name of the node's lifecycle state."""
+        return self.call(GetState, "get_state", GetState.Request()).current_state.label
+
+    def close(self) -> None:
+        """Leave."""
+        self._executor.shutdown()
+        self.node.destroy_node()
+
+
+def stamp_of(seconds: float) -> Time:
+    """Seconds as a stamp."""
+    whole = int(seconds)
+    return Time(sec=whole, nanosec=round(1e9 * (seconds - whole)))

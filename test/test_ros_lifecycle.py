@@ -1,0 +1,104 @@
+"""The node's life: transitions, parameters, failures to start, and how it ends."""
+
+import signal
+
+import pytest
+
+pytest.importorskip("rclpy", reason="needs ROS 2 (./run test)")
+pytest.importorskip("stdformer_ros.msg", reason="needs the built workspace (./run test)")
+
+import rclpy
+from lifecycle_msgs.msg import Transition
+from rcl_interfaces.srv import DescribeParameters, SetParameters
+from rclpy.parameter import Parameter
+from ros_client import Client, NodeProcess
+from visualization_msgs.msg import Marker
+
+pytestmark = pytest.mark.ros
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _ros():
+    rclpy.init()
+    yield
+    rclpy.shutdown()
+
+
+@pytest.fixture
+def client():
+    client = Client()
+    yield client
+    client.close()
+
+
+def test_the_life_cycle_can_be_walked_back_and_forth(tmp_path, client):
+    client.listen_to_all()
+    with NodeProcess(tmp_path / "log") as node:
+        assert client.state() == "unconfigured"
+        for _ in range(2):
+            assert client.transition(Transition.TRANSITION_CONFIGURE)
+            assert client.transition(Transition.TRANSITION_ACTIVATE)
+            client.connect()
+            client.answer(1)
+            markers = client.heard["/stdformer/markers"]
+            assert client.until(lambda: len(markers) >= 2)  # noqa: B023
+            markers.clear()
+            assert client.transition(Transition.TRANSITION_DEACTIVATE)
+            assert client.until(lambda: markers), "RViz was not cleared"  # noqa: B023
+            assert {marker.action for marker in markers[0].markers} == {Marker.DELETE}
+            client.humans.clear()
+            for _ in range(3):
+                client.send(1)
+            client.until(lambda: False, 0.3)
+            assert client.humans == [], "an inactive node answered"
+            assert client.transition(Transition.TRANSITION_CLEANUP)
+        assert client.transition(Transition.TRANSITION_UNCONFIGURED_SHUTDOWN)
+        assert client.state() == "finalized"
+        assert node.process.poll() is None
+
+
+def test_what_cannot_be_configured_fails_with_the_reason_and_can_be_mended(tmp_path, client):
+    with NodeProcess(tmp_path / "log", model="missing") as node:
+        assert not client.transition(Transition.TRANSITION_CONFIGURE)
+        assert client.state() == "unconfigured"
+        assert "cannot configure: missing.bin was looked for in /nowhere" in node.output
+
+        names = ["landmarks", "detect_every", "image_timeout"]
+        answer = client.call(
+            DescribeParameters, "describe_parameters", DescribeParameters.Request(names=names)
+        )
+        landmarks, detect_every, _ = answer.descriptors
+        assert all(descriptor.description for descriptor in answer.descriptors)
+        assert landmarks.additional_constraints == "one of lite, full"
+        assert detect_every.integer_range[0].from_value == 1
+
+        def refusal(name, value):
+            parameter = Parameter(name, value=value).to_parameter_msg()
+            request = SetParameters.Request(parameters=[parameter])
+            result = client.call(SetParameters, "set_parameters", request).results[0]
+            return "" if result.successful else result.reason
+
+        assert refusal("landmarks", "heavy") == "landmarks must be one of lite, full, not heavy"
+        assert refusal("detect_every", 0)
+        assert refusal("mesh_level", 5)
+        assert not refusal("model", "present")
+        assert client.transition(Transition.TRANSITION_CONFIGURE)
+        assert "applies on configure" in refusal("model", "another")
+
+
+def test_with_autostart_a_failure_ends_the_process(tmp_path):
+    with NodeProcess(tmp_path / "log", model="missing", autostart=True) as node:
+        assert node.process.wait(20) == 1
+        assert "missing.bin was looked for" in node.output
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_asked_twice_to_end_it_ends_cleanly(tmp_path, client, how):
+    with NodeProcess(tmp_path / "log", autostart=True) as node:
+        client.connect()
+        client.send(1, hundredths=20)
+        node.process.send_signal(how)
+        client.until(lambda: False, 0.05)
+        node.process.send_signal(how)
+        assert node.process.wait(20) == 0
+        assert "Traceback" not in node.output
