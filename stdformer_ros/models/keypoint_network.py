@@ -1,0 +1,111 @@
+"""What the networks from 2D keypoints of a window to one 3D pose have in common."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+from stdformer_ros.models.estimator import Features
+
+JOINTS = 17
+FRAMES = "frames"
+
+
+class KeypointNetwork(nn.Module, ABC):
+    """A network that is trained to answer for a frame inside of its window.
+
+    The published ones answer for the centre. A stream has no future, so whatever part of it the
+    network does not wait for is filled by the newest frame, repeated.
+
+    Keypoints are Human3.6M's 17, (2 x - w) / w and (2 y - h) / w for an image of w x h pixels. The
+    answer is a dict of `pose` (B, 1, 17, 3): metres, relative to the pelvis.
+
+    Args:
+        frames: of the window that the weights are made for.
+        delay_frames: how many frames before the newest one `decode` answers for, from 0 (causal)
+            to `future_frames` (the published way, late but without repeated frames).
+        future_frames: how many of the window's frames come after the one that the weights answer
+            for; None for the published half.
+
+    Raises:
+        ValueError: if the delay or the future does not fit the window.
+
+    Attributes:
+        window: real frames that `decode` sees.
+    """
+
+    def __init__(
+        self, frames: int, delay_frames: int = 0, future_frames: int | None = None
+    ) -> None:
+        super().__init__()
+        future_frames = frames // 2 if future_frames is None else future_frames
+        if not 0 <= future_frames < frames:
+            raise ValueError(
+                f"future_frames must be 0 to {frames - 1} for {frames} frames, not {future_frames}"
+            )
+        if not 0 <= delay_frames <= future_frames:
+            raise ValueError(f"delay_frames must be 0 to {future_frames}, not {delay_frames}")
+        self.frames = frames
+        self.delay_frames = delay_frames
+        self.future_frames = future_frames
+        self.window = frames - future_frames + delay_frames
+
+    def encode(self, keypoints: Tensor) -> Features:
+        """What can be computed of single frames.
+
+        Args:
+            keypoints: (B, 17, 2).
+
+        Returns:
+            `frames` (B, C).
+
+        Raises:
+            ValueError: if the keypoints have another shape.
+        """
+        if keypoints.shape[1:] != (JOINTS, 2):
+            raise ValueError(f"keypoints must be (B, {JOINTS}, 2), not {tuple(keypoints.shape)}")
+        return {FRAMES: self._encode(keypoints)}
+
+    def decode(self, windows: Features) -> dict[str, Tensor]:
+        """The pose in the frame `delay_frames` before the newest.
+
+        Args:
+            windows: what `encode` gave, `frames` (B, window, C), oldest frame first.
+
+        Raises:
+            ValueError: if the window has another length.
+        """
+        x = windows[FRAMES]
+        if x.shape[1] != self.window:
+            raise ValueError(
+                f"with delay_frames={self.delay_frames} windows must have {self.window} frames, "
+                f"not {x.shape[1]}"
+            )
+        future = x[:, -1:].expand(-1, self.frames - self.window, -1)
+        return self._pose(torch.cat([x, future], dim=1))
+
+    def forward(self, keypoints: Tensor) -> dict[str, Tensor]:
+        """The published way: a whole window of keypoints (B, frames, 17, 2) to the pose.
+
+        Raises:
+            ValueError: if the keypoints have another shape.
+        """
+        if keypoints.ndim != 4 or keypoints.shape[1] != self.frames:
+            raise ValueError(
+                f"windows must be (B, {self.frames}, {JOINTS}, 2), not {tuple(keypoints.shape)}"
+            )
+        frames = self.encode(keypoints.flatten(0, 1))[FRAMES]
+        return self._pose(frames.unflatten(0, keypoints.shape[:2]))
+
+    def _pose(self, frames: Tensor) -> dict[str, Tensor]:
+        return {"pose": self._decode(frames).view(-1, 1, JOINTS, 3)}
+
+    @abstractmethod
+    def _encode(self, keypoints: Tensor) -> Tensor:
+        """Keypoints (B, 17, 2) of single frames to features (B, C)."""
+
+    @abstractmethod
+    def _decode(self, frames: Tensor) -> Tensor:
+        """Features of a whole window (B, frames, C) to the pose (B, ..., 51)."""
