@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -42,45 +42,81 @@ def read_bvh(path: Path) -> Motion:
     """
     try:
         return _parse(path.read_text().split())
-    except (ValueError, IndexError, KeyError, UnicodeDecodeError) as error:
+    except IndexError as error:
+        raise ValueError(
+            f"{path} is not a complete BVH file: it ends early, or its brackets do not match"
+        ) from error
+    except ValueError as error:
         raise ValueError(f"{path} is not a complete BVH file: {error}") from error
 
 
-def _parse(words: list[str]) -> Motion:
-    names: list[str] = []
-    parents: list[int] = []
-    offsets: list[list[float]] = []
-    channels: list[list[str]] = []
+@dataclass
+class _Hierarchy:
+    """The skeleton of a file, joints in the order in which they are written."""
+
+    names: list[str] = field(default_factory=list)
+    parents: list[int] = field(default_factory=list)
+    offsets: list[list[float]] = field(default_factory=list)
+    channels: list[list[str]] = field(default_factory=list)
+
+
+def _parse_hierarchy(words: list[str]) -> _Hierarchy:
+    """The words between HIERARCHY and MOTION."""
+    result = _Hierarchy()
     stack: list[int] = []
-    position = words.index("HIERARCHY") + 1
-    while words[position] != "MOTION":
+    position = 0
+    while position < len(words):
         word = words[position]
         if word in ("ROOT", "JOINT", "End"):
-            name = f"{names[stack[-1]]}_end" if word == "End" else words[position + 1]
-            names.append(name)
-            parents.append(stack[-1] if stack else -1)
-            channels.append([])
+            if (word == "ROOT") == bool(result.names) or len(result.offsets) < len(result.names):
+                raise ValueError(f"{word} where it cannot be")
+            name = f"{result.names[stack[-1]]}_end" if word == "End" else words[position + 1]
+            result.parents.append(stack[-1] if word != "ROOT" else -1)
+            result.names.append(name)
+            result.channels.append([])
             position += 2
         elif word == "{":
-            stack.append(len(names) - 1)
+            stack.append(len(result.names) - 1)
             position += 1
         elif word == "}":
             stack.pop()
             position += 1
         elif word == "OFFSET":
-            offsets.append([float(w) for w in words[position + 1 : position + 4]])
+            if len(result.offsets) != stack[-1]:
+                raise ValueError(f"a second OFFSET of {result.names[stack[-1]]}")
+            result.offsets.append([float(w) for w in words[position + 1 : position + 4]])
             position += 4
         elif word == "CHANNELS":
             count = int(words[position + 1])
-            channels[stack[-1]] = words[position + 2 : position + 2 + count]
+            channels = words[position + 2 : position + 2 + max(count, 0)]
+            if count < 0 or not set(channels) <= {*_AXES, *_POSITIONS}:
+                raise ValueError(f"CHANNELS {count} {' '.join(channels)}")
+            result.channels[stack[-1]] = channels
             position += 2 + count
         else:
             raise ValueError(f"unexpected {word!r} in the hierarchy")
-    frames = int(words[position + 2])
-    frame_time = float(words[position + 5])
+    if not result.names:
+        raise ValueError("there is no ROOT")
+    if stack:
+        raise ValueError(f"{result.names[stack[-1]]} is not closed")
+    if len(result.offsets) < len(result.names):
+        raise ValueError(f"{result.names[-1]} has no OFFSET")
+    if not np.isfinite(result.offsets).all():
+        raise ValueError("offsets that are not finite")
+    return result
+
+
+def _parse(words: list[str]) -> Motion:
+    middle = words.index("MOTION")
+    skeleton = _parse_hierarchy(words[words.index("HIERARCHY") + 1 : middle])
+    names, parents, channels = skeleton.names, skeleton.parents, skeleton.channels
+    frames = int(words[middle + 2])
+    frame_time = float(words[middle + 5])
+    if not 0.0 < frame_time < np.inf:
+        raise ValueError(f"a frame time of {frame_time} s")
     width = sum(len(c) for c in channels)
-    values = np.array(words[position + 6 :], dtype=np.float64)
-    if values.size != frames * width:
+    values = np.array(words[middle + 6 :], dtype=np.float64)
+    if width == 0 or values.size != frames * width:
         raise ValueError(f"expected {frames} frames of {width} numbers, found {values.size}")
     values = values.reshape(frames, width)
     if not np.isfinite(values).all():
@@ -102,4 +138,6 @@ def _parse(words: list[str]) -> Motion:
             for i, channel in enumerate(joint_channels):
                 if channel in _POSITIONS:
                     root[:, _POSITIONS.index(channel)] = own[:, i]
-    return Motion(tuple(names), tuple(parents), np.array(offsets), rotations, root, frame_time)
+    return Motion(
+        tuple(names), tuple(parents), np.array(skeleton.offsets), rotations, root, frame_time
+    )
