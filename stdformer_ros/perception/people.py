@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from stdformer_ros.perception.appearance import clothing
 from stdformer_ros.perception.boxes import iou
-from stdformer_ros.perception.detector import Detections, PersonDetector
+from stdformer_ros.perception.detector import PersonDetector
 from stdformer_ros.perception.landmarks import LandmarkDetector, LandmarkModel, Pose, Roi
-from stdformer_ros.perception.tracking import Sighting, Tracker, same_person
+from stdformer_ros.perception.tracking import Sighting, Track, Tracker, same_person
 from stdformer_ros.types import FloatArray, Frame, ImageArray, Person
 
 FOUND_SCORE = 0.6
@@ -15,9 +16,11 @@ FOUND_SCORE = 0.6
 KEPT_SCORE = 0.3
 """A pose of somebody who is followed already may be less sure, as in motion blur."""
 SURE_DETECTION = 0.6
-"""So sure a box needs no further frames to be believed."""
+"""So sure a box is believed at once where nobody else is around; others need further frames."""
 EXPLAINED_IOU = 0.3
 """A box that overlaps this much with a person who is followed is that person."""
+SEARCH_EVERY = 3
+"""Frames from one search of the whole image to the next while somebody is lost."""
 REFINEMENTS = 2
 """On a region from a box the pose's score says little: it is judged on regions from landmarks."""
 BOX_MARGIN = 0.08
@@ -29,8 +32,8 @@ class PeopleTracker:
 
     Args:
         landmarks: "lite" or "full" BlazePose.
-        detect_every: frames from one search of the whole image to the next. The whole image is
-            also searched when a person is lost and while nobody is in sight.
+        detect_every: frames from one search of the whole image to the next. It is searched more
+            often while somebody is lost, and in every frame while nobody is in sight.
         max_people: so many are followed at most; of more, those seen first.
 
     Raises:
@@ -53,7 +56,6 @@ class PeopleTracker:
         self._size: tuple[int, ...] = ()
         self._stamp = -np.inf
         self._frames_since_detection = 0
-        self._followed = 0
 
     def __call__(self, frame: Frame) -> list[Person]:
         """The people of the next frame of the stream, in the order of their identities.
@@ -69,14 +71,11 @@ class PeopleTracker:
             self._tracker.shift_time(stamp - self._stamp)
         self._stamp = stamp
 
-        poses = self._follow(image, stamp)
-        sightings = merge(poses)
-        if self._detection_due(len(sightings)):
-            detections = self._find_boxes(image)
-            sightings = merge(poses, self._search(image, detections, [s.pose for s in sightings]))
-            self._frames_since_detection = 0
+        sightings = self._follow(image, stamp)
         self._frames_since_detection += 1
-        self._followed = len(sightings)
+        if self._frames_since_detection >= self._detection_interval(len(sightings)):
+            self._frames_since_detection = 0
+            sightings += self._search(image, sightings)
         tracks = self._tracker.update(sightings, stamp)
         people = [
             person(track.track_id, sighting.pose, image.shape)
@@ -89,56 +88,49 @@ class PeopleTracker:
         """Forget everybody; identities go on counting."""
         self._tracker.forget()
         self._stamp = -np.inf
-        self._followed = 0
 
-    def _follow(self, image: ImageArray, stamp: float) -> list[Pose]:
-        """The poses in the regions where people are expected."""
-        poses = [self._find_landmarks(image, t.predicted(stamp)) for t in self._tracker.tracks]
-        return [pose for pose in poses if pose.score >= KEPT_SCORE]
+    def _follow(self, image: ImageArray, stamp: float) -> list[Sighting]:
+        """The people in the regions where they are expected, each one once."""
+        people: list[tuple[Pose, list[Track]]] = []
+        for track in self._tracker.tracks:
+            pose = self._find_landmarks(image, track.predicted(stamp))
+            if pose.score < KEPT_SCORE:
+                continue
+            for i, (other, tracks) in enumerate(people):
+                if same_person(pose, other):
+                    best = max(pose, other, key=lambda p: p.score)
+                    people[i] = best, [*tracks, track]
+                    break
+            else:
+                people.append((pose, [track]))
+        return [Sighting(p, clothing(image, p.landmarks), tuple(tracks)) for p, tracks in people]
 
-    def _detection_due(self, seen: int) -> bool:
-        lost_or_alone = seen < self._followed or seen == 0
-        return lost_or_alone or self._frames_since_detection >= self.detect_every
+    def _detection_interval(self, seen: int) -> int:
+        """Frames from the last search of the whole image to the next."""
+        if seen == 0:
+            return 1
+        lost = seen < len(self._tracker.tracks)
+        return min(SEARCH_EVERY, self.detect_every) if lost else self.detect_every
 
-    def _search(
-        self, image: ImageArray, detections: Detections, known: list[Pose]
-    ) -> list[Sighting]:
-        """People in boxes that no known pose explains."""
-        boxes = np.array([landmark_box(p, image.shape) for p in known], np.float32).reshape(-1, 4)
-        explained = (iou(detections.boxes, boxes) > EXPLAINED_IOU).any(axis=1)
+    def _search(self, image: ImageArray, known: list[Sighting]) -> list[Sighting]:
+        """People whom the detector finds in the whole image and who are not known yet."""
+        detections = self._find_boxes(image)
+        boxes = [landmark_box(s.pose, image.shape) for s in known]
+        overlap = iou(detections.boxes, np.array(boxes, np.float32).reshape(-1, 4))
         found: list[Sighting] = []
-        for i in np.flatnonzero(~explained):
+        for i in np.flatnonzero(overlap.max(axis=1, initial=0.0) < EXPLAINED_IOU):
             if len(known) + len(found) >= self.max_people:
                 break
             roi = Roi.around_box(detections.boxes[i])
             for _ in range(1 + REFINEMENTS):
                 pose = self._find_landmarks(image, roi)
                 roi = pose.roi
-            if pose.score >= FOUND_SCORE:
-                found.append(Sighting(pose, sure=bool(detections.scores[i] >= SURE_DETECTION)))
+            if pose.score < FOUND_SCORE:
+                continue
+            if not any(same_person(pose, other.pose) for other in [*known, *found]):
+                sure = bool(detections.scores[i] >= SURE_DETECTION) and not self._tracker.tracks
+                found.append(Sighting(pose, clothing(image, pose.landmarks), sure=sure))
         return found
-
-
-def merge(followed: list[Pose], found: list[Sighting] | None = None) -> list[Sighting]:
-    """One sighting per person from poses of which several may show the same person.
-
-    Args:
-        followed: poses in the regions of tracks. Two of the same person make a shared sighting.
-        found: sightings in boxes; one of a person who is followed already is left out.
-    """
-    groups: list[list[Pose]] = []
-    for pose in followed:
-        for group in groups:
-            if same_person(group[0], pose):
-                group.append(pose)
-                break
-        else:
-            groups.append([pose])
-    merged = [Sighting(max(g, key=lambda p: p.score), shared=len(g) > 1) for g in groups]
-    for sighting in found or []:
-        if not any(same_person(sighting.pose, other.pose) for other in merged):
-            merged.append(sighting)
-    return merged
 
 
 def person(track_id: int, pose: Pose, size: tuple[int, ...]) -> Person:

@@ -3,8 +3,9 @@
 The regions of interest already follow people; what is left is to notice when two regions have
 fallen onto one person, and who reappears after that. Of the libraries that run with numpy 2,
 `norfair-enough` 2.4 counts time in frames, matches greedily and cannot hold a motion back while
-two people cannot be told apart, and `trackers` 2.6 knows boxes only and brings 20 packages; so a
-track here is a position with a velocity in seconds, and matching is one Hungarian assignment.
+two people cannot be told apart, and `trackers` 2.6 knows boxes only and pulls in matplotlib and
+another OpenCV; so a track here is a position with a velocity in seconds, and matching is one
+Hungarian assignment.
 """
 
 from __future__ import annotations
@@ -25,12 +26,17 @@ CONFIRMING_HITS = 3
 """A new track is believed after so many frames in which it was seen."""
 VELOCITY_SECONDS = 0.25
 """The time constant with which a track's velocity follows its steps."""
+CLOTHING_SECONDS = 0.5
+"""The time constant with which a track's colours follow the light."""
+YOUNG_SECONDS = 1.0
+"""A track that falls onto an older one so soon was never a person of its own."""
 
 # Distances below are in sides of the region of interest, about 2.5 m for an adult.
 GATE = 0.2
-GATE_GROWTH = 0.4
+GATE_GROWTH = 0.8
 """A track may be so far from where it was expected, and so much farther per second unseen."""
 SIZE_WEIGHT = 0.5
+CLOTHING_WEIGHT = 0.25
 SAME_PERSON = 0.07
 """Two poses whose joints are closer than this on average show the same person."""
 
@@ -38,13 +44,15 @@ BODY = [11, 12, 13, 14, 23, 24, 25, 26, 27, 28]  # shoulders, elbows, hips, knee
 MIRRORED = [12, 11, 14, 13, 24, 23, 26, 25, 28, 27]
 
 
-@dataclass
+@dataclass(eq=False)
 class Track:
     """One person over time.
 
     Attributes:
         roi: the region that the person filled when last told apart from everybody else.
         roi_stamp: seconds, when that was.
+        clothing: (2, 3) colours as `clothing` gives them, averaged over time.
+        born: seconds, when the person was first seen.
         seen: seconds, when the person was last seen at all.
         hits: in how many frames.
         velocity: (2,) of the region's centre in pixels per second.
@@ -53,6 +61,8 @@ class Track:
 
     roi: Roi
     roi_stamp: float
+    clothing: FloatArray
+    born: float
     seen: float
     hits: int = 1
     velocity: tuple[float, float] = (0.0, 0.0)
@@ -64,15 +74,18 @@ class Track:
         vx, vy = self.velocity
         return replace(self.roi, x=self.roi.x + vx * elapsed, y=self.roi.y + vy * elapsed)
 
-    def moved_to(self, roi: Roi, stamp: float) -> None:
-        """Take a new region in, and the velocity that led to it."""
+    def take(self, sighting: Sighting, stamp: float) -> None:
+        """Follow a sighting of this person and nobody else."""
         elapsed = stamp - self.roi_stamp
+        roi = sighting.pose.roi
         if elapsed > 0:
             gain = 1.0 - exp(-elapsed / VELOCITY_SECONDS)
             vx, vy = self.velocity
             vx += gain * ((roi.x - self.roi.x) / elapsed - vx)
             vy += gain * ((roi.y - self.roi.y) / elapsed - vy)
             self.velocity = vx, vy
+            gain = 1.0 - exp(-elapsed / CLOTHING_SECONDS)
+            self.clothing = self.clothing + gain * (sighting.clothing - self.clothing)
         self.roi, self.roi_stamp = roi, stamp
 
 
@@ -82,13 +95,15 @@ class Sighting:
 
     Attributes:
         pose: the surest of the poses that show this person.
-        shared: True if the regions of several tracks have fallen onto this person, so that it is
-            open which of them it is.
-        sure: True if the detector was so sure that a new track needs no further frames.
+        clothing: (2, 3) colours as `clothing` gives them.
+        tracks: those whose regions have fallen onto this person. If there are several, it is open
+            which of them it is.
+        sure: True if a new track needs no further frames to be believed.
     """
 
     pose: Pose
-    shared: bool = False
+    clothing: FloatArray
+    tracks: tuple[Track, ...] = ()
     sure: bool = False
 
 
@@ -104,6 +119,7 @@ class Tracker:
 
         Tracks without a sighting stay for a while, unless they were never confirmed.
         """
+        self._drop_duplicates(sightings, stamp)
         track_of = associate(self.tracks, sightings, stamp)
         answer = []
         for i, sighting in enumerate(sightings):
@@ -111,10 +127,10 @@ class Tracker:
                 track = self.tracks[track_of[i]]
                 track.hits += 1
                 track.seen = stamp
-                if not sighting.shared:
-                    track.moved_to(sighting.pose.roi, stamp)
+                if sum(t in self.tracks for t in sighting.tracks) < 2:
+                    track.take(sighting, stamp)
             else:
-                track = Track(sighting.pose.roi, stamp, stamp)
+                track = Track(sighting.pose.roi, stamp, sighting.clothing, stamp, stamp)
                 self.tracks.append(track)
             if track.track_id is None and (sighting.sure or track.hits >= CONFIRMING_HITS):
                 track.track_id = self._next_id
@@ -127,11 +143,19 @@ class Tracker:
         """Let everything that is remembered have happened so much later: a clock was set."""
         for track in self.tracks:
             track.roi_stamp += seconds
+            track.born += seconds
             track.seen += seconds
 
     def forget(self) -> None:
         """Drop every track; their identities are not given again."""
         self.tracks.clear()
+
+    def _drop_duplicates(self, sightings: Sequence[Sighting], stamp: float) -> None:
+        """Of the tracks on one person, drop the young ones beside the oldest."""
+        for sighting in sightings:
+            for track in sorted(sighting.tracks, key=lambda t: t.born)[1:]:
+                if stamp - track.born < YOUNG_SECONDS:
+                    self.tracks.remove(track)
 
     @staticmethod
     def _lives(track: Track, stamp: float) -> bool:
@@ -144,12 +168,12 @@ def associate(
 ) -> dict[int, int]:
     """The cheapest assignment of sightings to tracks: index of a sighting -> index of its track.
 
-    The cost is the distance from where the track was expected, and the change of size. What is
-    too far away stays unassigned.
+    The cost is the distance from where the track was expected, with the changes of size and of
+    colours. What costs too much stays unassigned.
     """
     if not tracks or not sightings:
         return {}
-    cost = np.array([[_distance(t, s.pose.roi, stamp) for t in tracks] for s in sightings])
+    cost = np.array([[_cost(t, s, stamp) for t in tracks] for s in sightings])
     gates = np.array([GATE + GATE_GROWTH * (stamp - t.roi_stamp) for t in tracks])
     forbidden = cost > gates
     # Far above any sum of allowed costs, so that as many as possible are assigned.
@@ -157,11 +181,12 @@ def associate(
     return {int(i): int(k) for i, k in zip(rows, columns, strict=True) if not forbidden[i, k]}
 
 
-def _distance(track: Track, roi: Roi, stamp: float) -> float:
-    expected = track.predicted(stamp)
-    side = max(expected.side, roi.side)
-    away = hypot(roi.x - expected.x, roi.y - expected.y) / side
-    return away + SIZE_WEIGHT * abs(log(roi.side / expected.side))
+def _cost(track: Track, sighting: Sighting, stamp: float) -> float:
+    expected, roi = track.predicted(stamp), sighting.pose.roi
+    away = hypot(roi.x - expected.x, roi.y - expected.y) / max(expected.side, roi.side)
+    growth = abs(log(roi.side / expected.side))
+    colours = float(np.linalg.norm(sighting.clothing - track.clothing))
+    return away + SIZE_WEIGHT * growth + CLOTHING_WEIGHT * colours
 
 
 def same_person(a: Pose, b: Pose) -> bool:
