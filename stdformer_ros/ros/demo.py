@@ -46,6 +46,8 @@ def main(args: Sequence[str] | None = None) -> int:
     options = _options(args)
     out: Path = options.out
     out.mkdir(parents=True, exist_ok=True)
+    for name in ("report.json", "overlay.mp4", "snapshot.png"):  # of an earlier run
+        (out / name).unlink(missing_ok=True)
     if options.camera is not None:
         video, source = out / "camera.mp4", ["--camera", str(options.camera)]
         source += ["--record", str(video)]

@@ -43,7 +43,7 @@ class Parameters:
         "full", "The landmark model: lite is faster, full is better.", one_of=("lite", "full")
     )
     detect_every: int = _parameter(
-        5, "Look for new people in every so many frames.", between=(1, 300)
+        10, "Look for new people in every so many frames.", between=(1, 300)
     )
     max_people: int = _parameter(8, "Follow so many people at most.", between=(1, 64))
     mesh_level: int = _parameter(6890, "Vertices of the mesh.", one_of=(431, 1723, 6890))

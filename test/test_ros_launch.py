@@ -1,0 +1,48 @@
+"""The launch files, where ROS' launch is installed: what they start, with which settings."""
+
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("launch", reason="needs ROS 2's launch, which no Python registry carries")
+pytest.importorskip("launch_ros", reason="needs ROS 2's launch_ros")
+
+from conftest import ROOT
+from launch import LaunchContext
+from launch.actions import DeclareLaunchArgument, SetEnvironmentVariable
+from launch.launch_description_sources import get_launch_description_from_python_launch_file
+from launch_ros.actions import LifecycleNode
+
+pytestmark = pytest.mark.ros
+
+
+def description(name):
+    return get_launch_description_from_python_launch_file(str(ROOT / "launch" / name))
+
+
+@pytest.mark.parametrize("name", ["camera.launch.py", "demo.launch.py"])
+def test_every_argument_is_described(name):
+    arguments = [e for e in description(name).entities if isinstance(e, DeclareLaunchArgument)]
+    assert arguments
+    assert all(len(argument.description) > 10 for argument in arguments)
+
+
+def test_the_camera_launch_offers_what_the_readme_says():
+    entities = description("camera.launch.py").entities
+    names = {e.name for e in entities if isinstance(e, DeclareLaunchArgument)}
+    assert {"image", "camera_info", "params_file", "device", "namespace", "rviz"} <= names
+    assert sum(isinstance(entity, LifecycleNode) for entity in entities) == 1
+
+
+def test_images_go_through_shared_memory_unless_the_user_says_otherwise(monkeypatch):
+    name = "FASTDDS_DEFAULT_PROFILES_FILE"
+    for value in (None, "/mine.xml"):
+        monkeypatch.delenv(name, raising=False)
+        if value:
+            monkeypatch.setenv(name, value)
+        context = LaunchContext()
+        for entity in description("camera.launch.py").entities:
+            if isinstance(entity, SetEnvironmentVariable):
+                entity.execute(context)
+        profile = context.environment[name]
+        assert profile == value if value else Path(profile).name == "fastdds_shm.xml"
