@@ -3,9 +3,10 @@
 Of BlazePose's 33 landmarks 21 are used; the rest (eyes, mouth, thumbs, little fingers) say nothing
 more about the body's pose. Limb landmarks lie near joints, the others on the skin.
 
-BlazePose does not mark joint centres: over several people in videos its trunk is longer, its hips
-are lower and closer together, its knees lower and its arms longer than the joints of a body of the
-same height. The offsets below were set so that the lengths agree.
+BlazePose does not mark joint centres. In videos of standing and walking people its shoulders are
+higher than the joints of a body of the same height, its hips and knees lower, its ankles and heels
+higher above the toes. The offsets below were set so that the lengths agree; without them a standing
+person seems to crouch and to lean.
 """
 
 from __future__ import annotations
@@ -32,31 +33,33 @@ class _Limb(NamedTuple):
 
 
 _LEFT_LIMBS: tuple[tuple[str, int, _Limb], ...] = (
-    ("shoulder", 11, _Limb("shoulder", "collar", (0.0, 0.012, 0.0))),
-    ("elbow", 13, _Limb("elbow", "shoulder", (0.02, 0.0, 0.0))),
-    ("wrist", 15, _Limb("wrist", "elbow", (0.03, 0.0, 0.0))),
+    ("shoulder", 11, _Limb("shoulder", "collar", (-0.007, 0.02, 0.0))),
+    ("elbow", 13, _Limb("elbow", "shoulder", (0.0, 0.0, 0.0))),
+    ("wrist", 15, _Limb("wrist", "elbow", (0.015, 0.0, 0.0))),
     ("index", 19, _Limb("hand", "wrist", (0.0, 0.0, 0.0))),
-    ("hip", 23, _Limb("hip", "pelvis", (-0.014, -0.052, 0.0))),
-    ("knee", 25, _Limb("knee", "hip", (0.0, -0.065, 0.0))),
-    ("ankle", 27, _Limb("ankle", "knee", (0.0, -0.01, 0.0))),
+    ("hip", 23, _Limb("hip", "pelvis", (-0.0145, -0.028, 0.0))),
+    ("knee", 25, _Limb("knee", "hip", (0.0, -0.028, 0.0))),
+    ("ankle", 27, _Limb("ankle", "knee", (0.0, 0.039, 0.0))),
 )
 _SIDES = ("left", "right")
 
-_SKIN: tuple[tuple[str, int], ...] = (
-    ("nose", 0),
-    ("left_ear", 7),
-    ("left_heel", 29),
-    ("left_foot_index", 31),
-    ("right_ear", 8),
-    ("right_heel", 30),
-    ("right_foot_index", 32),
+_HEEL, _TOE, _NONE = (0.0, 0.045, 0.015), (0.0, 0.0, -0.02), (0.0, 0.0, 0.0)
+_SKIN: tuple[tuple[str, int, tuple[float, float, float]], ...] = (
+    ("nose", 0, _NONE),
+    ("left_ear", 7, _NONE),
+    ("left_heel", 29, _HEEL),
+    ("left_foot_index", 31, _TOE),
+    ("right_ear", 8, _NONE),
+    ("right_heel", 30, _HEEL),
+    ("right_foot_index", 32, _TOE),
 )
-"""In the order in which tools/build_body.py lists the vertices; with BlazePose's index."""
+"""In the order in which tools/build_body.py lists the vertices: name, BlazePose's index, and an
+offset in metres from the vertex, moving with it."""
 
 _LIMBS = tuple(
     (f"{side}_{name}", i + k) for name, i, _ in _LEFT_LIMBS for k, side in enumerate(_SIDES)
 )
-_BY_INDEX = sorted([*_LIMBS, *_SKIN], key=lambda item: item[1])
+_BY_INDEX = sorted([*_LIMBS, *((name, i) for name, i, _ in _SKIN)], key=lambda item: item[1])
 
 LANDMARK_NAMES = tuple(name for name, _ in _BY_INDEX)
 BLAZEPOSE_INDEX = tuple(index for _, index in _BY_INDEX)
@@ -97,10 +100,10 @@ class BodyLandmarks(nn.Module):
         ]
         self._joints = [joint for joint, _, _ in limbs]
         self._frames = [frame for _, frame, _ in limbs]
-        names = [name for name, _ in (*_LIMBS, *_SKIN)]
+        names = [item[0] for item in (*_LIMBS, *_SKIN)]
         self._order = [names.index(name) for name in LANDMARK_NAMES]
         for name, array in (
-            ("template", data["v_template"][vertices]),
+            ("template", data["v_template"][vertices] + np.array([o for _, _, o in _SKIN])),
             ("shapedirs", data["shapedirs"][vertices]),
             ("weights", weights),
             ("offsets", np.array([offset for _, _, offset in limbs])),
