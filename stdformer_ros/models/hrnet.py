@@ -111,7 +111,8 @@ class HRNetClassification(HRNet):
             nn.Conv2d(outputs[-1], 2048, 1), nn.BatchNorm2d(2048), nn.ReLU(inplace=True)
         )
         self.classifier = nn.Linear(2048, 1000)
-        initialise_convolutions(self)
+        for head in (self.incre_modules, self.downsamp_modules, self.final_layer):
+            initialise_convolutions(head)
 
     def features(self, maps: Sequence[Tensor]) -> Tensor:
         """Join the branches of `maps`, which are left as they are: (B, 2048, H / 32, W / 32)."""
