@@ -55,7 +55,8 @@ def retarget(motion: Motion) -> BodyMotion:
     binding pose there, which the person never took.
 
     Raises:
-        ValueError: if a joint of the CMU skeleton (Daz names) is missing.
+        ValueError: if a joint of the CMU skeleton (Daz names) is missing, or a limb has no length
+            or rests in another direction than ours.
     """
     needed = {*_TRUNK.values(), *_COLLARS.values()} | {
         s for _, a, b in _LIMBS.values() for s in (a, b)
@@ -116,6 +117,11 @@ def _corrections(motion: Motion) -> dict[str, NDArray[np.float64]]:
     for name, (child, _, source_child) in _LIMBS.items():
         ours = rest[JOINT_NAMES.index(child)] - rest[JOINT_NAMES.index(name)]
         theirs = motion.offsets[motion.names.index(source_child)]
+        if not np.linalg.norm(theirs) > 0 or ours @ theirs < 0:
+            raise ValueError(
+                f"the bone to {source_child} has the offset {theirs.tolist()}; it must have a "
+                f"length and point about where our {name} points, to {ours.round(2).tolist()}"
+            )
         result[name] = _align(ours, theirs)
     return result
 
