@@ -182,16 +182,26 @@ def test_skin_landmarks_are_vertices_of_the_posed_mesh() -> None:
     rotations, betas = random_pose(8), random_betas(8)
     vertices, _ = BodyModel()(rotations, betas)
     landmarks = landmarks_of(rotations, betas)
-    for name in ("nose", "left_ear", "right_heel", "left_foot_index"):
+    for name in ("nose", "left_ear", "right_ear"):
         place = landmarks[0, LANDMARK_NAMES.index(name)]
         assert (vertices[0] - place).norm(dim=-1).min() < 1e-5, name
+
+
+def test_heels_and_toes_keep_their_distance_from_the_ankle() -> None:
+    at_rest, bent = landmarks_of(REST, AVERAGE)[0], landmarks_of(random_pose(8), AVERAGE)[0]
+    for part in ("heel", "foot_index"):
+        pair = [LANDMARK_NAMES.index(f"right_{name}") for name in (part, "ankle")]
+        lengths = [(body[pair[0]] - body[pair[1]]).norm() for body in (at_rest, bent)]
+        assert lengths[0] == pytest.approx(lengths[1], abs=0.04)  # toes bend, skin blends
 
 
 def test_landmarks_lie_where_their_names_say() -> None:
     place = dict(zip(LANDMARK_NAMES, landmarks_of(REST, AVERAGE)[0], strict=True))
     _, joints = BodyModel(108)(REST, AVERAGE)
     knee = joints[0, JOINT_NAMES.index("left_knee")]
-    assert place["left_knee"].tolist() == knee.tolist()
+    assert place["left_elbow"].tolist() == joints[0, JOINT_NAMES.index("left_elbow")].tolist()
+    assert (place["left_knee"] - knee).norm() == pytest.approx(0.028, abs=1e-5)
+    assert place["left_knee"][1] < knee[1]
     assert abs(place["nose"][0]) < 0.01
     assert place["nose"][2] > place["left_ear"][2] + 0.05
     assert place["left_ear"][0] > 0.04
