@@ -191,7 +191,7 @@ def test_heels_and_toes_keep_their_distance_from_the_ankle() -> None:
     at_rest, bent = landmarks_of(REST, AVERAGE)[0], landmarks_of(random_pose(8), AVERAGE)[0]
     for part in ("heel", "foot_index"):
         pair = [LANDMARK_NAMES.index(f"right_{name}") for name in (part, "ankle")]
-        lengths = [(body[pair[0]] - body[pair[1]]).norm() for body in (at_rest, bent)]
+        lengths = [float((body[pair[0]] - body[pair[1]]).norm()) for body in (at_rest, bent)]
         assert lengths[0] == pytest.approx(lengths[1], abs=0.04)  # toes bend, skin blends
 
 
