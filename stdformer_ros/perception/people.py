@@ -13,7 +13,7 @@ from stdformer_ros.types import FloatArray, Frame, ImageArray, Person
 
 FOUND_SCORE = 0.6
 """A pose of somebody new must be so sure."""
-KEPT_SCORE = 0.3
+KEPT_SCORE = 0.5
 """A pose of somebody who is followed already may be less sure, as in motion blur."""
 SURE_DETECTION = 0.6
 """So sure a box is believed at once where nobody else is around; others need further frames."""
@@ -34,7 +34,7 @@ class PeopleTracker:
         landmarks: "lite" or "full" BlazePose.
         detect_every: frames from one search of the whole image to the next. It is searched more
             often while somebody is lost, and in every frame while nobody is in sight.
-        max_people: so many are followed at most; of more, those seen first.
+        max_people: so many are answered at most; of more, those seen first.
 
     Raises:
         AssetError: if a network's file is missing or damaged.
@@ -82,7 +82,7 @@ class PeopleTracker:
             for track, sighting in zip(tracks, sightings, strict=True)
             if track.track_id is not None
         ]
-        return sorted(people, key=lambda p: p.track_id)
+        return sorted(people, key=lambda p: p.track_id)[: self.max_people]
 
     def reset(self) -> None:
         """Forget everybody; identities go on counting."""

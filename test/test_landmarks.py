@@ -1,0 +1,188 @@
+"""Regions of interest, crops and the way back, and landmarks in a real photograph."""
+
+from math import pi
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stdformer_ros.perception.landmarks import (
+    CROP,
+    LandmarkDetector,
+    Roi,
+    apply_affine,
+    crop,
+    inside,
+    sigmoid,
+)
+
+PHOTO = Path(__file__).parent / "data" / "two_people_80.jpg"
+NOSE, LEFT_WRIST, RIGHT_WRIST, LEFT_ANKLE, RIGHT_ANKLE = 0, 15, 16, 27, 28
+# Measured by hand in the photograph.
+MAN = {
+    NOSE: (317, 62),
+    LEFT_WRIST: (343, 144),
+    RIGHT_WRIST: (293, 147),
+    LEFT_ANKLE: (327, 216),
+    RIGHT_ANKLE: (302, 216),
+}
+WOMAN = {NOSE: (600, 285), LEFT_ANKLE: (576, 449), RIGHT_ANKLE: (654, 450)}
+MAN_BOX = np.array([288, 48, 347, 230], np.float32)
+WOMAN_BOX = np.array([551, 263, 674, 463], np.float32)
+
+rois = st.builds(
+    Roi,
+    x=st.floats(-500, 2500),
+    y=st.floats(-500, 2500),
+    side=st.floats(2, 4000),
+    angle=st.floats(-pi, pi),
+)
+
+
+def inverse(matrix):
+    return cv2.invertAffineTransform(matrix.astype(np.float64)).astype(np.float64)
+
+
+@given(rois, st.lists(st.tuples(st.floats(-50, 300), st.floats(-50, 300)), min_size=1))
+def test_there_and_back_is_the_same_place(roi, points):
+    points = np.array(points, np.float32)
+    back = apply_affine(inverse(roi.to_image()), apply_affine(roi.to_image(), points))
+    np.testing.assert_allclose(back, points, atol=0.01 * max(1, CROP / roi.side))
+
+
+def test_an_upright_region_of_the_crops_size_only_shifts():
+    roi = Roi(x=10 + 127.5, y=20 + 127.5, side=CROP)
+    corners = np.array([[0, 0], [255, 255]], np.float32)
+    places = apply_affine(roi.to_image(), corners)
+    np.testing.assert_allclose(places, [[10, 20], [265, 275]], atol=1e-3)
+
+
+def test_up_in_the_crop_is_where_the_person_points():
+    """Somebody who lies with the head to the right stands upright in the crop."""
+    roi = Roi.around_person(np.array([100, 100], np.float32), np.array([140, 100], np.float32))
+    assert roi.angle == pytest.approx(pi / 2)
+    assert roi.side == pytest.approx(1.25 * 80)
+    middle, top = (CROP - 1) / 2, (CROP - 1) / 2 - CROP / 2 / 1.25
+    head = apply_affine(roi.to_image(), np.array([[middle, top]], np.float32))
+    np.testing.assert_allclose(head, [[140, 100]], atol=1e-3)
+
+
+def test_a_region_around_a_box_is_square_and_wider():
+    roi = Roi.around_box(np.array([10, 20, 50, 120], np.float32))
+    assert (roi.x, roi.y, roi.side, roi.angle) == (30, 70, 125, 0)
+
+
+def test_regions_of_nothing_still_have_a_size():
+    here = np.array([5, 5], np.float32)
+    assert Roi.around_person(here, here).side > 0
+    assert Roi.around_box(np.array([5, 5, 5, 5], np.float32)).side > 0
+
+
+def gradient(height, width):
+    """An image whose red is x / 8 and whose green is y / 8."""
+    y, x = np.mgrid[:height, :width]
+    return np.stack([x // 8, y // 8, np.full_like(x, 7)], axis=2).astype(np.uint8)
+
+
+@pytest.mark.parametrize("side", [100, 256, 700, 1500])
+@pytest.mark.parametrize("angle", [0.0, 0.4, -2.0])
+def test_the_crop_shows_what_lies_in_the_region(side, angle):
+    """At every scale, also where the image is averaged before it is sampled."""
+    roi = Roi(1000.3, 900.7, side, angle)
+    picture = crop(gradient(2000, 2000), roi)
+    assert picture.shape == (CROP, CROP, 3)
+    points = np.array([[30, 40], [200, 60], [128, 128], [90, 220]], np.float32)
+    places = apply_affine(roi.to_image(), points)
+    for (x, y), place in zip(points.astype(int), places, strict=True):
+        np.testing.assert_allclose(picture[y, x, :2], (place - 3.5) / 8, atol=1.01)
+
+
+def test_a_small_dot_keeps_its_place_when_the_image_is_averaged():
+    """To half a pixel of the crop: no shift between averaging and sampling."""
+    image = np.zeros((2000, 2000, 3), np.uint8)
+    roi = Roi(1010.2, 985.6, 1300, 0.3)
+    centre = np.array([[900, 1100]], np.float32)
+    cv2.circle(image, (900, 1100), 40, (255, 255, 255), -1)
+    weight = crop(image, roi)[..., 0].astype(np.float64)
+    y, x = np.mgrid[:CROP, :CROP]
+    seen = np.array([(weight * x).sum(), (weight * y).sum()]) / weight.sum()
+    expected = apply_affine(inverse(roi.to_image()), centre)[0]
+    np.testing.assert_allclose(seen, expected, atol=0.1)
+
+
+@given(rois)
+def test_any_region_gives_a_crop(roi):
+    picture = crop(gradient(120, 160), roi)
+    assert picture.shape == (CROP, CROP, 3)
+    assert picture.dtype == np.uint8
+
+
+def test_beyond_the_image_it_is_black():
+    assert crop(np.full((100, 100, 3), 255, np.uint8), Roi(5000, 50, 2000)).max() == 0
+
+
+def test_points_at_the_border_are_inside():
+    points = np.array([[-0.5, 0], [-0.6, 0], [9.4, 4.4], [9.5, 0], [0, 4.5]], np.float32)
+    np.testing.assert_array_equal(inside(points, (5, 10)), [1, 0, 1, 0, 0])
+
+
+def test_sigmoid_without_overflow():
+    with np.errstate(all="raise"):
+        values = sigmoid(np.array([-1e4, 0, np.log(3), 1e4], np.float32))
+    np.testing.assert_allclose(values, [0, 0.5, 0.75, 1], atol=1e-6)
+
+
+@pytest.fixture(scope="module", params=["lite", "full"])
+def detector(request):
+    return LandmarkDetector(request.param)
+
+
+@pytest.fixture(scope="module")
+def photo():
+    return cv2.cvtColor(cv2.imread(str(PHOTO)), cv2.COLOR_BGR2RGB)
+
+
+def refined(detector, image, roi):
+    return detector(image, detector(image, roi).roi)
+
+
+@pytest.mark.parametrize(("box", "truth"), [(MAN_BOX, MAN), (WOMAN_BOX, WOMAN)])
+def test_landmarks_lie_where_a_person_sees_them(detector, photo, box, truth):
+    pose = refined(detector, photo, Roi.around_box(box))
+    assert pose.score > 0.9
+    for landmark, place in truth.items():
+        distance = np.linalg.norm(pose.landmarks[landmark] - place)
+        assert distance < 0.06 * 200, (landmark, pose.landmarks[landmark])  # of 200 px height
+        assert pose.visibility[landmark] > 0.7
+
+
+def test_a_turned_photograph_turns_the_landmarks(detector, photo):
+    """The region follows: a person upside down is found in the same places of the body."""
+    upright = refined(detector, photo, Roi.around_box(MAN_BOX))
+    turned = cv2.rotate(photo, cv2.ROTATE_180)
+    height, width = photo.shape[:2]
+    roi = Roi(width - 1 - upright.roi.x, height - 1 - upright.roi.y, upright.roi.side, pi)
+    pose = detector(turned, roi)
+    back = np.array([width - 1, height - 1]) - pose.landmarks
+    assert np.linalg.norm(back - upright.landmarks, axis=1).mean() < 0.02 * upright.roi.side
+
+
+def test_where_nobody_is_the_flag_is_low(detector, photo):
+    pose = refined(detector, photo, Roi(150, 350, 200))
+    assert pose.score < 0.5
+
+
+def test_landmarks_beyond_the_image_are_not_visible(detector, photo):
+    """The woman cut off at her hips: her ankles are guessed, but not seen."""
+    cut = np.ascontiguousarray(photo[:370])
+    pose = detector(cut, Roi(612, 365, 280))
+    assert np.all(pose.visibility[[LEFT_ANKLE, RIGHT_ANKLE]] < 0.1)
+    assert pose.visibility[NOSE] > 0.7
+
+
+def test_an_unknown_model_is_named():
+    with pytest.raises(ValueError, match="'heavy'"):
+        LandmarkDetector("heavy")
