@@ -59,7 +59,7 @@ def test_images_of_a_folder_may_differ_in_size(tmp_path):
 
 
 def test_what_is_not_there_is_named(tmp_path):
-    with pytest.raises(VideoError, match="no video file or folder.*nowhere.mp4"):
+    with pytest.raises(VideoError, match=r"no video file or folder.*nowhere\.mp4"):
         read_video(tmp_path / "nowhere.mp4")
     with pytest.raises(VideoError, match="no images in"):
         read_video(tmp_path)
@@ -69,13 +69,13 @@ def test_what_is_not_there_is_named(tmp_path):
 def test_what_is_no_video_is_refused_at_once(tmp_path, content):
     path: Path = tmp_path / "broken.mp4"
     path.write_bytes(content)
-    with pytest.raises(VideoError, match=rf"broken.mp4 cannot be decoded.*{len(content)} bytes"):
+    with pytest.raises(VideoError, match=rf"broken\.mp4 cannot be decoded.*{len(content)} bytes"):
         read_video(path)
 
 
 def test_a_truncated_video_gives_what_it_has(tmp_path, video):
-    path = tmp_path / "half.avi"
-    path.write_bytes(video.read_bytes()[: video.stat().st_size // 2])
+    path = tmp_path / "part.avi"
+    path.write_bytes(video.read_bytes()[: video.stat().st_size * 4 // 5])
     frames = list(read_video(path))
     assert 1 <= len(frames) < FRAMES
 
@@ -85,10 +85,10 @@ def test_a_damaged_image_of_a_folder_is_named_when_it_is_reached(tmp_path):
     (tmp_path / "b.png").write_bytes(b"nothing")
     frames = read_video(tmp_path)
     next(frames)
-    with pytest.raises(VideoError, match="b.png cannot be decoded"):
+    with pytest.raises(VideoError, match=r"b\.png cannot be decoded"):
         next(frames)
 
 
 def test_an_absent_webcam_says_what_to_check():
-    with pytest.raises(VideoError, match="camera 63 .*group video"):
+    with pytest.raises(VideoError, match=r"camera 63 .*group video"):
         read_camera(63)
