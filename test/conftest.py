@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
 from hypothesis import settings
 
 ROOT = Path(__file__).parents[1]
@@ -18,6 +19,8 @@ os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
 # No test fails for the time that it took: the machine may be busy.
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
+# Many small tensors: a second thread that must wait for a busy core makes them four times slower.
+torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
