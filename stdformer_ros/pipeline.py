@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from stdformer_ros.models.estimator import Estimator, Features
 from stdformer_ros.types import Body, FloatArray, Frame, Human, Person
+
+if TYPE_CHECKING:
+    from stdformer_ros.perception.landmarks import LandmarkModel
 
 Perception = Callable[[Frame], list[Person]]
 
@@ -110,7 +114,7 @@ class Pipeline:
 def build_pipeline(
     model: str = "stdformer_s_keypoints",
     *,
-    landmarks: str = "full",
+    landmarks: LandmarkModel = "full",
     detect_every: int = 10,
     max_people: int = 8,
     mesh_level: int = 6890,
