@@ -92,7 +92,8 @@ def crop(image: ImageArray, square: Square, resolution: int) -> ImageArray:
         return (corner - 0.5 + 0.5 * shrink - centre + 0.5 * square.size) * scale - 0.5
 
     matrix = np.array([[factor, 0, shift(left, square.x)], [0, factor, shift(top, square.y)]])
-    return cv2.warpAffine(image, matrix, (resolution, resolution), flags=cv2.INTER_LINEAR)
+    cut = cv2.warpAffine(image, matrix, (resolution, resolution), flags=cv2.INTER_LINEAR)
+    return cut.astype(np.uint8, copy=False)
 
 
 def _shrunk(image: ImageArray, square: Square, factor: int) -> tuple[ImageArray, int, int]:
@@ -110,7 +111,8 @@ def _shrunk(image: ImageArray, square: Square, factor: int) -> tuple[ImageArray,
     part = np.zeros((side, side, 3), np.uint8)
     if x0 < x1 and y0 < y1:
         part[y0 - top : y1 - top, x0 - left : x1 - left] = image[y0:y1, x0:x1]
-    return cv2.resize(part, (cells, cells), interpolation=cv2.INTER_AREA), left, top
+    small = cv2.resize(part, (cells, cells), interpolation=cv2.INTER_AREA)
+    return small.astype(np.uint8, copy=False), left, top
 
 
 def to_input(

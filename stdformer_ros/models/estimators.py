@@ -3,21 +3,69 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import nn
 
 from stdformer_ros.assets import asset
+from stdformer_ros.body.mesh_sampling import load_mesh_sampling
+from stdformer_ros.body.smpl import SmplBody, load_joint_regressor
 from stdformer_ros.models.checkpoint import load_checkpoint
 from stdformer_ros.models.estimator import Estimator
+from stdformer_ros.models.image_estimator import ImageEstimator
 from stdformer_ros.models.keypoint_estimator import KeypointEstimator
+from stdformer_ros.models.pointhmr import PointHMR
+from stdformer_ros.models.registry import MODELS, create_model
+from stdformer_ros.models.sgre import SGRE
+from stdformer_ros.models.sgre_estimator import SGREEstimator
+from stdformer_ros.models.stdformer import STDFormer
 from stdformer_ros.models.stdformer_keypoints import STDFormerKeypoints
 
 DEFAULT_WEIGHTS = "stdformer_s_keypoints.safetensors"
+GUIDE = "docs/official_weights.md says which file, from where, and under which licence"
+
+
+@dataclass(frozen=True)
+class Files:
+    """Paths of the files that a user can bring. What a model has no use for is refused."""
+
+    checkpoint: str | None = None
+    mesh_sampling: str | None = None
+    joint_regressor: str | None = None
+    smpl: str | None = None
+
+    def check(self, name: str, needed: tuple[str, ...], optional: tuple[str, ...] = ()) -> None:
+        """See that everything that model `name` needs is there, and nothing else.
+
+        Raises:
+            ValueError: if something is missing or has no use.
+        """
+        given = {f.name for f in fields(self) if getattr(self, f.name)}
+        missing = [option for option in needed if option not in given]
+        if missing:
+            raise ValueError(
+                f"{name} needs {' and '.join(missing)}: paths of files that cannot come with this "
+                f"package; {GUIDE}"
+            )
+        useless = sorted(given - {*needed, *optional})
+        if useless:
+            raise ValueError(f"{name} has no use for {' and '.join(useless)}; leave it out")
 
 
 def create_estimator(
-    name: str, *, mesh_level: int = 6890, device: str = "cpu", checkpoint: str | None = None
+    name: str,
+    *,
+    mesh_level: int = 6890,
+    device: str = "cpu",
+    checkpoint: str | None = None,
+    mesh_sampling: str | None = None,
+    joint_regressor: str | None = None,
+    smpl: str | None = None,
+    **options: Any,
 ) -> Estimator:
     """Build a network, load its weights and put it behind the streaming interface.
 
@@ -26,14 +74,21 @@ def create_estimator(
         mesh_level: vertices of the mesh: 6890, 1723 or 431.
         device: as torch names it.
         checkpoint: file of weights; None for those that ship.
+        mesh_sampling: mesh_downsampling.npz, for the networks whose tokens are SMPL's vertices.
+        joint_regressor: J_regressor_h36m_correct.npy; with it joints come from the mesh.
+        smpl: SMPL's pickle, for the networks that give SMPL's parameters.
+        options: of the network, see `create_model`.
 
     Raises:
-        ValueError: if there is no such model, mesh level or device.
-        FileNotFoundError: if the weights are missing.
+        ValueError: if there is no such model, mesh level or device, or a file is missing, broken
+            or of no use to the model.
+        TypeError: if the network has no such option.
+        FileNotFoundError: if there is no file at a path; the message says how to get it.
     """
     if name not in ESTIMATORS:
         raise ValueError(f"there is no model {name!r}; there is: {', '.join(ESTIMATORS)}")
-    return ESTIMATORS[name](mesh_level, usable_device(device), checkpoint)
+    files = Files(checkpoint, mesh_sampling, joint_regressor, smpl)
+    return ESTIMATORS[name](mesh_level, usable_device(device), files, **options)
 
 
 def usable_device(name: str) -> torch.device:
@@ -54,13 +109,49 @@ def usable_device(name: str) -> torch.device:
     return device
 
 
-def _keypoints(mesh_level: int, device: torch.device, checkpoint: str | None) -> Estimator:
+def _keypoints(mesh_level: int, device: torch.device, files: Files) -> Estimator:
+    files.check(KeypointEstimator.name, needed=(), optional=("checkpoint",))
     model = STDFormerKeypoints(mesh_level=mesh_level)
-    load_checkpoint(model, Path(checkpoint) if checkpoint else asset(DEFAULT_WEIGHTS))
+    load_checkpoint(model, Path(files.checkpoint) if files.checkpoint else asset(DEFAULT_WEIGHTS))
     return KeypointEstimator(model.to(device).eval())
 
 
-ESTIMATORS: dict[str, Callable[[int, torch.device, str | None], Estimator]] = {
+def _image(
+    name: str, mesh_level: int, device: torch.device, files: Files, **options: Any
+) -> Estimator:
+    """FastMETRO, STDFormer and PointHMR."""
+    regresses_smpl = not name.startswith("pointhmr")
+    extra = ("joint_regressor", "smpl") if regresses_smpl else ("joint_regressor",)
+    files.check(name, needed=("checkpoint", "mesh_sampling"), optional=extra)
+    mesh = load_mesh_sampling(str(files.mesh_sampling))
+    smpl = SmplBody(files.smpl).to(device) if files.smpl else None
+    regressor = load_joint_regressor(files.joint_regressor) if files.joint_regressor else None
+    if regresses_smpl:  # published weights come with and without the regressor
+        options = {"smpl_regressor": smpl is not None, **options}
+    model = create_model(name, mesh_sampling=mesh, **options)
+    assert isinstance(model, STDFormer | PointHMR)
+    return ImageEstimator(name, _filled(model, files, device), mesh, mesh_level, regressor, smpl)
+
+
+def _sgre(mesh_level: int, device: torch.device, files: Files) -> Estimator:
+    files.check(SGREEstimator.name, needed=("checkpoint", "smpl"))
+    smpl = SmplBody(str(files.smpl)).to(device)
+    return SGREEstimator(_filled(SGRE(), files, device), smpl, mesh_level)
+
+
+def _filled(model: nn.Module, files: Files, device: torch.device) -> Any:
+    load_checkpoint(model, str(files.checkpoint))
+    return model.to(device).eval()
+
+
+ESTIMATORS: dict[str, Callable[..., Estimator]] = {
     KeypointEstimator.name: _keypoints,
+    **{
+        name: partial(_image, name)
+        for name in MODELS
+        if name.startswith(("fastmetro_", "pointhmr_"))
+        or (name.startswith("stdformer_") and name != KeypointEstimator.name)
+    },
+    SGREEstimator.name: _sgre,
 }
-"""Every model that the pipeline can run."""
+"""Every model that the pipeline can run, called with mesh level, device, files, and options."""

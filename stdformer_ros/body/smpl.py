@@ -1,0 +1,158 @@
+"""SMPL (Loper et al., SIGGRAPH Asia 2015) from the user's file, through the package `smplx`.
+
+Both the file and the package may be used for research only, so neither comes with this package, and
+`smplx` is imported only when a body is made. The file is a pickle, which is read without running
+anything that it names.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from stdformer_ros.body.skeleton import JOINT_NAMES
+from stdformer_ros.safe_pickle import load_pickle
+
+VERTICES, JOINTS, BETAS = 6890, 24, 10
+POSE_SHAPES = 207
+LEFT_HIP, RIGHT_HIP = JOINT_NAMES.index("left_hip"), JOINT_NAMES.index("right_hip")
+
+_SHAPES: dict[str, tuple[int | None, ...]] = {
+    "v_template": (VERTICES, 3),
+    "shapedirs": (VERTICES, 3, None),
+    "posedirs": (VERTICES, 3, POSE_SHAPES),
+    "J_regressor": (JOINTS, VERTICES),
+    "weights": (VERTICES, JOINTS),
+    "kintree_table": (2, JOINTS),
+    "f": (None, 3),
+}
+"""What a file must hold; None stands for any number."""
+
+
+class SmplBody(nn.Module):
+    """SMPL's mesh and joints from rotations and shape.
+
+    Args:
+        path: SMPL's pickle, for example `basicModel_neutral_lbs_10_207_0_v1.0.0.pkl`.
+
+    Raises:
+        FileNotFoundError: if there is no such file; the message says where to get it.
+        ValueError: if the file is broken, names code, or is no SMPL, or `smplx` is missing.
+
+    Attributes:
+        faces: (F, 3) int32 vertex indices.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        super().__init__()
+        arrays = load_smpl_arrays(path)
+        smplx = _smplx()
+        with contextlib.redirect_stdout(io.StringIO()):  # it prints how many betas it found
+            self.model = smplx.SMPL(
+                model_path="",
+                data_struct=smplx.utils.Struct(**arrays),
+                num_betas=BETAS,
+                create_betas=False,
+                create_global_orient=False,
+                create_body_pose=False,
+                create_transl=False,
+            )
+        self.faces = arrays["f"].astype(np.int32)
+
+    def forward(self, rotations: Tensor, betas: Tensor) -> tuple[Tensor, Tensor]:
+        """Pose the body.
+
+        Args:
+            rotations: (B, 24, 3, 3), the pelvis' in the camera frame, the others relative to
+                their parents.
+            betas: (B, 10).
+
+        Returns:
+            Vertices (B, 6890, 3) and SMPL's 24 joints (B, 24, 3), metres.
+        """
+        out = self.model(
+            betas=betas,
+            global_orient=rotations[:, :1],
+            body_pose=rotations[:, 1:],
+            pose2rot=False,
+        )
+        return out.vertices, out.joints[:, :JOINTS]
+
+
+def load_smpl_arrays(path: str | Path) -> dict[str, np.ndarray]:
+    """The arrays of an SMPL pickle.
+
+    Raises:
+        FileNotFoundError: if there is no such file; the message says where to get it.
+        ValueError: if the file is broken, names code, or is no SMPL.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(
+            f"no SMPL at {path}; it is basicModel_neutral_lbs_10_207_0_v1.0.0.pkl, to be had after "
+            "registration from the SMPLify project (the male and female ones from the SMPL "
+            "project); see docs/official_weights.md"
+        )
+    content = load_pickle(path)
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} holds a {type(content).__name__}, not SMPL's named arrays")
+    lacks = [name for name in _SHAPES if name not in content]
+    if lacks:
+        raise ValueError(f"{path} is no SMPL: it lacks {', '.join(lacks)}")
+    arrays = {name: _dense(content[name]) for name in _SHAPES}
+    for name, shape in _SHAPES.items():
+        found = arrays[name].shape
+        fits = len(found) == len(shape) and all(
+            n in (None, m) for n, m in zip(shape, found, strict=True)
+        )
+        if not fits:
+            wanted = " x ".join("any" if n is None else str(n) for n in shape)
+            raise ValueError(f"{path} is no SMPL: {name} has the shape {found}, not {wanted}")
+    if arrays["shapedirs"].shape[2] < BETAS:
+        found = arrays["shapedirs"].shape[2]
+        raise ValueError(f"{path} has {found} shape parameters; {BETAS} are needed")
+    return arrays
+
+
+def load_joint_regressor(path: str | Path) -> Tensor:
+    """`J_regressor_h36m_correct.npy`: (17, 6890), Human3.6M's joints from SMPL's vertices.
+
+    Raises:
+        FileNotFoundError: if there is no such file; the message says where to get it.
+        ValueError: if it holds something else.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(
+            f"no joint regressor at {path}; it is `J_regressor_h36m_correct.npy` of the public "
+            "FastMETRO project (folder src/modeling/data); see docs/official_weights.md"
+        )
+    try:
+        array = np.load(path, allow_pickle=False)
+    except (ValueError, OSError, EOFError) as error:
+        raise ValueError(f"{path} is not an intact array: {error}") from error
+    if not isinstance(array, np.ndarray) or array.shape != (17, VERTICES):
+        found = getattr(array, "shape", type(array).__name__)
+        raise ValueError(f"{path} must hold (17, {VERTICES}) weights, not {found}")
+    return torch.from_numpy(array.astype(np.float32))
+
+
+def _dense(value: Any) -> np.ndarray:
+    return np.asarray(value.toarray() if hasattr(value, "toarray") else value)
+
+
+def _smplx() -> Any:
+    """The package, imported only here."""
+    try:
+        import smplx
+        import smplx.utils
+    except ImportError as error:
+        raise ValueError(
+            "SMPL needs the package smplx, which is not installed because its licence allows "
+            "non-commercial use only; if that is yours: ./run shell pip install smplx"
+        ) from error
+    return smplx

@@ -1,0 +1,157 @@
+"""FastMETRO, STDFormer and PointHMR behind the streaming interface: people in, bodies out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from stdformer_ros.body.joint_regressors import EVALUATION_ORDER
+from stdformer_ros.body.mesh_sampling import LEVELS, MeshSampling
+from stdformer_ros.body.smpl import LEFT_HIP, RIGHT_HIP, SmplBody
+from stdformer_ros.models.crop_view import METRIC, SIGHT, VIEW, crop_view, place_in_camera
+from stdformer_ros.models.crops import crop, square_around, to_input
+from stdformer_ros.models.estimator import Estimator, Features
+from stdformer_ros.models.landmark_joints import sight_of_joints
+from stdformer_ros.models.pointhmr import PointHMR
+from stdformer_ros.models.stdformer import IMAGE_MEAN, IMAGE_SIZE, IMAGE_STD, STDFormer
+from stdformer_ros.types import Body, FloatArray, Frame, Person
+
+CROP_SCALE = 1.2
+"""Side of the crop in longer sides of the keypoints' box, as in the published 3DPW crops."""
+
+JOINT_NAMES = (
+    "pelvis",
+    "right_ankle", "right_knee", "right_hip", "left_hip", "left_knee", "left_ankle",
+    "right_wrist", "right_elbow", "right_shoulder", "left_shoulder", "left_elbow", "left_wrist",
+    "neck", "head",
+)  # fmt: skip
+"""The pelvis and the 14 joints of the published evaluation; `head` is the top of the head."""
+
+_BONES = (
+    ("pelvis", "right_hip"), ("right_hip", "right_knee"), ("right_knee", "right_ankle"),
+    ("pelvis", "left_hip"), ("left_hip", "left_knee"), ("left_knee", "left_ankle"),
+    ("pelvis", "neck"), ("neck", "head"),
+    ("neck", "right_shoulder"), ("right_shoulder", "right_elbow"), ("right_elbow", "right_wrist"),
+    ("neck", "left_shoulder"), ("left_shoulder", "left_elbow"), ("left_elbow", "left_wrist"),
+)  # fmt: skip
+
+_HIPS = (JOINT_NAMES.index("right_hip") - 1, JOINT_NAMES.index("left_hip") - 1)
+_LEVEL_KEYS = dict(zip(LEVELS, ("fine", "intermediate", "coarse"), strict=True))
+
+
+class ImageEstimator(Estimator):
+    """A published mesh network, live.
+
+    As in the published training the camera is that of the body whose pelvis is the origin. With a
+    regressor, joints and pelvis are regressed from the mesh, which is how the systems are compared;
+    without one the joint tokens answer, and the middle of their hips is the pelvis.
+
+    Args:
+        name: of the network in the registry.
+        model: with its weights, in evaluation mode, on its device.
+        mesh: the topology of its vertices.
+        mesh_level: vertices of `Body.vertices`, one of 6890, 1723 and 431.
+        joint_regressor: (17, 6890), Human3.6M's joints from SMPL's vertices.
+        smpl: if given, `Body.vertices` is this body in the pose and shape that the network
+            regresses, instead of the vertices that it gives.
+
+    Raises:
+        ValueError: if the options do not fit each other.
+    """
+
+    joint_names = JOINT_NAMES
+    skeleton = tuple((JOINT_NAMES.index(a), JOINT_NAMES.index(b)) for a, b in _BONES)
+
+    def __init__(
+        self,
+        name: str,
+        model: STDFormer | PointHMR,
+        mesh: MeshSampling,
+        mesh_level: int = 6890,
+        joint_regressor: Tensor | None = None,
+        smpl: SmplBody | None = None,
+    ) -> None:
+        if mesh_level not in LEVELS:
+            raise ValueError(f"{name} has meshes of {LEVELS} vertices, not {mesh_level}")
+        if smpl is not None:
+            if getattr(model, "smpl_parameter_regressor", None) is None:
+                raise ValueError(
+                    f"smpl was given, but {name} regresses no SMPL parameters; leave it out and "
+                    "take the network's own mesh"
+                )
+            if mesh_level != LEVELS[0]:
+                raise ValueError(f"with smpl the mesh has {LEVELS[0]} vertices, not {mesh_level}")
+        self.name = name
+        self.model = model
+        self.window = model.window
+        self.mesh_level = mesh_level
+        self.faces = mesh.faces[LEVELS.index(mesh_level)]
+        self._smpl = smpl
+        self._device = next(model.parameters()).device
+        self._regressor = None
+        if joint_regressor is not None:
+            self._regressor = joint_regressor.to(self._device)
+
+    def encode(self, frame: Frame, people: Sequence[Person]) -> Features:
+        """See `Estimator.encode`; where the crops lie travels along."""
+        squares = [square_around(p, frame.image.shape, CROP_SCALE) for p in people]
+        crops = [crop(frame.image, square, IMAGE_SIZE) for square in squares]
+        images = to_input(crops, IMAGE_MEAN, IMAGE_STD).to(self._device)
+        sight = np.stack([sight_of_joints(p.visibility, self.joint_names) for p in people])
+        return {
+            **self.model.encode(images),
+            **crop_view(squares, frame.camera, self._device),
+            SIGHT: torch.from_numpy(sight).to(self._device),
+        }
+
+    def decode(self, windows: Features) -> list[Body]:
+        """See `Estimator.decode`."""
+        seen = {k: v for k, v in windows.items() if k not in (VIEW, METRIC, SIGHT)}
+        answer = self.model.decode(seen)
+        rotations, betas = self._smpl_parameters(answer)
+        joints, vertices = self._about_pelvis(answer, rotations, betas)
+        place = place_in_camera(answer["pred_cam"], windows[VIEW][:, -1])[:, None]
+        joints, vertices = joints + place, vertices + place
+        scores, metric = windows[SIGHT][:, -1], windows[METRIC][:, -1] > 0
+        return [
+            Body(
+                _array(joints[i]),
+                _array(scores[i]),
+                _array(vertices[i]),
+                None if rotations is None else _array(rotations[i]),
+                None if betas is None else _array(betas[i]),
+                bool(metric[i]),
+            )
+            for i in range(len(joints))
+        ]
+
+    def _smpl_parameters(self, answer: dict[str, Tensor]) -> tuple[Tensor | None, Tensor | None]:
+        if self._smpl is None:
+            return None, None
+        return answer["pred_rotmat"], answer["pred_betas"]
+
+    def _about_pelvis(
+        self, answer: dict[str, Tensor], rotations: Tensor | None, betas: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Joints (B, 15, 3) and vertices (B, V, 3), each relative to its own pelvis."""
+        joints = answer["pred_3d_joints"]
+        pelvis = joints[:, list(_HIPS)].mean(dim=1, keepdim=True)
+        joints = joints - pelvis
+        fine = answer["pred_3d_vertices_fine"]
+        vertices = answer[f"pred_3d_vertices_{_LEVEL_KEYS[self.mesh_level]}"]
+        if self._smpl is not None and rotations is not None and betas is not None:
+            fine, smpl_joints = self._smpl(rotations, betas)
+            vertices = fine
+            pelvis = smpl_joints[:, [LEFT_HIP, RIGHT_HIP]].mean(dim=1, keepdim=True)
+        if self._regressor is not None:
+            regressed = self._regressor @ fine
+            pelvis = regressed[:, :1]
+            joints = regressed[:, list(EVALUATION_ORDER)] - pelvis
+        return torch.cat([torch.zeros_like(joints[:, :1]), joints], dim=1), vertices - pelvis
+
+
+def _array(tensor: Tensor) -> FloatArray:
+    return tensor.float().cpu().numpy()
