@@ -120,6 +120,9 @@ def build_pipeline(
     mesh_level: int = 6890,
     device: str = "cpu",
     checkpoint: str | None = None,
+    mesh_sampling: str | None = None,
+    joint_regressor: str | None = None,
+    smpl: str | None = None,
 ) -> Pipeline:
     """A pipeline ready to run.
 
@@ -131,6 +134,8 @@ def build_pipeline(
         mesh_level: vertices of the mesh: 6890, 1723 or 431.
         device: of the estimator, as torch names it.
         checkpoint: weights to load instead of the shipped ones.
+        mesh_sampling, joint_regressor, smpl: files that the published networks need, see
+            `create_estimator`.
 
     Raises:
         ValueError: if a name or a number is not one of those possible.
@@ -140,6 +145,14 @@ def build_pipeline(
     from stdformer_ros.models.estimators import create_estimator
     from stdformer_ros.perception import PeopleTracker
 
-    estimator = create_estimator(model, mesh_level=mesh_level, device=device, checkpoint=checkpoint)
+    estimator = create_estimator(
+        model,
+        mesh_level=mesh_level,
+        device=device,
+        checkpoint=checkpoint,
+        mesh_sampling=mesh_sampling,
+        joint_regressor=joint_regressor,
+        smpl=smpl,
+    )
     tracker = PeopleTracker(landmarks=landmarks, detect_every=detect_every, max_people=max_people)
     return Pipeline(tracker, estimator)

@@ -68,6 +68,9 @@ def build(parameters: Parameters) -> Pipeline:
         mesh_level=parameters.mesh_level,
         device=parameters.device,
         checkpoint=parameters.checkpoint or None,
+        mesh_sampling=parameters.mesh_sampling or None,
+        joint_regressor=parameters.joint_regressor or None,
+        smpl=parameters.smpl or None,
     )
 
 

@@ -38,6 +38,13 @@ class Parameters:
     )
     model: str = _parameter("stdformer_s_keypoints", "The estimator, as `cli models` lists them.")
     checkpoint: str = _parameter("", "File with the estimator's weights; empty: those shipped.")
+    mesh_sampling: str = _parameter(
+        "", "mesh_downsampling.npz, for the published mesh networks; see docs/official_weights.md."
+    )
+    joint_regressor: str = _parameter(
+        "", "J_regressor_h36m_correct.npy: the published mesh networks' joints from their mesh."
+    )
+    smpl: str = _parameter("", "SMPL's file, for the networks that give SMPL's parameters.")
     device: str = _parameter("cpu", "Where the estimator runs: cpu, cuda, cuda:1 ...")
     landmarks: str = _parameter(
         "full", "The landmark model: lite is faster, full is better.", one_of=("lite", "full")
