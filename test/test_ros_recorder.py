@@ -48,19 +48,35 @@ def test_a_run_without_answers_has_a_report_too():
     assert report["latency_ms"] == {"p50": None, "p90": None, "p99": None}
 
 
+class Clock:
+    """Time that passes only by waiting; stands in for the event that ends the player."""
+
+    def __init__(self):
+        self.now = 50.0
+        self.stopped = False
+
+    def wait(self, seconds):
+        self.now += seconds
+        return self.stopped
+
+
 def test_the_player_keeps_the_videos_pace_and_its_end(monkeypatch):
-    now, slept = [50.0], []
-
-    def sleep(seconds):
-        slept.append(seconds)
-        now[0] += seconds
-
-    monkeypatch.setattr("stdformer_ros.ros.player.time.monotonic", lambda: now[0])
-    monkeypatch.setattr("stdformer_ros.ros.player.time.sleep", sleep)
+    clock = Clock()
+    monkeypatch.setattr("stdformer_ros.ros.player.time.monotonic", lambda: clock.now)
     frames = [Frame(None, 7.0 + 0.1 * i, None) for i in range(10)]
-    played = list(paced(iter(frames), seconds=0.35))
-    assert [round(frame.stamp - 7.0, 3) for frame in played] == [0.0, 0.1, 0.2, 0.3]
-    assert sum(slept) == pytest.approx(0.3)
+    played = [
+        (round(frame.stamp - 7.0, 3), round(clock.now - 50.0, 3))
+        for frame in paced(iter(frames), 0.35, clock)
+    ]
+    assert played == [(0.0, 0.0), (0.1, 0.1), (0.2, 0.2), (0.3, 0.3)]
+
+
+def test_the_player_stops_when_asked():
+    clock = Clock()
+    played = paced(iter([Frame(None, 0.0, None)] * 5), None, clock)
+    next(played)
+    clock.stopped = True
+    assert list(played) == []
 
 
 def test_an_assumed_camera_is_published_as_uncalibrated():

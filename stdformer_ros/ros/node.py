@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 import traceback
 from collections import deque
 from collections.abc import Callable, Sequence
-from threading import Event, Lock
-from types import FrameType
+from threading import Lock
 from typing import TYPE_CHECKING
 
 import rclpy
@@ -34,6 +32,7 @@ from stdformer_ros.ros.parameters import (
     declare_parameters,
     read_parameters,
 )
+from stdformer_ros.ros.stopping import stop_requests
 from stdformer_ros.ros.worker import NewestWorker
 from stdformer_ros.types import Frame
 
@@ -303,24 +302,14 @@ def main(args: Sequence[str] | None = None, build: Build = build) -> int:
     Returns:
         0, or 1 if the node could not start.
     """
-    stop = Event()
-
-    def on_signal(number: int, frame: FrameType | None) -> None:
-        stop.set()
-
-    # Ctrl-C reaches a launched node twice, from the terminal and from launch: both only ask.
-    signal.signal(signal.SIGINT, on_signal)
-    signal.signal(signal.SIGTERM, on_signal)
-    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
-    node = HumanNode(build)
-    executor = SingleThreadedExecutor()
-    executor.add_node(node)
-    started = node.start()
-    while started and not stop.is_set():
-        executor.spin_once(timeout_sec=0.2)
-    # Python gives its handlers back before the process ends; a late second signal would kill it.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    with stop_requests() as stop:
+        rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+        node = HumanNode(build)
+        executor = SingleThreadedExecutor()
+        executor.add_node(node)
+        started = node.start()
+        while started and not stop.is_set():
+            executor.spin_once(timeout_sec=0.2)
     executor.shutdown()
     node.destroy_node()
     rclpy.shutdown()

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from threading import Event
 
 import rclpy
 from rclpy.node import Node
@@ -23,10 +24,12 @@ from std_msgs.msg import Header
 from stdformer_ros.camera import Camera
 from stdformer_ros.pictures import VideoWriter
 from stdformer_ros.ros.outputs import rgb_message
+from stdformer_ros.ros.stopping import stop_requests
 from stdformer_ros.types import Frame
 from stdformer_ros.video import VideoError, read_camera, read_video
 
 FRAME_ID = "camera_optical_frame"
+RECORDED_FPS = 30.0
 SETTLING = 0.5
 """Seconds that a listener gets to find us too; before that, it would miss images."""
 
@@ -39,11 +42,11 @@ class Player(Node):
         self._image = self.create_publisher(Image, "image", qos_profile_sensor_data)
         self._info = self.create_publisher(CameraInfo, "camera_info", qos_profile_sensor_data)
 
-    def wait_for_listener(self) -> None:
-        """Return when somebody subscribes to the images."""
-        while self._image.get_subscription_count() == 0:
-            time.sleep(0.02)
-        time.sleep(SETTLING)
+    def wait_for_listener(self, stop: Event) -> None:
+        """Return when somebody subscribes to the images, or `stop` is set."""
+        while self._image.get_subscription_count() == 0 and not stop.is_set():
+            stop.wait(0.02)
+        stop.wait(SETTLING)
 
     def publish(self, frame: Frame) -> int:
         """Publish the frame as one of this very moment.
@@ -69,15 +72,16 @@ def camera_info(header: Header, camera: Camera) -> CameraInfo:
     return info
 
 
-def paced(frames: Iterator[Frame], seconds: float | None) -> Iterator[Frame]:
-    """The frames at the pace of their stamps, for at most so many seconds of them."""
+def paced(frames: Iterator[Frame], seconds: float | None, stop: Event) -> Iterator[Frame]:
+    """The frames at the pace of their stamps, for so many seconds of them, until `stop` is set."""
     start = first = None
     for frame in frames:
         if start is None or first is None:
             start, first = time.monotonic(), frame.stamp
         if seconds is not None and frame.stamp - first >= seconds:
             return
-        time.sleep(max(0.0, start + (frame.stamp - first) - time.monotonic()))
+        if stop.wait(max(0.0, start + (frame.stamp - first) - time.monotonic())):
+            return
         yield frame
 
 
@@ -96,41 +100,42 @@ def main(args: Sequence[str] | None = None) -> int:
     options = parser.parse_args(remove_ros_args(list(sys.argv if args is None else args))[1:])
     if (options.video is None) == (options.camera is None):
         parser.error("give either a video or --camera")
-    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
-    player = Player()
+    with stop_requests() as stop:
+        rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+        player = Player()
+        try:
+            _play(player, options, stop)
+        except VideoError as error:
+            print(f"player: {error}", file=sys.stderr)
+            return 1
+        finally:
+            player.destroy_node()
+            rclpy.shutdown()
+    return 0
+
+
+def _play(player: Player, options: argparse.Namespace, stop: Event) -> None:
     recorder: VideoWriter | None = None
     number = 0
+    player.wait_for_listener(stop)
     try:
-        player.wait_for_listener()
-        while True:
-            frames = (
-                read_video(options.video)
-                if options.video is not None
-                else read_camera(options.camera)
-            )
-            for frame in paced(iter(frames), options.seconds):
+        while not stop.is_set():
+            video, camera = options.video, options.camera
+            frames = read_video(video) if video is not None else read_camera(camera)
+            for frame in paced(frames, options.seconds, stop):
                 stamp = player.publish(frame)
                 print(number, stamp, flush=True)
                 number += 1
                 if options.record is not None:
                     if recorder is None:
-                        recorder = VideoWriter(
-                            options.record, 30.0, (frame.camera.width, frame.camera.height)
-                        )
+                        size = (frame.camera.width, frame.camera.height)
+                        recorder = VideoWriter(options.record, RECORDED_FPS, size)
                     recorder.write(frame.image)
             if not options.loop:
-                break
-    except KeyboardInterrupt:
-        pass
-    except VideoError as error:
-        print(f"player: {error}", file=sys.stderr)
-        return 1
+                return
     finally:
         if recorder is not None:
             recorder.close()
-        player.destroy_node()
-        rclpy.shutdown()
-    return 0
 
 
 if __name__ == "__main__":
