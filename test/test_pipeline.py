@@ -1,0 +1,244 @@
+"""The pipeline's bookkeeping: windows, gaps, velocities, people who come and go."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stdformer_ros.camera import Camera
+from stdformer_ros.models.estimator import Estimator, Features
+from stdformer_ros.pipeline import MAX_GAP_SECONDS, Pipeline
+from stdformer_ros.types import Body, Frame, Human, Person
+
+CAMERA = Camera(64, 48, 60.0, 60.0, 32.0, 24.0)
+STEP = 0.04
+
+
+def frame_at(stamp: float) -> Frame:
+    return Frame(np.zeros((48, 64, 3), np.uint8), stamp, CAMERA)
+
+
+def somebody(track_id: int, x: float = 0.0) -> Person:
+    landmarks = np.full((33, 2), x, np.float32)
+    return Person(track_id, 0.9, np.zeros(4, np.float32), landmarks, np.ones(33, np.float32))
+
+
+class Script:
+    """Perception that says what it is told: stamp -> people."""
+
+    def __init__(self) -> None:
+        self.people: list[Person] = []
+        self.seen: list[float] = []
+
+    def __call__(self, frame: Frame) -> list[Person]:
+        self.seen.append(frame.stamp)
+        return self.people
+
+
+class Telling(Estimator):
+    """Remembers what it is asked; the single joint is the newest frame's place.
+
+    What it keeps of a frame are its stamp, the person's id and the person's place.
+    """
+
+    name = "telling"
+    window = 4
+    joint_names = ("pelvis",)
+    skeleton = ()
+    faces = None
+
+    def __init__(self) -> None:
+        self.encoded: list[list[int]] = []
+        self.windows: Features = {}
+
+    def encode(self, frame: Frame, people: Sequence[Person]) -> Features:
+        self.encoded.append([p.track_id for p in people])
+        return {
+            "stamp": torch.tensor([frame.stamp] * len(people), dtype=torch.float64),
+            "who": torch.tensor([p.track_id for p in people]),
+            "place": torch.tensor([[p.landmarks[0, 0], 0.0, 0.0] for p in people]),
+        }
+
+    def decode(self, windows: Features) -> list[Body]:
+        assert torch.is_inference_mode_enabled()
+        self.windows = windows
+        places = windows["place"][:, -1:].numpy().astype(np.float32)
+        return [Body(joints, np.ones(1), None, None, None, True) for joints in places]
+
+
+class Stream:
+    """A pipeline and what goes into it."""
+
+    def __init__(self) -> None:
+        self.perception, self.estimator = Script(), Telling()
+        self.pipeline = Pipeline(self.perception, self.estimator)
+
+    def show(self, stamp: float, *people: Person) -> list[Human]:
+        self.perception.people = list(people)
+        return self.pipeline(frame_at(stamp))
+
+    @property
+    def stamps(self) -> list[list[float]]:
+        """Of each window of the last call."""
+        return self.estimator.windows["stamp"].tolist()
+
+
+@pytest.fixture
+def stream() -> Stream:
+    return Stream()
+
+
+def test_a_window_that_is_not_full_is_padded_by_its_oldest_frame(stream: Stream) -> None:
+    stream.show(1.0, somebody(1))
+    assert stream.stamps == [[1.0, 1.0, 1.0, 1.0]]
+    stream.show(1.1, somebody(1))
+    stream.show(1.2, somebody(1))
+    assert stream.stamps == [[1.0, 1.0, 1.1, 1.2]]
+
+
+def test_a_full_window_holds_the_newest_frames_oldest_first(stream: Stream) -> None:
+    for i in range(7):
+        stream.show(i / 10, somebody(1))
+    assert stream.stamps == [[0.3, 0.4, 0.5, 0.6]]
+
+
+def test_window_fill_counts_real_frames(stream: Stream) -> None:
+    fills = [stream.show(i / 10, somebody(1))[0].window_fill for i in range(6)]
+    assert fills == [0.25, 0.5, 0.75, 1.0, 1.0, 1.0]
+
+
+def test_each_frame_is_encoded_once_for_all_its_people(stream: Stream) -> None:
+    for i in range(6):
+        stream.show(i / 10, somebody(1), somebody(2))
+    assert stream.estimator.encoded == [[1, 2]] * 6
+    assert stream.perception.seen == [i / 10 for i in range(6)]
+
+
+def test_everybody_has_a_window_of_their_own(stream: Stream) -> None:
+    stream.show(0.0, somebody(1), somebody(2))
+    stream.show(0.1, somebody(2), somebody(1))
+    stream.show(0.2, somebody(3), somebody(1), somebody(2))
+    assert stream.estimator.windows["who"].tolist() == [[3] * 4, [1] * 4, [2] * 4]
+    assert stream.stamps == [[0.2] * 4, [0.0, 0.0, 0.1, 0.2], [0.0, 0.0, 0.1, 0.2]]
+
+
+def test_humans_come_in_the_order_of_perception_each_with_their_own_body(stream: Stream) -> None:
+    humans = stream.show(0.0, somebody(7, x=0.7), somebody(3, x=0.3))
+    assert [h.person.track_id for h in humans] == [7, 3]
+    assert [h.body.joints[0, 0] for h in humans] == pytest.approx([0.7, 0.3])
+
+
+def test_nobody_in_sight_is_an_empty_answer_that_asks_no_estimator(stream: Stream) -> None:
+    assert stream.show(0.0) == []
+    assert stream.estimator.encoded == []
+
+
+def test_a_short_absence_keeps_the_window(stream: Stream) -> None:
+    stream.show(0.0, somebody(1))
+    stream.show(0.2)
+    stream.show(MAX_GAP_SECONDS, somebody(1))
+    assert stream.stamps == [[0.0, 0.0, 0.0, MAX_GAP_SECONDS]]
+
+
+def test_a_long_absence_starts_a_new_window_without_velocity(stream: Stream) -> None:
+    for i in range(5):
+        stream.show(i / 10, somebody(1, x=i), somebody(2))
+    later = 0.4 + MAX_GAP_SECONDS + 0.05
+    stream.show(0.8, somebody(2))
+    human, other = stream.show(later, somebody(1, x=9.0), somebody(2))
+    assert stream.stamps[0] == [later] * 4
+    assert human.window_fill == 0.25
+    assert (human.joint_velocities == 0).all()
+    assert other.window_fill == 1.0
+
+
+def test_a_gap_in_the_stream_starts_every_window_anew(stream: Stream) -> None:
+    stream.show(0.0, somebody(1), somebody(2))
+    stream.show(0.1, somebody(1), somebody(2))
+    stream.show(5.0, somebody(1), somebody(2))
+    assert stream.stamps == [[5.0] * 4] * 2
+
+
+def test_a_stamp_that_goes_back_starts_every_window_anew(stream: Stream) -> None:
+    for i in range(5):
+        stream.show(10 + i / 10, somebody(1, x=i))
+    (human,) = stream.show(10.35, somebody(1, x=9.0))
+    assert stream.stamps == [[10.35] * 4]
+    assert (human.joint_velocities == 0).all()
+    stream.show(10.45, somebody(1))
+    assert stream.stamps == [[10.35, 10.35, 10.35, 10.45]]
+
+
+def test_reset_forgets_windows_and_takes_older_stamps(stream: Stream) -> None:
+    stream.show(3.0, somebody(1))
+    stream.pipeline.reset()
+    (human,) = stream.show(1.0, somebody(1))
+    assert human.window_fill == 0.25
+
+
+@given(
+    st.floats(-20, 20, width=32),
+    st.floats(0.005, 0.2),
+    st.floats(0, 1e9),
+)
+def test_velocities_of_a_steady_motion_become_the_true_ones(
+    speed: float, step: float, start: float
+) -> None:
+    stream = Stream()
+    for i in range(round(1.5 / step) + 20):
+        (human,) = stream.show(start + i * step, somebody(1, x=speed * i * step))
+    assert human.joint_velocities[0, 0] == pytest.approx(speed, rel=0.02, abs=0.01)
+    assert (human.joint_velocities[0, 1:] == 0).all()
+
+
+def test_the_first_velocity_is_zero_and_the_next_ones_rise_towards_the_truth(
+    stream: Stream,
+) -> None:
+    speeds = [
+        float(stream.show(i * STEP, somebody(1, x=2.0 * i * STEP))[0].joint_velocities[0, 0])
+        for i in range(10)
+    ]
+    assert speeds[0] == 0
+    assert all(a < b for a, b in pairwise(speeds))
+    assert speeds[-1] < 2.0
+
+
+def test_velocity_is_low_passed_with_the_same_time_constant_at_every_frame_rate() -> None:
+    """After the same time the answer to a sudden start is about the same."""
+    answers = []
+    for step in (0.01, 0.02):
+        stream = Stream()
+        for i in range(round(0.1 / step) + 1):
+            (human,) = stream.show(i * step, somebody(1, x=i * step))
+        answers.append(float(human.joint_velocities[0, 0]))
+    assert answers[0] == pytest.approx(1 - 1 / np.e, abs=0.05)
+    assert answers[1] == pytest.approx(answers[0], abs=0.05)
+
+
+def test_a_repeated_stamp_does_not_divide_by_zero(stream: Stream) -> None:
+    for i in range(5):
+        stream.show(i * STEP, somebody(1, x=i * STEP))
+    before = stream.show(5 * STEP, somebody(1, x=5 * STEP))[0].joint_velocities
+    after = stream.show(5 * STEP, somebody(1, x=0.9))[0].joint_velocities
+    assert np.isfinite(after).all()
+    assert (after == before).all()
+
+
+def test_an_absence_counts_as_time_for_the_velocity(stream: Stream) -> None:
+    for i in range(60):
+        stream.show(i * STEP, somebody(1, x=i * STEP))
+    (human,) = stream.show(64 * STEP, somebody(1, x=64 * STEP))
+    assert human.joint_velocities[0, 0] == pytest.approx(1.0, abs=0.01)
+
+
+def test_ids_of_people_long_gone_are_not_kept(stream: Stream) -> None:
+    """A stream of strangers must not fill the memory."""
+    for i in range(200):
+        stream.show(i / 10, somebody(i))
+    assert len(stream.pipeline._tracks) <= MAX_GAP_SECONDS * 10 + 1
