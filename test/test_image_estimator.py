@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 from tiny_networks import tiny_mesh, tiny_stdformer, write_mesh_sampling
 from torch import Tensor
 
@@ -188,20 +189,18 @@ def test_a_hidden_joint_has_a_low_score() -> None:
 def test_a_network_with_a_users_files_goes_live(tmp_path: Path) -> None:
     """FastMETRO-S on ResNet-50 from a file of weights, through every step of `create_estimator`."""
     mesh = str(write_mesh_sampling(tmp_path / "mesh_downsampling.npz"))
-    options = {"backbone": "resnet50", "spatial": False, "temporal": False}
     torch.manual_seed(0)
-    network = create_model("stdformer_S", smpl_regressor=False, **options)
+    network = create_model("fastmetro_S_resnet50", smpl_regressor=False)
     torch.save(network.state_dict(), tmp_path / "weights.bin")
     del network
     regressor = np.full((17, 6890), 1 / 6890)
     np.save(tmp_path / "regressor.npy", regressor)
     estimator = create_estimator(
-        "stdformer_S",
+        "fastmetro_S_resnet50",
         mesh_level=431,
         checkpoint=str(tmp_path / "weights.bin"),
         mesh_sampling=mesh,
         joint_regressor=str(tmp_path / "regressor.npy"),
-        **options,
     )
     (human,) = stream(estimator, [noise_frame(0)], [person((100, 100, 220, 400))])
     assert human.body.vertices.shape == (431, 3)
@@ -249,3 +248,17 @@ def test_an_impossible_mesh_level_is_refused() -> None:
     network = KnownNetwork(torch.ones(3), torch.rand(14, 3), torch.rand(6890, 3))
     with pytest.raises(ValueError, match="108"):
         ImageEstimator("known", network, tiny_mesh(), mesh_level=108)
+
+
+def test_the_parameter_file_for_official_weights_fits_the_node() -> None:
+    """It sets the node's parameters, all of them, and asks for files that its model uses."""
+    config = Path(__file__).parents[1] / "config"
+    default, official = (
+        yaml.safe_load((config / name).read_text())["/**"]["ros__parameters"]
+        for name in ("default.yaml", "smpl.yaml")
+    )
+    assert official.keys() == default.keys()
+    assert official["model"] in ESTIMATORS
+    options = ("checkpoint", "mesh_sampling", "joint_regressor")
+    with pytest.raises(FileNotFoundError, match=r"mesh_downsampling\.npz"):
+        create_estimator(official["model"], **{name: official[name] for name in options})

@@ -67,13 +67,14 @@ def create_model(name: str, **options: Any) -> nn.Module:
 
 def _fastmetro(
     layers: int,
+    backbone: str,
     *,
     mesh_sampling: str | Path | MeshSampling | None = None,
     smpl_regressor: bool = True,
 ) -> STDFormer:
-    """FastMETRO on HRNet-W64, as published."""
+    """FastMETRO, as published."""
     mesh = _mesh(mesh_sampling)
-    return STDFormer(BACKBONES["hrnet_w64"](), layers, mesh, smpl_regressor=smpl_regressor)
+    return STDFormer(BACKBONES[backbone](), layers, mesh, smpl_regressor=smpl_regressor)
 
 
 def _stdformer(
@@ -114,7 +115,11 @@ def _mesh(mesh_sampling: str | Path | MeshSampling | None) -> MeshSampling | Non
 MODELS: dict[str, Callable[..., nn.Module]] = {
     "stdformer_s_keypoints": STDFormerKeypoints,
     **{f"stdformer_{size}": partial(_stdformer, n) for size, n in LAYERS.items()},
-    **{f"fastmetro_{size}_hrnet_w64": partial(_fastmetro, n) for size, n in LAYERS.items()},
+    **{
+        f"fastmetro_{size}_hrnet_w64": partial(_fastmetro, n, "hrnet_w64")
+        for size, n in LAYERS.items()
+    },
+    "fastmetro_S_resnet50": partial(_fastmetro, LAYERS["S"], "resnet50"),
     "pointhmr_hrnet_w32": _pointhmr,
     "sgre_resnet50": SGRE,
     **{f"poseformer_{frames}": partial(PoseFormer, frames) for frames in (9, 27, 81)},
