@@ -103,9 +103,7 @@ def _read(file: BinaryIO, where: str) -> Any:
         return _Builder().build(_Unpickler(file, encoding="latin1").load())
     except RefusedPickleError as error:
         raise RefusedPickleError(f"{where}: {error}") from None
-    except (MemoryError, KeyboardInterrupt):
-        raise
-    except Exception as error:  # a broken pickle can raise nearly anything
+    except Exception as error:  # a broken pickle can raise nearly anything, MemoryError too
         raise RefusedPickleError(
             f"{where} is not an intact pickle of arrays: {type(error).__name__}: {error}"
         ) from error
@@ -149,6 +147,10 @@ class _Scalar(_StandIn):
 
 class _Encode(_StandIn):
     """`_codecs.encode(text, "latin1")`: how Python 3 writes bytes for old protocols."""
+
+
+class _Bytes(_StandIn):
+    """`bytes()`: how Python 3 writes no bytes for old protocols."""
 
 
 class _Object(_StandIn):
@@ -196,13 +198,19 @@ _ALLOWED: dict[str, type] = {
     "builtins.object": _Object,
     "__builtin__.set": set,
     "builtins.set": set,
+    "__builtin__.bytes": _Bytes,
+    "builtins.bytes": _Bytes,
     "_codecs.encode": _Encode,
 }
 """Exact names, not modules: numpy alone has functions that read files and run programs."""
 
 
-class _Unpickler(pickle.Unpickler):
-    """Gives stand-ins for the allowed names and refuses all others."""
+class _Unpickler(pickle._Unpickler):
+    """Gives stand-ins for the allowed names and refuses all others.
+
+    This is the standard library's unpickler in Python, because the one in C takes and fills memory
+    for as many memorised objects as the file claims to have, gigabytes for a few bytes.
+    """
 
     def find_class(self, module: str, name: str) -> Any:
         """The stand-in of `module.name`.
@@ -277,6 +285,8 @@ class _Builder:
             return self._array(value.arguments[1], value.arguments[0], (), "C")[()]
         if isinstance(value, _Encode):
             return _encode(value)
+        if isinstance(value, _Bytes) and not value.arguments:
+            return b""
         if isinstance(value, _SparseCsc | _SparseCsr):
             return self._sparse(value)
         if isinstance(value, _ChumpyArray):
