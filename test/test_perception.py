@@ -137,6 +137,12 @@ def test_somebody_lost_for_half_a_second_comes_back_as_the_same_person(scene):
     assert answers[-1] == [0, 1]
 
 
+def test_after_a_long_silence_of_the_camera_everybody_is_new(scene):
+    for k in range(5):
+        assert scene.ids((300, 200), stamp=k / 30) == [0]
+    assert scene.ids((300, 200), stamp=5.0) == [1]
+
+
 def test_identities_go_on_after_a_reset_and_a_new_image_size(scene):
     assert scene.ids((300, 200)) == [0]
     scene.tracker.reset()

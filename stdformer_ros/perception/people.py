@@ -92,7 +92,7 @@ class PeopleTracker:
     def _follow(self, image: ImageArray, stamp: float) -> list[Sighting]:
         """The people in the regions where they are expected, each one once."""
         people: list[tuple[Pose, list[Track]]] = []
-        for track in self._tracker.tracks:
+        for track in self._tracker.expected(stamp):
             pose = self._find_landmarks(image, track.predicted(stamp))
             if pose.score < KEPT_SCORE:
                 continue

@@ -114,11 +114,17 @@ class Tracker:
         self.tracks: list[Track] = []
         self._next_id = 0
 
+    def expected(self, stamp: float) -> list[Track]:
+        """Those who may be in a frame of this time; who is unseen for too long is forgotten."""
+        self.tracks = [t for t in self.tracks if stamp - t.seen <= MAX_LOST_SECONDS]
+        return self.tracks
+
     def update(self, sightings: Sequence[Sighting], stamp: float) -> list[Track]:
         """The track of each sighting of this frame, old or new, in the same order.
 
         Tracks without a sighting stay for a while, unless they were never confirmed.
         """
+        self.expected(stamp)
         self._drop_duplicates(sightings, stamp)
         track_of = associate(self.tracks, sightings, stamp)
         answer = []
@@ -136,7 +142,7 @@ class Tracker:
                 track.track_id = self._next_id
                 self._next_id += 1
             answer.append(track)
-        self.tracks = [t for t in self.tracks if self._lives(t, stamp)]
+        self.tracks = [t for t in self.tracks if t.track_id is not None or t.seen == stamp]
         return answer
 
     def shift_time(self, seconds: float) -> None:
@@ -156,11 +162,6 @@ class Tracker:
             for track in sorted(sighting.tracks, key=lambda t: t.born)[1:]:
                 if stamp - track.born < YOUNG_SECONDS:
                     self.tracks.remove(track)
-
-    @staticmethod
-    def _lives(track: Track, stamp: float) -> bool:
-        patience = 0.0 if track.track_id is None else MAX_LOST_SECONDS
-        return stamp - track.seen <= patience
 
 
 def associate(
