@@ -132,7 +132,7 @@ def draw_side_view(
         offset = np.array([(i + 0.5) * column, 0.5 * height]) - scale * 0.5 * (low + high)
         if figure.vertices is not None and faces is not None:
             pixels = scale * figure.vertices[:, :2].astype(np.float64) + offset
-            towards = np.zeros_like(figure.vertices) + np.float32([0, 0, 1])
+            towards = np.zeros_like(figure.vertices) + np.array([0, 0, 1], np.float32)
             triangles = _triangles(figure.vertices, faces, towards, pixels)
             _paint(canvas, [triangles], [track_color(figure.track_id)])
         _draw_skeleton(canvas, scale * figure.joints[:, :2] + offset, skeleton)

@@ -52,7 +52,8 @@ class VideoWriter:
     def write(self, image: ImageArray) -> None:
         """Append one RGB picture."""
         if image.shape[1::-1] != self._size:
-            image = cv2.resize(image, self._size, interpolation=cv2.INTER_AREA)
+            resized = cv2.resize(image, self._size, interpolation=cv2.INTER_AREA)
+            image = np.asarray(resized, np.uint8)
         self._writer.write(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
 
     def close(self) -> None:
