@@ -161,6 +161,17 @@ def test_sd_and_td_of_unknown_names_are_matched_by_shape(
     assert "backbone.ema_s.norm.weight -> disentangling.sd.attention.gn.weight" in caplog.text
 
 
+def test_the_whole_stdformer_loads_with_unknown_names_of_sd_and_td() -> None:
+    torch.manual_seed(2)
+    source = create_model("stdformer_S", backbone="resnet50").state_dict()
+    torch.manual_seed(1)
+    model = create_model("stdformer_S", backbone="resnet50")
+    foreign = {f"module.{k}": v for k, v in with_unknown_names(source).items()}
+    report = load_checkpoint(model, {"state_dict": foreign})
+    assert same(model.state_dict(), source)
+    assert (len(report.renamed), report.unexpected) == (12, ())
+
+
 def test_sd_and_td_of_one_shape_cannot_be_told_apart() -> None:
     """With 32 channels in 4 groups SD has TD's shapes; a guess could swap them."""
     model = Small()

@@ -19,8 +19,6 @@ from stdformer_ros.models.residual import BasicBlock
 from stdformer_ros.models.transformer import Encoder
 
 IMAGE_SIZE = 224
-IMAGE_MEAN = (0.485, 0.456, 0.406)
-IMAGE_STD = (0.229, 0.224, 0.225)
 WIDTH = 32
 MAP, GRID = IMAGE_SIZE // 4, IMAGE_SIZE // 32
 CHANNELS, POSITION_CHANNELS, NARROW = 512, 128, 128
@@ -39,7 +37,7 @@ TOKENS = "tokens"
 class PointHMR(nn.Module):
     """See the top of the file.
 
-    Images are RGB crops of 224 x 224, normalised by `IMAGE_MEAN` and `IMAGE_STD`. The answer is a
+    Images are RGB crops of 224 x 224, normalised as for `STDFormer`. The answer is a
     dict of `pred_cam`, `pred_3d_joints` and `pred_3d_vertices_coarse`, `_intermediate`, `_fine` as
     those of `STDFormer`, and `heatmap` (B, 431) int64: where on the map of 112 x 112 places, row
     by row, each vertex was found.
