@@ -1,14 +1,19 @@
 """The demo's report: what is counted, and how the numbers come about."""
 
+from threading import Event
+from types import SimpleNamespace
+
+import numpy as np
 import pytest
 
 pytest.importorskip("rclpy", reason="needs ROS 2 (./run test)")
 pytest.importorskip("stdformer_ros.msg", reason="needs the built workspace (./run test)")
 
 from stdformer_ros.camera import Camera
-from stdformer_ros.ros.player import camera_info, paced
+from stdformer_ros.ros.player import camera_info, paced, play
 from stdformer_ros.ros.recorder import Result, summary
 from stdformer_ros.types import Frame
+from stdformer_ros.video import read_video
 
 pytestmark = pytest.mark.ros
 
@@ -87,3 +92,22 @@ def test_an_assumed_camera_is_published_as_uncalibrated():
     assert list(known.k) == [50, 0, 31, 0, 51, 23, 0, 0, 1]
     assert list(known.p) == [50, 0, 31, 0, 0, 51, 23, 0, 0, 0, 1, 0]
     assert (known.width, known.height) == (64, 48)
+
+
+def test_what_a_webcam_shows_is_recorded_for_the_pictures(monkeypatch, tmp_path, capsys):
+    frames = [
+        Frame(np.full((48, 64, 3), 40 * i, np.uint8), 0.0, Camera.assumed(64, 48)) for i in range(5)
+    ]
+    monkeypatch.setattr("stdformer_ros.ros.player.read_camera", lambda index: iter(frames))
+    published = []
+    player = SimpleNamespace(
+        wait_for_listener=lambda stop: None,
+        publish=lambda frame: published.append(frame) or 1000 + len(published),
+    )
+    video = tmp_path / "camera.mp4"
+    options = SimpleNamespace(video=None, camera=0, seconds=None, record=video, loop=False)
+    play(player, options, Event())
+    assert published == frames
+    assert capsys.readouterr().out.splitlines() == [f"{i} {1001 + i}" for i in range(5)]
+    means = [frame.image.mean() for frame in read_video(video)]
+    np.testing.assert_allclose(means, [40 * i for i in range(5)], atol=4)

@@ -104,7 +104,7 @@ def main(args: Sequence[str] | None = None) -> int:
         rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
         player = Player()
         try:
-            _play(player, options, stop)
+            play(player, options, stop)
         except VideoError as error:
             print(f"player: {error}", file=sys.stderr)
             return 1
@@ -114,7 +114,8 @@ def main(args: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _play(player: Player, options: argparse.Namespace, stop: Event) -> None:
+def play(player: Player, options: argparse.Namespace, stop: Event) -> None:
+    """Publish what the command line's options ask for, until its end or until `stop` is set."""
     recorder: VideoWriter | None = None
     number = 0
     player.wait_for_listener(stop)
