@@ -55,7 +55,6 @@ def differences(name: str) -> dict[str, float]:
     [
         "fastmetro_S_hrnet_w64",
         pytest.param("fastmetro_L_hrnet_w64", marks=pytest.mark.slow),
-        "sgre_resnet50",
         "poseformer_9",
         "poseformer_27",
         "poseformer_81",
@@ -71,16 +70,18 @@ def test_outputs_are_the_published_ones(name: str) -> None:
 @pytest.mark.skipif(
     platform.machine() not in ("x86_64", "AMD64"), reason="the reference was computed with AVX2"
 )
-def test_pointhmr_outputs_are_the_published_ones() -> None:
-    """Two places of one vertex's heatmap tie in the reference input within float32's rounding.
+@pytest.mark.parametrize("name", ["pointhmr_hrnet_w32", "sgre_resnet50"])
+def test_outputs_are_the_published_ones_with_the_references_instructions(name: str) -> None:
+    """The convolutions must use AVX2 here; a process must be told before its first convolution.
 
-    Rounding decides between them, so the convolutions must use the instructions that the reference
-    used; a process must be told before its first convolution. (The published code, run with AVX-512
-    instead, differs from the reference by 5e-3 at that vertex, and from ours by 3e-6.)
+    In PointHMR's reference input two places of one vertex's heatmap tie within float32's rounding,
+    and rounding decides between them: run with AVX-512, the published code differs from the
+    reference by 5e-3 at that vertex, and from ours by 3e-6. SGRE's soft-argmax magnifies rounding
+    to 8e-5 with AVX-512.
     """
     code = (
         "import json, test_models_parity as parity, torch; torch.set_num_threads(2); "
-        "print(json.dumps(parity.differences('pointhmr_hrnet_w32')))"
+        f"print(json.dumps(parity.differences({name!r})))"
     )
     path = os.pathsep.join([str(ROOT), str(ROOT / "test"), os.environ.get("PYTHONPATH", "")])
     result = subprocess.run(
@@ -92,7 +93,7 @@ def test_pointhmr_outputs_are_the_published_ones() -> None:
     )
     assert result.returncode == 0, result.stderr
     found = json.loads(result.stdout.splitlines()[-1])
-    assert found["heatmap"] == 0
+    assert found.get("heatmap", 0) == 0
     assert max(found.values()) <= TOLERANCE, found
 
 
