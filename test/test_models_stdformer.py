@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from stdformer_ros.body.mesh_sampling import MeshSampling, MeshUpsample
 from stdformer_ros.models import create_model
+from stdformer_ros.models.disentangling import SpatioTemporalDisentangling
 from stdformer_ros.models.hrnet import HRNetClassification
 from stdformer_ros.models.resnet import ResNet50
 from stdformer_ros.models.stdformer import STDFormer
@@ -41,11 +42,17 @@ def parameters(network: nn.Module) -> int:
 
 
 def small(**options: object) -> STDFormer:
-    """The smallest STDFormer, its attention and its normalisations away from their start."""
+    """The smallest published STDFormer with a window of three frames."""
     torch.manual_seed(0)
     network = create_model(
         "stdformer_S", backbone="resnet50", window=3, mesh_sampling=MESH, **options
     )
+    assert isinstance(network, STDFormer)
+    return unsettled(network)
+
+
+def unsettled(network: STDFormer) -> STDFormer:
+    """The network with its attention and its normalisations away from their start."""
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d | nn.BatchNorm1d):
             nn.init.uniform_(module.running_var, 0.5, 1.5)
@@ -53,7 +60,6 @@ def small(**options: object) -> STDFormer:
     if disentangling is not None:
         for parameter in disentangling.parameters():
             nn.init.normal_(parameter, std=0.5)
-    assert isinstance(network, STDFormer)
     return network.eval()
 
 
@@ -92,8 +98,13 @@ def test_every_backbone_gives_a_map_for_sd_and_td_and_2048_channels(backbone: st
         assert body.features(maps).shape == (1, 2048, 7, 7)
 
 
-def test_streaming_equals_the_whole_window(network: STDFormer) -> None:
+@pytest.mark.parametrize("backbone", ["one map", "four maps"])
+def test_streaming_equals_the_whole_window(network: STDFormer, backbone: str) -> None:
     """Frames come one by one; the newest three decide."""
+    if backbone == "four maps":
+        torch.manual_seed(0)
+        attention = SpatioTemporalDisentangling(channels=8, frames=3)
+        network = unsettled(STDFormer(HRNetClassification(8), 1, MESH, attention))
     stream = clip(frames=4)
     with torch.inference_mode():
         kept = [network.encode(frame) for frame in stream.unbind(1)]
