@@ -50,6 +50,17 @@ def read_video(path: Path | str) -> Iterator[Frame]:
     return _decoded(capture, image)
 
 
+def count_frames(path: Path | str) -> int | None:
+    """How many frames `read_video` will give of a file or folder, or None if a file is silent."""
+    path = Path(path)
+    if path.is_dir():
+        return sum(p.suffix.lower() in IMAGE_SUFFIXES for p in path.iterdir())
+    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+    count = round(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+    capture.release()
+    return count if count > 0 else None
+
+
 def read_camera(index: int) -> Iterator[Frame]:
     """The images of a webcam as they come, stamped on arrival, without end.
 

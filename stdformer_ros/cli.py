@@ -1,0 +1,126 @@
+"""The command line: `python -m stdformer_ros.cli COMMAND`. Knows no ROS.
+
+A command is a function that adds its parser and names the function that does the work, which
+imports what it needs: `--help` must not wait for torch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+INTERRUPTED = 130
+"""What shells give for a program that Ctrl-C has ended."""
+
+
+class CommandError(Exception):
+    """A command cannot be done; the message says what was wrong and what to do."""
+
+
+def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "run",
+        help="people in a video or a folder of images, written to humans.npz",
+        description="Follow everybody through a video and write OUT/humans.npz: frame, track_id, "
+        "joints (metres, camera frame), joint_names and more, one row per person and frame.",
+    )
+    parser.add_argument("source", type=Path, metavar="VIDEO_OR_FOLDER")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR")
+    parser.add_argument(
+        "--model", default="stdformer_s_keypoints", metavar="NAME", help="as `models` lists them"
+    )
+    parser.add_argument("--vertices", action="store_true", help="write the meshes too")
+    parser.add_argument(
+        "--mesh-level", type=int, default=6890, metavar="N", help="vertices: 6890, 1723 or 431"
+    )
+    parser.add_argument("--overlay", action="store_true", help="write overlay.mp4 too")
+    parser.add_argument("--device", default="cpu", metavar="D", help="cpu, cuda, cuda:1 ...")
+    parser.add_argument(
+        "--landmarks", choices=("lite", "full"), default="full", help="lite is faster"
+    )
+    parser.add_argument("--checkpoint", metavar="FILE", help="weights; default: those that ship")
+    for option in ("--mesh-sampling", "--joint-regressor", "--smpl"):
+        parser.add_argument(option, metavar="FILE", help="see docs/official_weights.md")
+    parser.set_defaults(work=_run)
+
+
+def _run(options: argparse.Namespace) -> int:
+    from stdformer_ros.offline import run_offline
+    from stdformer_ros.pipeline import build_pipeline
+    from stdformer_ros.video import count_frames, read_video
+
+    frames = read_video(options.source)
+    try:
+        pipeline = build_pipeline(
+            options.model,
+            landmarks=options.landmarks,
+            mesh_level=options.mesh_level,
+            device=options.device,
+            checkpoint=options.checkpoint,
+            mesh_sampling=options.mesh_sampling,
+            joint_regressor=options.joint_regressor,
+            smpl=options.smpl,
+        )
+        if options.vertices and pipeline.estimator.faces is None:
+            raise ValueError(f"{options.model} gives joints and no mesh; leave out --vertices")
+    except ValueError as error:
+        raise CommandError(str(error)) from error
+    summary = run_offline(
+        frames,
+        pipeline,
+        options.out,
+        vertices=options.vertices,
+        overlay=options.overlay,
+        total=count_frames(options.source),
+    )
+    print(f"{summary.people} people in {summary.frames} frames")
+    for file in summary.files:
+        print(f"  {file}")
+    return INTERRUPTED if summary.interrupted else 0
+
+
+def _add_models(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser("models", help="what models there are, and what each needs")
+    parser.set_defaults(work=_models)
+
+
+def _models(options: argparse.Namespace) -> int:
+    from stdformer_ros.model_table import model_table
+
+    print(model_table())
+    return 0
+
+
+COMMANDS = (_add_run, _add_models)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Returns:
+        0, 2 if the command could not be done, 130 if Ctrl-C has ended it.
+    """
+    parser = argparse.ArgumentParser(
+        prog="python -m stdformer_ros.cli", description="3D people from videos, without ROS."
+    )
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for add in COMMANDS:
+        add(commands)
+    options = parser.parse_args(arguments)
+
+    from stdformer_ros.assets import AssetError
+    from stdformer_ros.video import VideoError
+
+    try:
+        return int(options.work(options))
+    except (CommandError, VideoError, AssetError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+if __name__ == "__main__":
+    sys.exit(main())
