@@ -39,8 +39,7 @@ def read_video(path: Path | str) -> Iterator[Frame]:
         return _images(names)
     if not path.is_file():
         raise VideoError(f"there is no video file or folder of images at {path.absolute()}")
-    threads = [cv2.CAP_PROP_N_THREADS, _DECODER_THREADS]
-    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG, threads)
+    capture = _open(path)
     decoded, image = capture.read()
     if not decoded:
         raise VideoError(
@@ -55,7 +54,7 @@ def count_frames(path: Path | str) -> int | None:
     path = Path(path)
     if path.is_dir():
         return sum(p.suffix.lower() in IMAGE_SUFFIXES for p in path.iterdir())
-    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+    capture = _open(path)
     count = round(capture.get(cv2.CAP_PROP_FRAME_COUNT))
     capture.release()
     return count if count > 0 else None
@@ -76,6 +75,17 @@ def read_camera(index: int) -> Iterator[Frame]:
             f"another program, and are you allowed to read it (group video)?"
         )
     return _live(capture, index)
+
+
+def _open(path: Path) -> cv2.VideoCapture:
+    """A video file, opened or not; what is wrong with it is for the caller to say, not OpenCV."""
+    level = cv2.utils.logging.getLogLevel()
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    try:
+        threads = [cv2.CAP_PROP_N_THREADS, _DECODER_THREADS]
+        return cv2.VideoCapture(str(path), cv2.CAP_FFMPEG, threads)
+    finally:
+        cv2.utils.logging.setLogLevel(level)
 
 
 def _decoded(capture: cv2.VideoCapture, image: cv2.typing.MatLike) -> Iterator[Frame]:

@@ -1,0 +1,321 @@
+"""The command line: what it writes, and what it says when it cannot."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from fake_pipeline import BOX, BOX_FACES, JOINTS, FakePipeline
+from numpy.typing import NDArray
+
+from stdformer_ros import offline, pipeline
+from stdformer_ros.cli import INTERRUPTED, main
+from stdformer_ros.model_table import needs
+from stdformer_ros.models import MODELS
+from stdformer_ros.models.estimators import ESTIMATORS, create_estimator
+from stdformer_ros.types import Frame, Human
+from stdformer_ros.video import read_video
+
+
+def folder_of_images(folder: Path, people: Sequence[int]) -> Path:
+    """Images of 64x48 whose upper left pixel tells the fake pipeline how many people there are."""
+    folder.mkdir()
+    for number, count in enumerate(people):
+        image = np.full((48, 64, 3), 90, np.uint8)
+        image[0, 0] = (0, 0, count)  # OpenCV writes BGR; red says how many
+        cv2.imwrite(str(folder / f"{number:03}.png"), image)
+    return folder
+
+
+@pytest.fixture
+def built(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """A fake in place of the networks; returns what it was asked for."""
+    asked: dict[str, Any] = {}
+
+    def build(model: str, **options: Any) -> FakePipeline:
+        asked.update(model=model, **options)
+        return FakePipeline()
+
+    monkeypatch.setattr(pipeline, "build_pipeline", build)
+    return asked
+
+
+def load(folder: Path) -> dict[str, NDArray[Any]]:
+    with np.load(folder / "humans.npz", allow_pickle=False) as archive:
+        return {name: archive[name] for name in archive.files}
+
+
+@pytest.mark.usefixtures("built")
+def test_a_row_for_every_person_in_every_frame(tmp_path: Path) -> None:
+    images = folder_of_images(tmp_path / "images", [1, 0, 2])
+    assert main(["run", str(images), "--out", str(tmp_path / "new" / "out")]) == 0
+    humans = load(tmp_path / "new" / "out")
+    assert humans["frame"].tolist() == [0, 2, 2]
+    assert humans["track_id"].tolist() == [1, 1, 2]
+    assert humans["stamp"].tolist() == pytest.approx([0, 2 / 30, 2 / 30])
+    assert humans["score"].tolist() == [0.75] * 3
+    assert humans["joint_names"].tolist() == list(JOINTS)
+    assert humans["joints"].shape == (3, len(JOINTS), 3)
+    # the fake's second person stands at x = 1, z = 3
+    assert humans["joints"][2, 0].tolist() == [1.0, 0.0, 3.0]
+    assert humans["joint_scores"].shape == (3, len(JOINTS))
+    assert not humans["metric_depth"].any(), "nothing is known of the camera of a video"
+    assert str(humans["model"]) == "fake"
+    assert float(humans["fps"]) == pytest.approx(30.0)
+    assert not {"vertices", "faces"} & humans.keys()
+
+
+@pytest.mark.usefixtures("built")
+def test_vertices_are_written_when_asked_for(tmp_path: Path) -> None:
+    images = folder_of_images(tmp_path / "images", [1, 2])
+    assert main(["run", str(images), "--out", str(tmp_path), "--vertices"]) == 0
+    humans = load(tmp_path)
+    assert humans["vertices"].shape == (3, 8, 3)
+    assert humans["faces"].tolist() == BOX_FACES.tolist()
+    np.testing.assert_allclose(humans["vertices"][2], BOX + np.float32([1, 0, 3]))
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["humans.npz", "images"]
+
+
+@pytest.mark.usefixtures("built")
+@pytest.mark.parametrize("extra", [[], ["--vertices"]])
+def test_a_video_without_people_gives_no_rows(tmp_path: Path, extra: list[str]) -> None:
+    images = folder_of_images(tmp_path / "images", [0, 0])
+    assert main(["run", str(images), "--out", str(tmp_path), *extra]) == 0
+    humans = load(tmp_path)
+    assert humans["joints"].shape == (0, len(JOINTS), 3)
+    assert humans["frame"].shape == humans["track_id"].shape == (0,)
+
+
+@pytest.mark.usefixtures("built")
+def test_the_overlay_has_every_frame_at_the_videos_pace(tmp_path: Path) -> None:
+    images = folder_of_images(tmp_path / "images", [0, 1, 1, 2])
+    assert main(["run", str(images), "--out", str(tmp_path), "--overlay"]) == 0
+    frames = list(read_video(tmp_path / "overlay.mp4"))
+    assert len(frames) == 4
+    assert frames[1].stamp == pytest.approx(1 / 30, abs=1e-3)
+    plain, drawn = frames[0].image.astype(int), frames[1].image.astype(int)
+    assert np.abs(drawn - plain).max() > 60, "somebody is drawn"
+
+
+def test_options_reach_the_pipeline(tmp_path: Path, built: dict[str, Any]) -> None:
+    images = folder_of_images(tmp_path / "images", [0])
+    options = ["--model", "other", "--mesh-level", "431", "--device", "cuda:1"]
+    options += ["--landmarks", "lite", "--checkpoint", "a.pt", "--smpl", "b.pkl"]
+    options += ["--mesh-sampling", "c.npz", "--joint-regressor", "d.npy"]
+    assert main(["run", str(images), "--out", str(tmp_path), *options]) == 0
+    assert built == {
+        "model": "other",
+        "mesh_level": 431,
+        "device": "cuda:1",
+        "landmarks": "lite",
+        "checkpoint": "a.pt",
+        "smpl": "b.pkl",
+        "mesh_sampling": "c.npz",
+        "joint_regressor": "d.npy",
+    }
+
+
+def test_progress_tells_frames_people_and_speed(
+    tmp_path: Path, built: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    images = folder_of_images(tmp_path / "images", [1, 2, 2])
+    main(["run", str(images), "--out", str(tmp_path)])
+    output = capsys.readouterr()
+    assert "3/3" in output.err
+    assert "people=" in output.err
+    assert "frames/s" in output.err
+    assert "2 people in 3 frames" in output.out
+    assert str(tmp_path / "humans.npz") in output.out
+
+
+def test_ctrl_c_keeps_what_is_known_so_far(
+    tmp_path: Path, built: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(self: FakePipeline, frame: Frame) -> list[Human]:
+        if frame.stamp > 0.05:
+            raise KeyboardInterrupt
+        return original(self, frame)
+
+    original = FakePipeline.__call__
+    monkeypatch.setattr(FakePipeline, "__call__", interrupted)
+    images = folder_of_images(tmp_path / "images", [1] * 5)
+    assert main(["run", str(images), "--out", str(tmp_path), "--overlay"]) == INTERRUPTED
+    assert load(tmp_path)["frame"].tolist() == [0, 1]
+    assert len(list(read_video(tmp_path / "overlay.mp4"))) == 2
+
+
+def test_an_older_result_stays_when_a_run_fails(
+    tmp_path: Path, built: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = folder_of_images(tmp_path / "images", [1, 1])
+    main(["run", str(images), "--out", str(tmp_path)])
+
+    def full(*arguments: object, **arrays: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "savez", full)
+    assert main(["run", str(images), "--out", str(tmp_path)]) == 2
+    assert load(tmp_path)["frame"].tolist() == [0, 1]
+
+
+def refused(capfd: pytest.CaptureFixture[str], *arguments: object) -> str:
+    """What a command says that exits with code 2; it must be one line."""
+    assert main([str(a) for a in arguments]) == 2
+    output = capfd.readouterr()
+    assert output.out == ""
+    assert len(output.err.strip().splitlines()) == 1, output.err
+    assert output.err.startswith("error: ")
+    return output.err
+
+
+def test_a_missing_video_is_named(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert "nowhere.mp4" in refused(capfd, "run", tmp_path / "nowhere.mp4", "--out", tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"", b"this is no video", b"\0" * 5000])
+def test_a_file_that_is_no_video_is_named(
+    tmp_path: Path, content: bytes, capfd: pytest.CaptureFixture[str]
+) -> None:
+    video = tmp_path / "notes.mp4"
+    video.write_bytes(content)
+    assert "notes.mp4" in refused(capfd, "run", video, "--out", tmp_path)
+
+
+def test_a_folder_without_images_is_named(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert str(tmp_path) in refused(capfd, "run", tmp_path, "--out", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--model", "smplify"], ["smplify", "stdformer_s_keypoints"]),
+        (["--mesh-level", "500"], ["500", "6890"]),
+        (["--device", "quantum"], ["quantum"]),
+        (["--checkpoint", "gone.safetensors"], ["gone.safetensors"]),
+        (["--model", "sgre_resnet50"], ["checkpoint", "smpl"]),
+    ],
+)
+def test_what_cannot_be_built_is_said_in_a_line(
+    tmp_path: Path, options: list[str], said: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    images = folder_of_images(tmp_path / "images", [0])
+    message = refused(capfd, "run", images, "--out", tmp_path / "out", *options)
+    assert all(word in message for word in said), message
+
+
+def test_a_broken_checkpoint_is_named(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    images = folder_of_images(tmp_path / "images", [0])
+    broken = tmp_path / "weights.safetensors"
+    broken.write_bytes(b"\0" * 100)
+    message = refused(capfd, "run", images, "--out", tmp_path / "out", "--checkpoint", broken)
+    assert "weights.safetensors" in message
+
+
+def test_an_output_folder_that_is_a_file_is_named(
+    tmp_path: Path, built: dict[str, Any], capfd: pytest.CaptureFixture[str]
+) -> None:
+    images = folder_of_images(tmp_path / "images", [0])
+    (tmp_path / "out").write_text("")
+    assert "out" in refused(capfd, "run", images, "--out", tmp_path / "out")
+
+
+def test_vertices_of_a_model_without_a_mesh_are_refused(
+    tmp_path: Path,
+    built: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    def no_mesh(model: str, **options: Any) -> FakePipeline:
+        fake = FakePipeline()
+        fake.estimator.faces = None
+        return fake
+
+    monkeypatch.setattr(pipeline, "build_pipeline", no_mesh)
+    images = folder_of_images(tmp_path / "images", [1])
+    assert "no mesh" in refused(capfd, "run", images, "--out", tmp_path, "--vertices")
+
+
+def test_an_error_in_the_middle_is_not_dressed_up_as_the_users(
+    tmp_path: Path, built: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*arguments: object, **options: object) -> None:
+        raise ValueError("a bug")
+
+    monkeypatch.setattr(offline, "run_offline", fails)
+    images = folder_of_images(tmp_path / "images", [1])
+    with pytest.raises(ValueError, match="a bug"):
+        main(["run", str(images), "--out", str(tmp_path)])
+
+
+def test_without_a_command_it_shows_how_it_is_used() -> None:
+    command = [sys.executable, "-m", "stdformer_ros.cli"]
+    root = Path(__file__).parents[1]
+    result = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    assert result.returncode == 2
+    assert "usage:" in result.stderr
+
+
+# --- models
+
+
+def test_the_table_has_a_line_for_every_model_with_a_star_where_it_streams(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["models"]) == 0
+    words = [line.split() for line in capsys.readouterr().out.splitlines()]
+    shown = [line[0] for line in words if line and line[0].rstrip("*") in MODELS]
+    assert [name.rstrip("*") for name in shown] == list(MODELS)
+    assert {name.rstrip("*") for name in shown if name.endswith("*")} == set(ESTIMATORS)
+
+
+@pytest.mark.parametrize("name", [name for name in ESTIMATORS if needs(name)])
+def test_what_the_table_says_a_model_needs_is_what_it_asks_for(name: str) -> None:
+    with pytest.raises(ValueError, match=f"{name} needs {' and '.join(needs(name))}"):
+        create_estimator(name)
+
+
+def test_the_default_model_needs_nothing() -> None:
+    assert needs("stdformer_s_keypoints") == ()
+
+
+# --- all of it
+
+
+def test_people_of_a_real_video_end_up_in_the_file(tmp_path: Path, real_video: Path) -> None:
+    """A second of two people, through the real networks."""
+    images = tmp_path / "images"
+    images.mkdir()
+    for number, frame in zip(range(70, 78), list_from(real_video, 70), strict=False):
+        small = cv2.resize(frame.image, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+        cv2.imwrite(str(images / f"{number}.jpg"), cv2.cvtColor(small, cv2.COLOR_RGB2BGR))
+    options = ["--mesh-level", "431", "--vertices", "--landmarks", "lite"]
+    assert main(["run", str(images), "--out", str(tmp_path), *options]) == 0
+    humans = load(tmp_path)
+    ids, counts = np.unique(humans["track_id"], return_counts=True)
+    assert len(ids) == 2
+    assert counts.min() >= 5
+    names = humans["joint_names"].tolist()
+    head, pelvis = (humans["joints"][:, names.index(n)] for n in ("head", "pelvis"))
+    assert (head[:, 1] < pelvis[:, 1] - 0.4).all(), "both stand upright"
+    assert ((pelvis[:, 2] > 1.5) & (pelvis[:, 2] < 15)).all()
+    assert humans["vertices"].shape[1:] == (431, 3)
+    assert np.linalg.norm(humans["vertices"].mean(axis=1) - pelvis, axis=1).max() < 0.5
+
+
+def list_from(video: Path, start: int) -> list[Frame]:
+    frames = []
+    for number, frame in enumerate(read_video(video)):
+        if number >= start:
+            frames.append(frame)
+        if len(frames) == 8:
+            break
+    return frames
