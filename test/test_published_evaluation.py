@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import pickle
 from pathlib import Path
@@ -19,7 +20,7 @@ from stdformer_ros.evaluation.dataset_3dpw import KEYPOINT_NAMES, read_sequence,
 from stdformer_ros.evaluation.dataset_h36m import LEFT, MOVING, RIGHT, read_cameras, read_recordings
 from stdformer_ros.evaluation.evaluate_3dpw import evaluate_3dpw
 from stdformer_ros.evaluation.evaluate_h36m import evaluate_h36m, lift
-from stdformer_ros.evaluation.published import main, true_smpl_files
+from stdformer_ros.evaluation.published import add_parser, true_smpl_files
 from stdformer_ros.evaluation.tally import Tally
 from stdformer_ros.models.estimator import Estimator
 from stdformer_ros.models.registry import create_model
@@ -327,6 +328,14 @@ def test_a_causal_lifter_does_not_see_the_future() -> None:
     assert not torch.allclose(before[8], after[8])
 
 
+def evaluate(*arguments: str) -> int:
+    """As `cli evaluate` does it."""
+    parser = argparse.ArgumentParser()
+    add_parser(parser.add_subparsers())
+    options = parser.parse_args(["evaluate", *arguments])
+    return options.work(options)
+
+
 class Zero(torch.nn.Module):
     """A lifter that always answers with the same pose."""
 
@@ -379,7 +388,7 @@ def test_the_command_prints_a_table_and_writes_json(
     torch.save({"model_pos": tiny_lifter(0).state_dict()}, tmp_path / "weights.bin")
     arguments = ["--dataset", "h36m", str(folder), "--model", "poseformer_9", "--keypoints", "gt"]
     output = ["--checkpoint", str(tmp_path / "weights.bin"), "--json", str(tmp_path / "out.json")]
-    assert main([*arguments, *output]) == 0
+    assert evaluate(*arguments, *output) == 0
     result = json.loads((tmp_path / "out.json").read_text())
     assert (result["delay_frames"], result["flip"]) == (4, True)
     printed = capsys.readouterr().out.splitlines()
@@ -391,6 +400,7 @@ def test_the_command_prints_a_table_and_writes_json(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["nowhere", "--model", "poseformer_9"], "--dataset is needed"),
         (["--dataset", "h36m", "--model", "poseformer_9", "--checkpoint", "w"], "PATH"),
         (["--dataset", "h36m", "nowhere", "--model", "poseformer_9"], "needs --checkpoint"),
         (["--dataset", "h36m", ".", "--model", "nobody", "--checkpoint", "w"], "no model 'nobody'"),
@@ -407,7 +417,7 @@ def test_the_command_prints_a_table_and_writes_json(
 def test_what_is_missing_is_said_before_anything_runs(
     arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(arguments) == 1
+    assert evaluate(*arguments) == 2
     assert message in capsys.readouterr().err
 
 

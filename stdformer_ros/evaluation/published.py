@@ -1,23 +1,18 @@
-"""`cli evaluate --dataset 3dpw|h36m PATH`: published systems on the published sets."""
+"""`cli evaluate --dataset 3dpw|h36m PATH`: published systems on the published sets.
+
+What takes long to import is imported when it is needed, so that `--help` is there at once.
+"""
 
 from __future__ import annotations
 
 import argparse
 import json
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from stdformer_ros.body.smpl import SmplBody, load_joint_regressor
-from stdformer_ros.evaluation.evaluate_3dpw import evaluate_3dpw
-from stdformer_ros.evaluation.evaluate_h36m import evaluate_h36m
-from stdformer_ros.models.checkpoint import load_checkpoint
-from stdformer_ros.models.estimators import create_estimator, usable_device
-from stdformer_ros.models.keypoint_network import KeypointNetwork
-from stdformer_ros.models.registry import create_model
-
 DATASETS = ("3dpw", "h36m")
+FAILED = 2
 _GENDERED = {
     "m": ("basicmodel_m_", "smpl_male"),
     "f": ("basicmodel_f_", "smpl_female"),
@@ -25,8 +20,37 @@ _GENDERED = {
 """How the names of SMPL's male and female pickles begin, in small letters."""
 
 
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command `evaluate`."""
+    parser = commands.add_parser(
+        "evaluate",
+        help="errors of a published network on 3DPW or Human3.6M",
+        description="MPJPE, PA-MPJPE, MPVPE and Accel under the published protocols. Data sets and "
+        "weights are yours to bring: docs/official_weights.md.",
+    )
+    add_arguments(parser)
+    parser.add_argument("--model", required=True, metavar="NAME", help="as `models` lists them")
+    parser.add_argument("--checkpoint", metavar="FILE", help="its weights")
+    parser.add_argument("--device", default="cpu", metavar="D", help="cpu, cuda, cuda:1 ...")
+    parser.add_argument("--json", metavar="FILE", help="write the numbers there too")
+    parser.set_defaults(work=work)
+
+
+def work(options: argparse.Namespace) -> int:
+    """The command; returns 0, or 2 after saying what was wrong."""
+    if options.dataset is None:
+        print(f"error: --dataset is needed: {' or '.join(DATASETS)}", file=sys.stderr)
+        return FAILED
+    try:
+        run(options)
+    except (ValueError, TypeError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return FAILED
+    return 0
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments of this evaluation; `--model`, `--checkpoint`, `--device`, `--json` not."""
+    """What only this evaluation needs: not `--model`, `--checkpoint`, `--device`, `--json`."""
     parser.add_argument("path", nargs="?", type=Path, metavar="PATH", help="folder of --dataset")
     parser.add_argument("--dataset", choices=DATASETS, help="the published set, which is yours")
     group = parser.add_argument_group("with --dataset 3dpw")
@@ -78,6 +102,10 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _on_3dpw(options: argparse.Namespace) -> dict[str, Any]:
+    from stdformer_ros.body.smpl import SmplBody, load_joint_regressor
+    from stdformer_ros.evaluation.evaluate_3dpw import evaluate_3dpw
+    from stdformer_ros.models.estimators import create_estimator
+
     missing = [o for o in ("joint_regressor", "true_smpl") if not getattr(options, o)]
     if missing:
         named = " and ".join(f"--{o.replace('_', '-')}" for o in missing)
@@ -111,6 +139,12 @@ def _on_3dpw(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _on_h36m(options: argparse.Namespace) -> dict[str, Any]:
+    from stdformer_ros.evaluation.evaluate_h36m import evaluate_h36m
+    from stdformer_ros.models.checkpoint import load_checkpoint
+    from stdformer_ros.models.estimators import usable_device
+    from stdformer_ros.models.keypoint_network import KeypointNetwork
+    from stdformer_ros.models.registry import create_model
+
     model = create_model(options.model)
     if not isinstance(model, KeypointNetwork):
         raise ValueError(
@@ -153,26 +187,3 @@ def true_smpl_files(path: Path) -> dict[str, Path]:
             )
         found[gender] = files[-1]
     return found
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run it on its own: `python -m stdformer_ros.evaluation.published`."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    add_arguments(parser)
-    parser.add_argument("--model", required=True, help="as create_model knows it")
-    parser.add_argument("--checkpoint", metavar="FILE", help="its weights")
-    parser.add_argument("--device", default="cpu", help="cpu, cuda ...")
-    parser.add_argument("--json", metavar="FILE", help="write the numbers there")
-    options = parser.parse_args(arguments)
-    if options.dataset is None:
-        parser.error("--dataset is needed")
-    try:
-        run(options)
-    except (ValueError, TypeError, FileNotFoundError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
