@@ -12,6 +12,8 @@ from tiny_networks import tiny_mesh, tiny_stdformer, write_mesh_sampling
 from torch import Tensor
 
 from stdformer_ros.body.joint_regressors import EVALUATION_ORDER, H36M_NAMES
+from stdformer_ros.body.mesh_sampling import load_mesh_sampling
+from stdformer_ros.body.smpl import load_joint_regressor
 from stdformer_ros.camera import Camera
 from stdformer_ros.models.crops import crop, square_around, to_input
 from stdformer_ros.models.estimators import ESTIMATORS, create_estimator
@@ -230,6 +232,19 @@ def test_a_file_of_no_use_is_refused_instead_of_ignored() -> None:
         create_estimator("stdformer_s_keypoints", mesh_sampling="mesh_downsampling.npz")
     with pytest.raises(ValueError, match="no use for smpl"):
         create_estimator("pointhmr_hrnet_w32", checkpoint="a", mesh_sampling="b", smpl="c")
+
+
+def test_the_published_mesh_files_fit_each_other(shared: Path) -> None:
+    """The real files: joints regressed from an upsampled mesh lie inside of that mesh."""
+    mesh = load_mesh_sampling(shared / "parity" / "mesh_downsampling.npz")
+    regressor = load_joint_regressor(shared / "parity" / "J_regressor_h36m_correct.npy")
+    assert [len(faces) for faces in mesh.faces] == [13776, 3442, 858]
+    assert regressor.sum(1).numpy() == pytest.approx(np.ones(17), abs=1e-3)
+    network = KnownNetwork(torch.tensor([1.0, 0.0, 0.0]), torch.rand(14, 3), torch.rand(6890, 3))
+    estimator = ImageEstimator("known", network, mesh, joint_regressor=regressor)
+    (human,) = stream(estimator, [noise_frame(0)], [person((100, 100, 200, 300))])
+    low, high = human.body.vertices.min(axis=0), human.body.vertices.max(axis=0)
+    assert ((low < human.body.joints) & (human.body.joints < high)).all()
 
 
 def test_a_regressor_of_another_mesh_is_refused(tmp_path: Path) -> None:
