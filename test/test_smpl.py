@@ -13,7 +13,8 @@ from test_image_estimator import CAMERA, noise_frame, person, stream
 from tiny_networks import smpl_arrays, tiny_mesh, tiny_stdformer, write_smpl
 
 from stdformer_ros.body.smpl import SmplBody, load_smpl_arrays
-from stdformer_ros.models.crops import square_around
+from stdformer_ros.models.crops import crop, square_around, to_input
+from stdformer_ros.models.estimators import create_estimator
 from stdformer_ros.models.image_estimator import ImageEstimator
 from stdformer_ros.models.sgre import JOINT_NAMES, MAX_DISTANCE, SGRE
 from stdformer_ros.models.sgre_estimator import CROP_SCALE, SGREEstimator, given_joints
@@ -183,6 +184,32 @@ def test_sgre_s_body_shows_in_the_whole_image_where_it_shows_in_the_crop(body: S
     assert CAMERA.project(flat) == pytest.approx(in_image, abs=0.05)
     assert human.body.rotations.shape == (24, 3, 3)
     assert human.body.vertices.shape == (6890, 3)
+
+
+def test_sgre_from_files_streams_what_the_network_says_of_the_crop(
+    smpl_file: Path, body: SmplBody, tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    network = SGRE().eval()
+    torch.save({"network": network.state_dict()}, tmp_path / "snapshot.pth.tar")
+    estimator = create_estimator(
+        "sgre_resnet50", checkpoint=str(tmp_path / "snapshot.pth.tar"), smpl=str(smpl_file)
+    )
+    someone, frame = person((200, 100, 300, 300)), noise_frame(4)
+    (human,) = stream(estimator, [noise_frame(3), frame], [someone])
+    square = square_around(someone, (480, 640, 3), CROP_SCALE)
+    joints, valid = given_joints(someone, square)
+    with torch.inference_mode():
+        answer = network(
+            to_input([crop(frame.image, square, 256)]),
+            torch.from_numpy(joints)[None],
+            torch.from_numpy(valid)[None],
+        )
+        vertices, _ = body(answer["rotmat"], answer["betas"])
+    assert human.body.rotations == pytest.approx(answer["rotmat"][0].numpy(), abs=1e-5)
+    assert human.body.betas == pytest.approx(answer["betas"][0].numpy(), abs=1e-5)
+    moved = human.body.vertices - vertices[0].numpy()
+    assert moved == pytest.approx(np.tile(moved[0], (6890, 1)), abs=1e-3), "one shift for all"
 
 
 def test_sgre_has_smpl_s_vertices_only(body: SmplBody) -> None:
