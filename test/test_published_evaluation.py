@@ -12,10 +12,9 @@ import numpy as np
 import pytest
 import torch
 from scipy.spatial.transform import Rotation
-from tiny_networks import tiny_mesh, write_smpl
+from tiny_networks import PlainSmpl, tiny_mesh
 from torch import Tensor
 
-from stdformer_ros.body.smpl import SmplBody
 from stdformer_ros.evaluation.dataset_3dpw import KEYPOINT_NAMES, read_sequence, sequence_files
 from stdformer_ros.evaluation.dataset_h36m import LEFT, MOVING, RIGHT, read_cameras, read_recordings
 from stdformer_ros.evaluation.evaluate_3dpw import evaluate_3dpw
@@ -94,10 +93,8 @@ class KnownEstimator(Estimator):
 
 
 @pytest.fixture(scope="module")
-def bodies(tmp_path_factory: pytest.TempPathFactory) -> dict[str, SmplBody]:
-    pytest.importorskip("smplx", reason="smplx is optional (its licence is non-commercial)")
-    folder = tmp_path_factory.mktemp("bodies")
-    return {g: SmplBody(write_smpl(folder / f"{g}.pkl", seed)) for seed, g in enumerate("mf")}
+def bodies() -> dict[str, PlainSmpl]:
+    return {gender: PlainSmpl(seed) for seed, gender in enumerate("mf")}
 
 
 def regressor() -> Tensor:
@@ -108,7 +105,7 @@ def regressor() -> Tensor:
     return weights
 
 
-def true_meshes(root: Path, bodies: dict[str, SmplBody]) -> list[list[Tensor]]:
+def true_meshes(root: Path, bodies: dict[str, PlainSmpl]) -> list[list[Tensor]]:
     """Worked out here from the pickle, with the camera's turn applied to the root."""
     content = pickle.loads((root / "sequenceFiles/test/street.pkl").read_bytes())
     meshes = []

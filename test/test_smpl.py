@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 import torch
 from scipy.spatial.transform import Rotation
 from test_image_estimator import CAMERA, noise_frame, person, stream
-from tiny_networks import smpl_arrays, tiny_mesh, tiny_stdformer, write_smpl
+from tiny_networks import PlainSmpl, smpl_arrays, tiny_mesh, tiny_stdformer, write_smpl
 
 from stdformer_ros.body.smpl import SmplBody, load_smpl_arrays
 from stdformer_ros.models.crops import crop, square_around, to_input
@@ -19,6 +20,8 @@ from stdformer_ros.models.image_estimator import ImageEstimator
 from stdformer_ros.models.sgre import JOINT_NAMES, MAX_DISTANCE, SGRE
 from stdformer_ros.models.sgre_estimator import CROP_SCALE, SGREEstimator, given_joints
 
+Body = PlainSmpl | SmplBody
+
 
 @pytest.fixture(scope="module")
 def smpl_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -26,9 +29,15 @@ def smpl_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def body(smpl_file: Path) -> SmplBody:
+def smplx_body(smpl_file: Path) -> SmplBody:
     pytest.importorskip("smplx", reason="smplx is optional (its licence is non-commercial)")
     return SmplBody(smpl_file)
+
+
+@pytest.fixture(scope="module", params=["plain", "smplx"])
+def body(request: pytest.FixtureRequest) -> Body:
+    """The same body twice: by the formula alone, which needs no smplx, and by smplx."""
+    return PlainSmpl() if request.param == "plain" else request.getfixturevalue("smplx_body")
 
 
 def random_rotations(count: int, seed: int = 0) -> torch.Tensor:
@@ -58,7 +67,7 @@ def skinned(rotations: np.ndarray, betas: np.ndarray) -> tuple[np.ndarray, np.nd
     return vertices, joints
 
 
-def test_the_mesh_is_smpl_s_own_formula(body: SmplBody) -> None:
+def test_the_mesh_is_smpl_s_own_formula(body: Body) -> None:
     rotations = random_rotations(2)
     betas = torch.randn(2, 10, generator=torch.Generator().manual_seed(0))
     vertices, joints = body(rotations, betas)
@@ -97,18 +106,18 @@ def test_another_body_model_is_refused_with_what_does_not_fit(tmp_path: Path) ->
 
 
 def test_three_hundred_shapes_are_cut_to_the_ten_that_networks_give(
-    body: SmplBody, tmp_path: Path
+    smplx_body: SmplBody, tmp_path: Path
 ) -> None:
     arrays = smpl_arrays()
     arrays["shapedirs"] = np.concatenate([arrays["shapedirs"], np.ones((6890, 3, 290))], axis=2)
     (tmp_path / "v110.pkl").write_bytes(pickle.dumps(arrays, protocol=2))
     rotations, betas = random_rotations(1), torch.ones(1, 10)
-    ten, _ = body(rotations, betas)
+    ten, _ = smplx_body(rotations, betas)
     all_of_them, _ = SmplBody(tmp_path / "v110.pkl")(rotations, betas)
     assert all_of_them.numpy() == pytest.approx(ten.numpy(), abs=1e-5)
 
 
-def test_fastmetro_s_regressor_poses_smpl(body: SmplBody) -> None:
+def test_fastmetro_s_regressor_poses_smpl(body: Body) -> None:
     model = tiny_stdformer(window=2, smpl_regressor=True)
     estimator = ImageEstimator("stdformer_S", model, tiny_mesh(), smpl=body)
     (human,) = stream(estimator, [noise_frame(0)], [person((100, 100, 220, 400))])
@@ -120,7 +129,7 @@ def test_fastmetro_s_regressor_poses_smpl(body: SmplBody) -> None:
     assert answer.vertices - answer.joints[0] == pytest.approx(expected, abs=1e-4)
 
 
-def test_smpl_without_a_network_that_poses_it_is_refused(body: SmplBody) -> None:
+def test_smpl_without_a_network_that_poses_it_is_refused(body: Body) -> None:
     with pytest.raises(ValueError, match="regresses no SMPL parameters"):
         ImageEstimator("stdformer_S", tiny_stdformer(2), tiny_mesh(), smpl=body)
     regressing = tiny_stdformer(2, smpl_regressor=True)
@@ -164,7 +173,9 @@ class KnownSGRE(SGRE):
         }
 
 
-def test_sgre_s_body_shows_in_the_whole_image_where_it_shows_in_the_crop(body: SmplBody) -> None:
+def test_sgre_s_body_shows_in_the_whole_image_where_it_shows_in_the_crop(
+    body: Body,
+) -> None:
     """The published camera: 5000 pixels of focal length over a crop of 256, far away."""
     estimator = SGREEstimator(KnownSGRE([0.1, -0.2, -1.2]), body)
     someone = person((200, 100, 300, 300))
@@ -187,7 +198,7 @@ def test_sgre_s_body_shows_in_the_whole_image_where_it_shows_in_the_crop(body: S
 
 
 def test_sgre_from_files_streams_what_the_network_says_of_the_crop(
-    smpl_file: Path, body: SmplBody, tmp_path: Path
+    smpl_file: Path, smplx_body: SmplBody, tmp_path: Path
 ) -> None:
     torch.manual_seed(0)
     network = SGRE().eval()
@@ -205,13 +216,21 @@ def test_sgre_from_files_streams_what_the_network_says_of_the_crop(
             torch.from_numpy(joints)[None],
             torch.from_numpy(valid)[None],
         )
-        vertices, _ = body(answer["rotmat"], answer["betas"])
+        vertices, _ = smplx_body(answer["rotmat"], answer["betas"])
     assert human.body.rotations == pytest.approx(answer["rotmat"][0].numpy(), abs=1e-5)
     assert human.body.betas == pytest.approx(answer["betas"][0].numpy(), abs=1e-5)
     moved = human.body.vertices - vertices[0].numpy()
     assert moved == pytest.approx(np.tile(moved[0], (6890, 1)), abs=1e-3), "one shift for all"
 
 
-def test_sgre_has_smpl_s_vertices_only(body: SmplBody) -> None:
+def test_sgre_has_smpl_s_vertices_only(body: Body) -> None:
     with pytest.raises(ValueError, match="431"):
         SGREEstimator(KnownSGRE([0, 0, 0]), body, mesh_level=431)
+
+
+def test_without_smplx_it_says_how_to_get_it_and_why_it_is_not_there(
+    smpl_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "smplx", None)
+    with pytest.raises(ValueError, match=r"non-commercial.*pip install smplx"):
+        SmplBody(smpl_file)

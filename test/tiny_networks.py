@@ -11,6 +11,7 @@ import scipy.sparse
 import torch
 from torch import Tensor, nn
 
+from stdformer_ros.body.body_model import forward_kinematics
 from stdformer_ros.body.mesh_sampling import LEVELS, MeshSampling
 from stdformer_ros.body.skeleton import PARENTS
 from stdformer_ros.models.disentangling import SpatioTemporalDisentangling
@@ -94,6 +95,28 @@ def smpl_arrays(seed: int = 0) -> dict[str, np.ndarray]:
         "kintree_table": np.array([PARENTS, range(24)]).astype(np.uint32),
         "f": rng.integers(0, 6890, (50, 3)).astype(np.uint32),
     }
+
+
+class PlainSmpl(nn.Module):
+    """`smpl_arrays` posed by SMPL's formula, for tests that must run without smplx."""
+
+    def __init__(self, seed: int = 0) -> None:
+        super().__init__()
+        arrays = smpl_arrays(seed)
+        self.faces = arrays["f"].astype(np.int32)
+        for name, array in arrays.items():
+            self.register_buffer(name, torch.from_numpy(array.astype(np.float32)))
+
+    def forward(self, rotations: Tensor, betas: Tensor) -> tuple[Tensor, Tensor]:
+        shaped = self.v_template + torch.einsum("vck,bk->bvc", self.shapedirs, betas)
+        rest = self.J_regressor @ shaped
+        turns, joints = forward_kinematics(rotations, rest)
+        joints = joints + rest[:, :1]  # SMPL turns about the pelvis where the shape puts it
+        correctives = (rotations[:, 1:] - torch.eye(3)).flatten(1)
+        shaped = shaped + torch.einsum("vck,bk->bvc", self.posedirs, correctives)
+        shift = joints - (turns @ rest[..., None])[..., 0]
+        turn = torch.einsum("vj,bjcd->bvcd", self.weights, turns)
+        return (turn @ shaped[..., None])[..., 0] + self.weights @ shift, joints
 
 
 def write_smpl(path: Path, seed: int = 0) -> Path:
