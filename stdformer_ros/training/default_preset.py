@@ -12,7 +12,7 @@ from stdformer_ros.training.train_refiner import train_refiner
 from stdformer_ros.training.train_window_encoder import train_window_encoder
 
 WINDOW_ENCODER = Schedule(steps=6000, sequences=1024, learning_rate=1e-3)
-REFINER = Schedule(steps=2000, sequences=256, learning_rate=5e-4, warmup=200)
+REFINER = Schedule(steps=500, sequences=128, learning_rate=1e-3, warmup=100, report_every=125)
 
 
 def train_default(
