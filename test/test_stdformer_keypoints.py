@@ -64,6 +64,15 @@ def test_frame_by_frame_equals_the_whole_window_at_every_step(model: STDFormerKe
 
 
 @torch.no_grad()
+def test_sd_and_td_give_the_newest_frame_as_they_would_in_the_whole_window(
+    model: STDFormerKeypoints,
+) -> None:
+    maps = torch.randn(2, WINDOW, 64, 7, 7, generator=torch.Generator().manual_seed(0))
+    whole, newest = model.disentangling(maps), model.disentangling.newest(maps)
+    torch.testing.assert_close(newest, whole[:, -1], atol=1e-6, rtol=0)
+
+
+@torch.no_grad()
 def test_a_reversed_window_has_another_answer(model: STDFormerKeypoints) -> None:
     rays, visibility = windows()
     answer, reverse = model(rays, visibility), model(rays.flip(1), visibility.flip(1))

@@ -7,7 +7,7 @@ from math import radians
 import numpy as np
 import pytest
 import torch
-from handmade_motion import lively, still
+from handmade_motion import lively, moving, still
 from torch import Tensor
 
 from stdformer_ros.body.body_model import BodyModel, forward_kinematics
@@ -128,6 +128,18 @@ def test_a_walker_moves_in_metres() -> None:
     # windows run at half to double speed
     assert step.min() > 0.5 * truth.min() - 1e-4
     assert step.max() < 2.0 * truth.max() + 1e-4
+
+
+def test_people_walk_where_their_bodies_say() -> None:
+    """Sideways, upright: each step goes along the body's own left-right axis, in every camera."""
+    torch.manual_seed(0)
+    frames = 40
+    root = np.arange(frames)[:, None] * np.array([0.05, 0.0, 0.0])
+    batch = people(moving({"hip": np.zeros((frames, 3))}, root)).sample(200)
+    step = batch.pelvis[:, 1] - batch.pelvis[:, 0]
+    leftward = batch.rotations[:, 1, 0, :, 0]
+    along = (step * leftward).sum(-1).abs()
+    torch.testing.assert_close(along, step.norm(dim=-1), atol=1e-5, rtol=1e-4)
 
 
 def test_the_fixed_batch_is_the_same_at_every_call_and_leaves_others_random_numbers_alone() -> None:

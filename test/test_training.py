@@ -91,6 +91,18 @@ def test_training_finds_the_solution_and_returns_the_moving_average(tmp_path: Pa
     assert not torch.equal(result.weight, state.model.weight)
 
 
+def test_the_optimiser_follows_the_schedule(tmp_path: Path) -> None:
+    state = line_fit(tmp_path)
+    rates: list[float] = []
+
+    def losses(model: nn.Linear) -> Losses:
+        rates.append(state.optimizer.param_groups[0]["lr"])
+        return fresh_batch_loss(model)
+
+    train(state, short(30), losses, distance_to_solution, silent)
+    assert rates == [short(30).rate(step) for step in range(30)]
+
+
 def run_until(folder: Path, stop: int, steps: int) -> None:
     """A run of `steps` steps, ended from outside after `stop` of them."""
 
@@ -334,6 +346,11 @@ def test_both_stages_run_from_clips_to_weights_that_load(
     assert not report.missing
     for stage in ("window_encoder", "refiner"):
         assert (tmp_path / "run" / stage / "log.csv").exists()
+    # the second stage leaves the first one's average as it was
+    first = torch.load(tmp_path / "run" / "window_encoder" / "last.pt", weights_only=True)["ema"]
+    shipped = load_file(path)
+    for name, value in first.items():
+        assert torch.equal(shipped[f"window_encoder.{name}"], value.half()), name
 
 
 def test_weights_ship_in_half_precision_and_nothing_else_changes(tmp_path: Path) -> None:
