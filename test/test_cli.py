@@ -319,3 +319,14 @@ def list_from(video: Path, start: int) -> list[Frame]:
         if len(frames) == 8:
             break
     return frames
+
+
+def test_training_needs_clips(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    options = ["--motion", tmp_path, "--out", tmp_path / "run"]
+    assert str(tmp_path) in refused(capfd, "train", *options)
+
+
+def test_help_does_not_wait_for_torch() -> None:
+    code = "import sys, stdformer_ros.cli; sys.exit('torch' in sys.modules)"
+    root = Path(__file__).parents[1]
+    subprocess.run([sys.executable, "-c", code], cwd=root, check=True)
