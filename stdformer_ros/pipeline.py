@@ -134,8 +134,9 @@ def build_pipeline(
         mesh_level: vertices of the mesh: 6890, 1723 or 431.
         device: of the estimator, as torch names it.
         checkpoint: weights to load instead of the shipped ones.
-        mesh_sampling, joint_regressor, smpl: files that the published networks need, see
-            `create_estimator`.
+        mesh_sampling: a file that published networks need, see `create_estimator`.
+        joint_regressor: another one.
+        smpl: another one.
 
     Raises:
         ValueError: if a name or a number is not one of those possible.
