@@ -1,5 +1,8 @@
 """sensor_msgs/Image to RGB: every encoding by its numbers, every lie about the data refused."""
 
+import sys
+from types import SimpleNamespace
+
 import cv2
 import numpy as np
 import pytest
@@ -177,3 +180,19 @@ def test_the_conversion_agrees_with_opencv_on_a_whole_picture():
     rows = np.concatenate([i420[:48], np.stack([u, v], axis=1).reshape(24, 64)])
     difference = to_rgb(image("nv12", 48, 64, rows)).astype(int) - rgb
     assert np.abs(difference).mean() < 3
+
+
+def test_an_encoding_that_only_cv_bridge_knows_is_left_to_it(monkeypatch):
+    picture = pixels(2, 3)
+
+    class CvBridge:
+        def imgmsg_to_cv2(self, message, encoding):
+            assert (message.encoding, encoding) == ("rgb_of_the_future", "rgb8")
+            return picture
+
+    monkeypatch.setitem(sys.modules, "cv_bridge", SimpleNamespace(CvBridge=CvBridge))
+    message = image("rgb_of_the_future", 2, 3, picture.reshape(2, -1))
+    with pytest.raises(BadInput, match="unknown encoding"):  # not ROS 2's: it is in no ament index
+        to_rgb(message)
+    monkeypatch.setattr("stdformer_ros.ros.images.get_package_prefix", lambda name: "/opt/ros")
+    np.testing.assert_array_equal(to_rgb(message), picture)
