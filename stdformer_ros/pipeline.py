@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from stdformer_ros.camera import Camera
 from stdformer_ros.models.estimator import Estimator, Features
 from stdformer_ros.types import Body, FloatArray, Frame, Human, Person
 
@@ -78,6 +79,23 @@ class Pipeline:
         """Forget every window, not the identities that perception has given."""
         self._tracks.clear()
         self._newest_stamp = -np.inf
+
+    def warm_up(self) -> None:
+        """Run everything once on a made-up person: a first call takes many times a later one's."""
+        height, width = 480, 640
+        frame = Frame(
+            np.zeros((height, width, 3), np.uint8), -np.inf, Camera.assumed(width, height)
+        )
+        self.perception(frame)
+        places = np.linspace(0.3, 0.7, 33, dtype=np.float32)[:, None]
+        landmarks = places * np.array([width, height], np.float32)
+        box = np.array([0.3 * width, 0.3 * height, 0.7 * width, 0.7 * height], np.float32)
+        person = Person(0, 1.0, box, landmarks, np.ones(33, np.float32))
+        with torch.inference_mode():
+            features = self.estimator.encode(frame, [person])
+            self.estimator.decode(
+                {k: torch.stack([v] * self.estimator.window, dim=1) for k, v in features.items()}
+            )
 
     def _remember(self, person: Person, row: int, features: Features, stamp: float) -> float:
         """Put the person's row into their window; returns the stamp of their frame before."""
@@ -156,4 +174,6 @@ def build_pipeline(
         smpl=smpl,
     )
     tracker = PeopleTracker(landmarks=landmarks, detect_every=detect_every, max_people=max_people)
-    return Pipeline(tracker, estimator)
+    pipeline = Pipeline(tracker, estimator)
+    pipeline.warm_up()
+    return pipeline

@@ -242,3 +242,12 @@ def test_ids_of_people_long_gone_are_not_kept(stream: Stream) -> None:
     for i in range(200):
         stream.show(i / 10, somebody(i))
     assert len(stream.pipeline._tracks) <= MAX_GAP_SECONDS * 10 + 1
+
+
+def test_warming_up_runs_the_estimator_and_leaves_nobody_behind() -> None:
+    stream = Stream()
+    stream.pipeline.warm_up()
+    assert stream.estimator.windows["place"].shape == (1, Telling.window, 3)
+    assert len(stream.perception.seen) == 1
+    (human,) = stream.show(0.0, somebody(0))
+    assert human.window_fill == 1 / Telling.window
