@@ -8,6 +8,7 @@ from stdformer_ros.perception.appearance import clothing
 from stdformer_ros.perception.boxes import iou
 from stdformer_ros.perception.detector import PersonDetector
 from stdformer_ros.perception.landmarks import LandmarkDetector, LandmarkModel, Pose, Roi
+from stdformer_ros.perception.sides import SideKeeper
 from stdformer_ros.perception.tracking import Sighting, Track, Tracker, same_person
 from stdformer_ros.types import FloatArray, Frame, ImageArray, Person
 
@@ -53,6 +54,7 @@ class PeopleTracker:
         self._find_boxes = PersonDetector()
         self._find_landmarks = LandmarkDetector(landmarks)
         self._tracker = Tracker()
+        self._keep_sides = SideKeeper()
         self._size: tuple[int, ...] = ()
         self._stamp = -np.inf
         self._frames_since_detection = 0
@@ -78,7 +80,7 @@ class PeopleTracker:
             sightings += self._search(image, sightings)
         tracks = self._tracker.update(sightings, stamp)
         people = [
-            person(track.track_id, sighting.pose, image.shape)
+            self._keep_sides(person(track.track_id, sighting.pose, image.shape), stamp)
             for track, sighting in zip(tracks, sightings, strict=True)
             if track.track_id is not None
         ]
@@ -87,6 +89,7 @@ class PeopleTracker:
     def reset(self) -> None:
         """Forget everybody; identities go on counting."""
         self._tracker.forget()
+        self._keep_sides.forget()
         self._stamp = -np.inf
 
     def _follow(self, image: ImageArray, stamp: float) -> list[Sighting]:

@@ -1,0 +1,77 @@
+"""Keep left and right apart: undo the frames in which BlazePose exchanges them.
+
+In motion blur or against the light the network now and then takes a front for a back, for a frame
+or a few. Nobody turns round in a frame: when the landmarks fit the last ones far better with the
+sides exchanged, they are exchanged. If the network insists, it is believed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from stdformer_ros.types import FloatArray, Person
+
+MIRROR = np.array(
+    [0, 4, 5, 6, 1, 2, 3, 8, 7, 10, 9, *(k for left in range(11, 33, 2) for k in (left + 1, left))]
+)
+"""The landmark on the other side of the body, by BlazePose's index."""
+
+BODY = [11, 12, 13, 14, 23, 24, 25, 26, 27, 28]  # shoulders, elbows, hips, knees, ankles
+CLEARLY = 0.6
+"""Exchanged sides must bring the landmarks so much closer, as a part of their distance."""
+NOTABLE = 0.03
+"""Closer than this, in parts of the person's size, either reading will do (a profile)."""
+PATIENCE_SECONDS = 0.4
+"""For so long the network is contradicted, or a person remembered whom it does not see."""
+
+
+@dataclass
+class _Memory:
+    landmarks: FloatArray
+    stamp: float
+    agreed: float
+
+
+class SideKeeper:
+    """Remembers on which side everybody's left was."""
+
+    def __init__(self) -> None:
+        self._memory: dict[int, _Memory] = {}
+
+    def __call__(self, person: Person, stamp: float) -> Person:
+        """The person, with left and right as in the frames before."""
+        self._memory = {
+            i: m for i, m in self._memory.items() if 0 <= stamp - m.stamp <= PATIENCE_SECONDS
+        }
+        last = self._memory.get(person.track_id)
+        agreed = stamp
+        if (
+            last is not None
+            and stamp - last.agreed <= PATIENCE_SECONDS
+            and _are_exchanged(last.landmarks, person.landmarks)
+        ):
+            landmarks, visibility = person.landmarks[MIRROR], person.visibility[MIRROR]
+            person = replace(person, landmarks=landmarks, visibility=visibility)
+            agreed = last.agreed
+        self._memory[person.track_id] = _Memory(person.landmarks, stamp, agreed)
+        return person
+
+    def forget(self) -> None:
+        """Drop what is remembered of everybody."""
+        self._memory.clear()
+
+
+def _are_exchanged(last: FloatArray, now: FloatArray) -> bool:
+    size = float(np.ptp(last, axis=0).max())
+    before, as_seen, exchanged = (_centred(x) for x in (last, now, now[MIRROR]))
+    kept = np.linalg.norm(as_seen - before, axis=1).mean()
+    turned = np.linalg.norm(exchanged - before, axis=1).mean()
+    return bool(kept > NOTABLE * size and turned < CLEARLY * kept)
+
+
+def _centred(landmarks: FloatArray) -> FloatArray:
+    """The body's landmarks (10, 2) without their common motion."""
+    body = landmarks[BODY]
+    return body - body.mean(axis=0)
