@@ -1,7 +1,8 @@
 """A pipeline without networks, steered by the image: what the tests of the node need.
 
 The upper left pixel says what happens: red = how many people there are, green = 255 raises,
-blue = hundredths of a second that it takes. Person i stands at x = i, z = 2 m + i and has track_id i + 1.
+blue = hundredths of a second that it takes. Person i stands at x = i, z = 2 m + i and has
+track_id i + 1.
 """
 
 from __future__ import annotations
