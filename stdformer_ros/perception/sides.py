@@ -8,6 +8,7 @@ sides exchanged, they are exchanged. If the network insists, it is believed.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from math import exp
 
 import numpy as np
 
@@ -21,15 +22,21 @@ MIRROR = np.array(
 BODY = [11, 12, 13, 14, 23, 24, 25, 26, 27, 28]  # shoulders, elbows, hips, knees, ankles
 CLEARLY = 0.6
 """Exchanged sides must bring the landmarks so much closer, as a part of their distance."""
-NOTABLE = 0.03
+NOTABLE = 0.06
 """Closer than this, in parts of the person's size, either reading will do (a profile)."""
 PATIENCE_SECONDS = 0.4
 """For so long the network is contradicted, or a person remembered whom it does not see."""
 
 
+MEMORY_SECONDS = 0.1
+"""Time constant of what is remembered: one senseless frame must not become the measure."""
+
+
 @dataclass
 class _Memory:
-    landmarks: FloatArray
+    """The body's landmarks (10, 2) around their mean, low-passed; when last seen, and believed."""
+
+    body: FloatArray
     stamp: float
     agreed: float
 
@@ -46,16 +53,20 @@ class SideKeeper:
             i: m for i, m in self._memory.items() if 0 <= stamp - m.stamp <= PATIENCE_SECONDS
         }
         last = self._memory.get(person.track_id)
+        if last is None:
+            self._memory[person.track_id] = _Memory(_centred(person.landmarks), stamp, stamp)
+            return person
         agreed = stamp
-        if (
-            last is not None
-            and stamp - last.agreed <= PATIENCE_SECONDS
-            and _are_exchanged(last.landmarks, person.landmarks)
-        ):
+        if _are_exchanged(last.body, person.landmarks):
+            if stamp - last.agreed > PATIENCE_SECONDS:
+                self._memory[person.track_id] = _Memory(_centred(person.landmarks), stamp, stamp)
+                return person
             landmarks, visibility = person.landmarks[MIRROR], person.visibility[MIRROR]
             person = replace(person, landmarks=landmarks, visibility=visibility)
             agreed = last.agreed
-        self._memory[person.track_id] = _Memory(person.landmarks, stamp, agreed)
+        gain = 1.0 - exp((last.stamp - stamp) / MEMORY_SECONDS)
+        body = last.body + gain * (_centred(person.landmarks) - last.body)
+        self._memory[person.track_id] = _Memory(body, stamp, agreed)
         return person
 
     def forget(self) -> None:
@@ -63,11 +74,10 @@ class SideKeeper:
         self._memory.clear()
 
 
-def _are_exchanged(last: FloatArray, now: FloatArray) -> bool:
-    size = float(np.ptp(last, axis=0).max())
-    before, as_seen, exchanged = (_centred(x) for x in (last, now, now[MIRROR]))
-    kept = np.linalg.norm(as_seen - before, axis=1).mean()
-    turned = np.linalg.norm(exchanged - before, axis=1).mean()
+def _are_exchanged(body: FloatArray, now: FloatArray) -> bool:
+    size = float(np.ptp(body, axis=0).max())
+    kept = np.linalg.norm(_centred(now) - body, axis=1).mean()
+    turned = np.linalg.norm(_centred(now[MIRROR]) - body, axis=1).mean()
     return bool(kept > NOTABLE * size and turned < CLEARLY * kept)
 
 
