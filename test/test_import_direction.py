@@ -20,7 +20,7 @@ MAY_IMPORT = {
     "body": {"assets", "safe_pickle"},
     "perception": {"assets", "types"},
     "models": {"assets", "body", "camera", "safe_pickle", "types"},
-    "pipeline": {"models", "perception", "types"},
+    "pipeline": {"camera", "models", "perception", "types"},
     "video": {"camera", "types"},
     "sample_clip": set(),
     "overlay": {"camera", "types"},
