@@ -59,10 +59,8 @@ def track_color(track_id: int) -> Color:
 
 def project(points: FloatArray, camera: Camera) -> NDArray[np.float64]:
     """Camera coordinates (N, 3) in metres to pixels (N, 2); depths below `NEAREST` count as it."""
-    depth = np.maximum(points[:, 2], NEAREST)
-    x = camera.fx * points[:, 0] / depth + camera.cx
-    y = camera.fy * points[:, 1] / depth + camera.cy
-    return np.stack([x, y], axis=1)
+    depth = np.maximum(points[:, 2:], NEAREST)
+    return camera.project(np.concatenate([points[:, :2], depth], axis=1)).astype(np.float64)
 
 
 def draw_overlay(
