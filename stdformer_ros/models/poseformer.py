@@ -13,29 +13,37 @@ from torch import Tensor, nn
 
 from stdformer_ros.models.keypoint_network import JOINTS, KeypointNetwork
 
-JOINT_CHANNELS = 32
-FRAME_CHANNELS = JOINTS * JOINT_CHANNELS
 DEPTH, HEADS, MLP_RATIO = 4, 8, 2
 NORM_EPS = 1e-6
 
 
 class PoseFormer(KeypointNetwork):
-    """See the top of the file and `KeypointNetwork`; 9, 27 and 81 frames are published."""
+    """See the top of the file and `KeypointNetwork`; 9, 27 and 81 frames are published.
+
+    Args:
+        joint_channels: of each joint's token, a multiple of 8; the published ones have 32. A
+            frame's token has 17 times as many.
+    """
 
     def __init__(
-        self, frames: int = 27, delay_frames: int = 0, future_frames: int | None = None
+        self,
+        frames: int = 27,
+        delay_frames: int = 0,
+        future_frames: int | None = None,
+        joint_channels: int = 32,
     ) -> None:
         super().__init__(frames, delay_frames, future_frames)
-        self.Spatial_patch_to_embedding = nn.Linear(2, JOINT_CHANNELS)
-        self.Spatial_pos_embed = nn.Parameter(torch.zeros(1, JOINTS, JOINT_CHANNELS))
-        self.Temporal_pos_embed = nn.Parameter(torch.zeros(1, frames, FRAME_CHANNELS))
-        self.Spatial_blocks = nn.ModuleList(Block(JOINT_CHANNELS) for _ in range(DEPTH))
-        self.blocks = nn.ModuleList(Block(FRAME_CHANNELS) for _ in range(DEPTH))
-        self.Spatial_norm = nn.LayerNorm(JOINT_CHANNELS, eps=NORM_EPS)
-        self.Temporal_norm = nn.LayerNorm(FRAME_CHANNELS, eps=NORM_EPS)
+        frame_channels = JOINTS * joint_channels
+        self.Spatial_patch_to_embedding = nn.Linear(2, joint_channels)
+        self.Spatial_pos_embed = nn.Parameter(torch.zeros(1, JOINTS, joint_channels))
+        self.Temporal_pos_embed = nn.Parameter(torch.zeros(1, frames, frame_channels))
+        self.Spatial_blocks = nn.ModuleList(Block(joint_channels) for _ in range(DEPTH))
+        self.blocks = nn.ModuleList(Block(frame_channels) for _ in range(DEPTH))
+        self.Spatial_norm = nn.LayerNorm(joint_channels, eps=NORM_EPS)
+        self.Temporal_norm = nn.LayerNorm(frame_channels, eps=NORM_EPS)
         self.weighted_mean = nn.Conv1d(frames, 1, kernel_size=1)
         self.head = nn.Sequential(
-            nn.LayerNorm(FRAME_CHANNELS), nn.Linear(FRAME_CHANNELS, JOINTS * 3)
+            nn.LayerNorm(frame_channels), nn.Linear(frame_channels, JOINTS * 3)
         )
 
     def _encode(self, keypoints: Tensor) -> Tensor:
