@@ -46,7 +46,12 @@ class KeypointNetwork(nn.Module, ABC):
                 f"future_frames must be 0 to {frames - 1} for {frames} frames, not {future_frames}"
             )
         if not 0 <= delay_frames <= future_frames:
-            raise ValueError(f"delay_frames must be 0 to {future_frames}, not {delay_frames}")
+            possible = (
+                f"0 to {future_frames}"
+                if future_frames
+                else ("0 for weights that answer for the newest frame")
+            )
+            raise ValueError(f"delay_frames must be {possible}, not {delay_frames}")
         self.frames = frames
         self.delay_frames = delay_frames
         self.future_frames = future_frames

@@ -33,14 +33,22 @@ class SimplePoseNet(KeypointNetwork):
 
 
 class LSTMPoseNet(KeypointNetwork):
-    """An LSTM over the window, the last output of which gives the pose; see `KeypointNetwork`."""
+    """An LSTM over the window, the last output of which gives the pose; see `KeypointNetwork`.
+
+    Args:
+        channels: of its state; the published one has 512.
+    """
 
     def __init__(
-        self, frames: int = 81, delay_frames: int = 0, future_frames: int | None = None
+        self,
+        frames: int = 81,
+        delay_frames: int = 0,
+        future_frames: int | None = None,
+        channels: int = 512,
     ) -> None:
         super().__init__(frames, delay_frames, future_frames)
-        self.lstm = nn.LSTM(INPUTS, 512, batch_first=True)
-        self.fc = nn.Linear(512, OUTPUTS)
+        self.lstm = nn.LSTM(INPUTS, channels, batch_first=True)
+        self.fc = nn.Linear(channels, OUTPUTS)
 
     def _encode(self, keypoints: Tensor) -> Tensor:
         return keypoints.flatten(1)
