@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from stdformer_ros.evaluation import published
+from stdformer_ros.evaluation import command as evaluate_command
 
 INTERRUPTED = 130
 """What shells give for a program that Ctrl-C has ended."""
@@ -123,7 +123,7 @@ def _train(options: argparse.Namespace) -> int:
     return 0
 
 
-COMMANDS = (_add_run, _add_models, _add_train, published.add_parser)
+COMMANDS = (_add_run, _add_models, _add_train, evaluate_command.add_parser)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

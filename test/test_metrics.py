@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 
-from stdformer_ros.evaluation.metrics import (
+from stdformer_ros.metrics import (
     acceleration_error,
     aligned_position_error,
     mean_position_error,

@@ -15,11 +15,12 @@ from scipy.spatial.transform import Rotation
 from tiny_networks import PlainSmpl, tiny_mesh
 from torch import Tensor
 
+from stdformer_ros.evaluation.command import add_parser
 from stdformer_ros.evaluation.dataset_3dpw import KEYPOINT_NAMES, read_sequence, sequence_files
 from stdformer_ros.evaluation.dataset_h36m import LEFT, MOVING, RIGHT, read_cameras, read_recordings
 from stdformer_ros.evaluation.evaluate_3dpw import evaluate_3dpw
 from stdformer_ros.evaluation.evaluate_h36m import evaluate_h36m, lift
-from stdformer_ros.evaluation.published import add_parser, true_smpl_files
+from stdformer_ros.evaluation.published import true_smpl_files
 from stdformer_ros.evaluation.tally import Tally
 from stdformer_ros.models.estimator import Estimator
 from stdformer_ros.models.registry import create_model
@@ -397,7 +398,8 @@ def test_the_command_prints_a_table_and_writes_json(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["nowhere", "--model", "poseformer_9"], "--dataset is needed"),
+        (["nowhere", "--model", "poseformer_9"], "--motion FOLDER, or --dataset 3dpw or h36m"),
+        (["--dataset", "h36m", "nowhere"], "needs --model"),
         (["--dataset", "h36m", "--model", "poseformer_9", "--checkpoint", "w"], "PATH"),
         (["--dataset", "h36m", "nowhere", "--model", "poseformer_9"], "needs --checkpoint"),
         (["--dataset", "h36m", ".", "--model", "nobody", "--checkpoint", "w"], "no model 'nobody'"),

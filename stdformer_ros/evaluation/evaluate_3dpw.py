@@ -19,12 +19,12 @@ from stdformer_ros.evaluation.dataset_3dpw import (
     read_sequence,
     sequence_files,
 )
-from stdformer_ros.evaluation.metrics import (
+from stdformer_ros.evaluation.tally import Tally
+from stdformer_ros.metrics import (
     acceleration_error,
     aligned_position_error,
     mean_position_error,
 )
-from stdformer_ros.evaluation.tally import Tally
 from stdformer_ros.models.estimator import Estimator
 from stdformer_ros.pipeline import Pipeline
 from stdformer_ros.types import Frame, Person

@@ -9,12 +9,12 @@ from torch import Tensor
 from tqdm import tqdm
 
 from stdformer_ros.evaluation.dataset_h36m import LEFT, RIGHT, read_recordings
-from stdformer_ros.evaluation.metrics import (
+from stdformer_ros.evaluation.tally import Tally
+from stdformer_ros.metrics import (
     acceleration_error,
     aligned_position_error,
     mean_position_error,
 )
-from stdformer_ros.evaluation.tally import Tally
 from stdformer_ros.models.keypoint_network import FRAMES, KeypointNetwork
 
 WINDOWS_AT_ONCE = 256

@@ -1,18 +1,13 @@
-"""`cli evaluate --dataset 3dpw|h36m PATH`: published systems on the published sets.
-
-What takes long to import is imported when it is needed, so that `--help` is there at once.
-"""
+"""`cli evaluate --dataset 3dpw|h36m PATH`: published systems on the published sets."""
 
 from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 DATASETS = ("3dpw", "h36m")
-FAILED = 2
 _GENDERED = {
     "m": ("basicmodel_m_", "smpl_male"),
     "f": ("basicmodel_f_", "smpl_female"),
@@ -20,39 +15,11 @@ _GENDERED = {
 """How the names of SMPL's male and female pickles begin, in small letters."""
 
 
-def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the command `evaluate`."""
-    parser = commands.add_parser(
-        "evaluate",
-        help="errors of a published network on 3DPW or Human3.6M",
-        description="MPJPE, PA-MPJPE, MPVPE and Accel under the published protocols. Data sets and "
-        "weights are yours to bring: docs/official_weights.md.",
-    )
-    add_arguments(parser)
-    parser.add_argument("--model", required=True, metavar="NAME", help="as `models` lists them")
-    parser.add_argument("--checkpoint", metavar="FILE", help="its weights")
-    parser.add_argument("--device", default="cpu", metavar="D", help="cpu, cuda, cuda:1 ...")
-    parser.add_argument("--json", metavar="FILE", help="write the numbers there too")
-    parser.set_defaults(work=work)
-
-
-def work(options: argparse.Namespace) -> int:
-    """The command; returns 0, or 2 after saying what was wrong."""
-    if options.dataset is None:
-        print(f"error: --dataset is needed: {' or '.join(DATASETS)}", file=sys.stderr)
-        return FAILED
-    try:
-        run(options)
-    except (ValueError, TypeError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return FAILED
-    return 0
-
-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What only this evaluation needs: not `--model`, `--checkpoint`, `--device`, `--json`."""
-    parser.add_argument("path", nargs="?", type=Path, metavar="PATH", help="folder of --dataset")
-    parser.add_argument("--dataset", choices=DATASETS, help="the published set, which is yours")
+    group = parser.add_argument_group("with --dataset")
+    group.add_argument("path", nargs="?", type=Path, metavar="PATH", help="folder of --dataset")
+    group.add_argument("--dataset", choices=DATASETS, help="the published set, which is yours")
     group = parser.add_argument_group("with --dataset 3dpw")
     group.add_argument("--split", default="test", choices=("train", "validation", "test"))
     group.add_argument("--mesh-sampling", metavar="FILE", help="mesh_downsampling.npz")
@@ -88,6 +55,8 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     Raises:
         ValueError, FileNotFoundError: with a message that says what is missing or wrong.
     """
+    if not options.model:
+        raise ValueError("--dataset needs --model; `models` lists the published networks")
     if options.path is None:
         raise ValueError(f"--dataset {options.dataset} needs PATH, the folder of the data set")
     if not options.checkpoint:

@@ -27,6 +27,7 @@ class Estimator(ABC):
         joint_names: snake_case, in the order of `Body.joints`.
         skeleton: pairs of joint indices that are bones.
         faces: (F, 3) int32 vertex indices of `Body.vertices`, or None without a mesh.
+        reads_images: whether `encode` looks at the image, or at landmarks alone.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Estimator(ABC):
     joint_names: tuple[str, ...]
     skeleton: tuple[tuple[int, int], ...]
     faces: NDArray[np.int32] | None
+    reads_images: bool = False
 
     @abstractmethod
     def encode(self, frame: Frame, people: Sequence[Person]) -> Features:

@@ -62,6 +62,7 @@ class ImageEstimator(Estimator):
         ValueError: if the options do not fit each other.
     """
 
+    reads_images = True
     joint_names = JOINT_NAMES
     skeleton = tuple((JOINT_NAMES.index(a), JOINT_NAMES.index(b)) for a, b in _BONES)
 

@@ -49,6 +49,7 @@ class SGREEstimator(Estimator):
 
     name = "sgre_resnet50"
     window = SGRE.window
+    reads_images = True
     joint_names = SMPL_NAMES
     skeleton = BONES
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from stdformer_ros.body.body_model import BodyModel
 from stdformer_ros.body.landmarks import LANDMARK_NAMES
-from stdformer_ros.evaluation.metrics import aligned_position_error, mean_position_error
+from stdformer_ros.metrics import aligned_position_error, mean_position_error
 from stdformer_ros.models.stdformer_keypoints import WINDOW
 from stdformer_ros.models.window_encoder import WindowEncoder
 from stdformer_ros.models.window_view import view_window

@@ -1,0 +1,88 @@
+"""The baseline "BlazePose-like": disturbed landmarks, lifted to 3D by the true bones' lengths.
+
+It is given what no detector knows: the true length of every bone, on which side of the shortest way
+to its ray a joint lies, the true depth of the pelvis, and landmarks that mark the joints' centres.
+What is left is the detector's faults, and what foreshortening makes of them.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stdformer_ros.body.landmarks import LANDMARK_NAMES
+
+Array = NDArray[np.float64]
+
+_SIDES = ("left", "right")
+_MARKS: dict[str, tuple[str, ...]] = {
+    "pelvis": ("left_hip", "right_hip"),
+    "neck": ("left_shoulder", "right_shoulder"),
+    "head": ("left_ear", "right_ear"),
+    **{
+        f"{side}_{name}": (f"{side}_{name}",)
+        for side in _SIDES
+        for name in ("hip", "knee", "ankle", "shoulder", "elbow", "wrist")
+    },
+}
+"""The landmarks whose mean fault is that of a joint."""
+
+_BONES = (
+    ("pelvis", "neck"),
+    ("neck", "head"),
+    *((parent, f"{side}_{child}") for side in _SIDES for parent, child in (
+        ("pelvis", "hip"), ("neck", "shoulder"),
+    )),
+    *((f"{side}_{parent}", f"{side}_{child}") for side in _SIDES for parent, child in (
+        ("hip", "knee"), ("knee", "ankle"), ("shoulder", "elbow"), ("elbow", "wrist"),
+    )),
+)  # fmt: skip
+"""Parents before children."""
+
+
+def lift(joints: Array, names: tuple[str, ...], faults: Array) -> Array:
+    """The skeleton that the landmarks show.
+
+    Each joint lies on the ray through its disturbed place, at the bone's length from its parent;
+    of the two such places the true one. Where the bone is too short to reach the ray,
+    it ends nearest to it.
+
+    Args:
+        joints: (N, J, 3) the true ones, metres, camera frame.
+        names: of these, which must be those of the common 14 and the pelvis.
+        faults: (N, 21, 2) of the landmarks, in x/z and y/z.
+
+    Returns:
+        (N, J, 3) in the same order.
+    """
+    true_rays = joints / joints[..., 2:]
+    rays = true_rays.copy()
+    for joint, name in enumerate(names):
+        marks = [LANDMARK_NAMES.index(mark) for mark in _MARKS[name]]
+        rays[:, joint, :2] += faults[:, marks].mean(axis=1)
+    lifted = np.zeros_like(joints)
+    root = names.index("pelvis")
+    lifted[:, root] = rays[:, root] * joints[:, root, 2:]
+    for parent_name, child_name in _BONES:
+        parent, child = names.index(parent_name), names.index(child_name)
+        length = np.linalg.norm(joints[:, child] - joints[:, parent], axis=1)
+        beyond = joints[:, child, 2] > _nearest(joints[:, parent], true_rays[:, child])
+        lifted[:, child] = _reach(lifted[:, parent], rays[:, child], length, beyond)
+    return lifted
+
+
+def _nearest(start: Array, ray: Array) -> Array:
+    """(N,) depths at which rays (N, 3) with z = 1 pass nearest to points (N, 3)."""
+    return np.asarray((start * ray).sum(axis=1) / (ray**2).sum(axis=1))
+
+
+def _reach(start: Array, ray: Array, length: Array, beyond: NDArray[np.bool_]) -> Array:
+    """Where bones (N,) of these lengths from `start` (N, 3) end on or towards rays (N, 3)."""
+    square = (ray**2).sum(axis=1)
+    nearest = _nearest(start, ray)
+    apart = (start**2).sum(axis=1) - nearest**2 * square
+    room = np.sqrt(np.maximum(length**2 - apart, 0.0) / square)
+    depth = np.where(beyond, nearest + room, nearest - room)
+    step = depth[:, None] * ray - start
+    reach = np.maximum(np.linalg.norm(step, axis=1), 1e-9)
+    return np.asarray(start + np.minimum(length / reach, 1.0)[:, None] * step)
