@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -36,6 +36,14 @@ class _Track:
     velocities: FloatArray | None = None
 
 
+@dataclass(frozen=True)
+class Seen:
+    """A frame and who is in it, not yet turned into bodies."""
+
+    frame: Frame
+    people: list[Person]
+
+
 class Pipeline:
     """Follows everybody in a stream of frames.
 
@@ -56,6 +64,11 @@ class Pipeline:
         A stamp that is older than the last one (a bag that loops, a clock that jumps) restarts
         every window; identities go on.
         """
+        (humans,) = answer([(self, self.see(frame))])
+        return humans
+
+    def see(self, frame: Frame) -> Seen:
+        """The first half of a call: who is in the frame, with windows ready to take them."""
         if frame.stamp < self._newest_stamp:
             self.reset()
         self._newest_stamp = frame.stamp
@@ -63,17 +76,7 @@ class Pipeline:
         self._tracks = {
             i: t for i, t in self._tracks.items() if frame.stamp - t.stamp <= MAX_GAP_SECONDS
         }
-        if not people:
-            return []
-        with torch.inference_mode():
-            features = self.estimator.encode(frame, people)
-            earlier = [self._remember(p, i, features, frame.stamp) for i, p in enumerate(people)]
-            tracks = [self._tracks[person.track_id] for person in people]
-            bodies = self.estimator.decode(self._windows(tracks))
-        return [
-            self._human(person, track, body, frame.stamp - before)
-            for person, track, body, before in zip(people, tracks, bodies, earlier, strict=True)
-        ]
+        return Seen(frame, people)
 
     def reset(self) -> None:
         """Forget every window, not the identities that perception has given."""
@@ -97,36 +100,71 @@ class Pipeline:
                 {k: torch.stack([v] * self.estimator.window, dim=1) for k, v in features.items()}
             )
 
-    def _remember(self, person: Person, row: int, features: Features, stamp: float) -> float:
-        """Put the person's row into their window; returns the stamp of their frame before."""
+    def remember(self, person: Person, features: Features, stamp: float) -> tuple[_Track, float]:
+        """Put what a frame says of a person (no person dimension) into their window.
+
+        Returns:
+            Their track, and the seconds since their frame before (0 if there was none).
+        """
         track = self._tracks.get(person.track_id)
         if track is None:
             track = _Track(deque(maxlen=self.estimator.window), stamp)
             self._tracks[person.track_id] = track
         before, track.stamp = track.stamp, stamp
-        track.window.append({name: tensor[row] for name, tensor in features.items()})
-        return before
+        track.window.append(features)
+        return track, stamp - before
 
-    def _windows(self, tracks: list[_Track]) -> Features:
-        """The people's windows side by side, each padded by its oldest frame."""
-        padded = [
-            [t.window[0]] * (self.estimator.window - len(t.window)) + list(t.window) for t in tracks
+
+def answer(seen: Sequence[tuple[Pipeline, Seen]]) -> list[list[Human]]:
+    """The second half of a call, for one frame of each of several cameras.
+
+    Encoding and decoding run once over everybody of all cameras.
+
+    Args:
+        seen: pipelines that share one estimator, each with what it has just seen.
+
+    Returns:
+        The humans of each frame, in the order of perception.
+    """
+    occupied = [(s.frame, s.people) for _, s in seen if s.people]
+    if not occupied:
+        return [[] for _ in seen]
+    estimator = seen[0][0].estimator
+    with torch.inference_mode():
+        features = estimator.encode_frames(occupied)
+        everybody = [(p, s.frame, person) for p, s in seen for person in s.people]
+        tracks = [
+            pipeline.remember(person, {k: v[row] for k, v in features.items()}, frame.stamp)
+            for row, (pipeline, frame, person) in enumerate(everybody)
         ]
-        return {
-            name: torch.stack([torch.stack([frame[name] for frame in w]) for w in padded])
-            for name in padded[0][0]
-        }
+        bodies = iter(estimator.decode(_windows([t for t, _ in tracks], estimator.window)))
+    remembered = iter(tracks)
+    return [
+        [_human(person, *next(remembered), next(bodies), estimator.window) for person in s.people]
+        for _, s in seen
+    ]
 
-    def _human(self, person: Person, track: _Track, body: Body, seconds: float) -> Human:
-        if track.joints is None or track.velocities is None:
-            track.velocities = np.zeros_like(body.joints)
-        elif seconds > 0:
-            newest = (body.joints - track.joints) / seconds
-            share = seconds / (VELOCITY_SECONDS + seconds)
-            track.velocities = track.velocities + share * (newest - track.velocities)
-        track.joints = body.joints
-        fill = len(track.window) / self.estimator.window
-        return Human(person, body, track.velocities.astype(np.float32), fill)
+
+def _windows(tracks: Sequence[_Track], length: int) -> Features:
+    """The people's windows side by side, each padded by its oldest frame."""
+    padded = [[t.window[0]] * (length - len(t.window)) + list(t.window) for t in tracks]
+    return {
+        name: torch.stack([torch.stack([frame[name] for frame in window]) for window in padded])
+        for name in padded[0][0]
+    }
+
+
+def _human(person: Person, track: _Track, seconds: float, body: Body, window: int) -> Human:
+    """The person's body, with velocities from the one `seconds` before."""
+    if track.joints is None or track.velocities is None:
+        track.velocities = np.zeros_like(body.joints)
+    elif seconds > 0:
+        newest = (body.joints - track.joints) / seconds
+        share = seconds / (VELOCITY_SECONDS + seconds)
+        track.velocities = track.velocities + share * (newest - track.velocities)
+    track.joints = body.joints
+    fill = len(track.window) / window
+    return Human(person, body, track.velocities.astype(np.float32), fill)
 
 
 def build_pipeline(

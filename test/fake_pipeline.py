@@ -56,11 +56,11 @@ def make_human(i: int = 0, known: bool = True) -> Human:
     return Human(person, body, np.full_like(joints, 0.25), window_fill=0.5)
 
 
-class FakePipeline:
-    """Behaves as `stdformer_ros.pipeline.Pipeline` does towards the node."""
+class FakeRig:
+    """Behaves as `stdformer_ros.rig.Rig` does towards the node."""
 
     def __init__(self) -> None:
-        self.resets = 0
+        self.resets: list[str] = []
         self.estimator = SimpleNamespace(
             name="fake",
             window=1,
@@ -70,22 +70,28 @@ class FakePipeline:
             faces=BOX_FACES,
         )
 
-    def __call__(self, frame: Frame) -> list[Human]:
-        people, fails, hundredths = frame.image[0, 0].tolist()
+    def see(self, camera: str, frame: Frame) -> Frame:
+        _, fails, hundredths = frame.image[0, 0].tolist()
         time.sleep(1e-2 * hundredths)
         if fails == 255:
             raise RuntimeError("the image asked for it")
-        return [make_human(i, frame.camera.known) for i in range(people)]
+        return frame
 
-    def reset(self) -> None:
-        self.resets += 1
+    def answer(self, seen: dict[str, Frame]) -> dict[str, list[Human]]:
+        return {
+            camera: [make_human(i, frame.camera.known) for i in range(frame.image[0, 0, 0])]
+            for camera, frame in seen.items()
+        }
+
+    def reset(self, camera: str) -> None:
+        self.resets.append(camera)
 
 
-def build(parameters: object) -> FakePipeline:
+def build(parameters: object) -> FakeRig:
     """In place of `stdformer_ros.ros.node.build`."""
     if parameters.model == "missing":  # type: ignore[attr-defined]
         raise FileNotFoundError("missing.bin was looked for in /nowhere")
-    return FakePipeline()
+    return FakeRig()
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from std_msgs.msg import Header
 from stdformer_ros.msg import BodyModel, HumanArray
 from visualization_msgs.msg import MarkerArray
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 # Each client starts later than all before it, as if there were one clock.
 _STARTS = itertools.count(1000.0, 1000.0)
@@ -61,18 +61,24 @@ class NodeProcess:
 
 
 class Client:
-    """Publishes images and hears what the node says of them."""
+    """Publishes images and hears what the node says of them.
 
-    def __init__(self) -> None:
-        self.node = rclpy.create_node("client")
+    Args:
+        camera: name of the camera that it is, where the node has several.
+    """
+
+    def __init__(self, camera: str = "") -> None:
+        self.node = rclpy.create_node(f"client_{camera}" if camera else "client")
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(self.node)
         sensor = qos_profile_sensor_data
-        self._image = self.node.create_publisher(Image, "/camera/image", sensor)
-        self._info = self.node.create_publisher(CameraInfo, "/camera/camera_info", sensor)
+        source = f"/{camera or 'camera'}"
+        self._image = self.node.create_publisher(Image, f"{source}/image", sensor)
+        self._info = self.node.create_publisher(CameraInfo, f"{source}/camera_info", sensor)
         self.heard: dict[str, list] = {}
         self._stamp = next(_STARTS)
-        self.listen(HumanArray, "/stdformer/humans")
+        self._humans = f"/stdformer/{camera}/humans" if camera else "/stdformer/humans"
+        self.listen(HumanArray, self._humans)
 
     def listen(self, kind: type, topic: str, qos: QoSProfile | int = 100) -> None:
         """Keep every message of a topic in `heard`."""
@@ -91,7 +97,7 @@ class Client:
     @property
     def humans(self) -> list[HumanArray]:
         """Every HumanArray so far."""
-        return self.heard["/stdformer/humans"]
+        return self.heard[self._humans]
 
     def until(self, done: Callable[[], object], patience: float = PATIENCE) -> bool:
         """Spin until `done()` or the patience ends."""

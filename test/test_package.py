@@ -91,6 +91,7 @@ def test_the_parameter_file_and_the_readme_show_the_true_defaults():
     from stdformer_ros.ros.parameters import Parameters
 
     defaults = asdict(Parameters())
+    defaults["cameras"] = list(defaults["cameras"])
     config = yaml.safe_load((ROOT / "config" / "default.yaml").read_text())
     written = config["/**"]["ros__parameters"]
     assert written == {name: defaults[name] for name in written}

@@ -11,7 +11,7 @@ import rclpy
 from lifecycle_msgs.msg import Transition
 from rcl_interfaces.srv import DescribeParameters, SetParameters
 from rclpy.parameter import Parameter
-from ros_client import Client, NodeProcess
+from ros_client import PATIENCE, Client, NodeProcess
 from visualization_msgs.msg import Marker
 
 pytestmark = pytest.mark.ros
@@ -88,7 +88,7 @@ def test_what_cannot_be_configured_fails_with_the_reason_and_can_be_mended(tmp_p
 
 def test_with_autostart_a_failure_ends_the_process(tmp_path):
     with NodeProcess(tmp_path / "log", model="missing", autostart=True) as node:
-        assert node.process.wait(20) == 1
+        assert node.process.wait(PATIENCE) == 1
         assert "missing.bin was looked for" in node.output
 
 
@@ -100,5 +100,5 @@ def test_asked_twice_to_end_it_ends_cleanly(tmp_path, client, how):
         node.process.send_signal(how)
         client.until(lambda: False, 0.05)
         node.process.send_signal(how)
-        assert node.process.wait(20) == 0
+        assert node.process.wait(PATIENCE) == 0
         assert "Traceback" not in node.output

@@ -14,52 +14,82 @@ pytestmark = pytest.mark.ros
 def test_of_all_items_that_came_while_it_worked_only_the_newest_is_taken():
     done, working, go_on = [], threading.Event(), threading.Event()
 
-    def process(item):
-        done.append(item)
+    def process(items):
+        done.append(items)
         working.set()
         go_on.wait(5)
 
     worker = NewestWorker(process)
-    worker.offer(1)
+    worker.offer("front", 1)
     assert working.wait(5)
     for item in (2, 3, 4):
-        worker.offer(item)
+        worker.offer("front", item)
     go_on.set()
-    while worker.processed < 2:
+    while worker.processed["front"] < 2:
         pass
     worker.stop()
-    assert done == [1, 4]
-    assert (worker.offered, worker.processed, worker.dropped) == (4, 2, 2)
+    assert done == [{"front": 1}, {"front": 4}]
+    assert (worker.offered, worker.processed, worker.dropped) == (
+        {"front": 4},
+        {"front": 2},
+        {"front": 2},
+    )
 
 
 def test_an_idle_worker_takes_every_item_in_order():
     done, finished = [], threading.Semaphore(0)
 
-    def process(item):
-        done.append(item)
+    def process(items):
+        done.extend(items.values())
         finished.release()
 
     worker = NewestWorker(process)
     for item in range(20):
-        worker.offer(item)
+        worker.offer("front", item)
         assert finished.acquire(timeout=5)
     worker.stop()
     assert done == list(range(20))
-    assert worker.dropped == 0
+    assert not worker.dropped.total()
 
 
 def test_stopping_waits_for_the_item_in_work_and_forgets_the_next():
     done, working = [], threading.Event()
 
-    def process(item):
+    def process(items):
         working.set()
         threading.Event().wait(0.1)
-        done.append(item)
+        done.extend(items.values())
 
     worker = NewestWorker(process)
-    worker.offer(1)
+    worker.offer("front", 1)
     assert working.wait(5)
-    worker.offer(2)
+    worker.offer("front", 2)
     worker.stop()
     assert done == [1]
-    assert worker.dropped == 1
+    assert worker.dropped == {"front": 1}
+
+
+def test_a_fast_camera_takes_no_turns_from_a_slow_one():
+    """Under load: every round takes one item of each camera, the longest waiting one first."""
+    rounds, working, go_on = [], threading.Semaphore(0), threading.Semaphore(0)
+
+    def process(items):
+        rounds.append(list(items.items()))
+        working.release()
+        assert go_on.acquire(timeout=5)
+
+    worker = NewestWorker(process)
+    worker.offer("fast", 0)
+    for turn in range(1, 5):
+        assert working.acquire(timeout=5)
+        worker.offer("slow", turn)
+        for i in range(10):
+            worker.offer("fast", 100 * turn + i)
+        go_on.release()
+    assert working.acquire(timeout=5)
+    go_on.release()
+    worker.stop()
+    assert rounds[1:] == [[("slow", turn), ("fast", 100 * turn + 9)] for turn in range(1, 5)]
+    assert worker.processed == {"fast": 5, "slow": 4}
+    assert worker.dropped["slow"] == 0
+    assert worker.dropped["fast"] == 4 * 9

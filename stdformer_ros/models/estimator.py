@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -50,6 +51,19 @@ class Estimator(ABC):
             Named tensors whose first dimension is P. Row i depends on `people[i]` alone.
         """
 
+    def encode_frames(self, seen: Sequence[tuple[Frame, Sequence[Person]]]) -> Features:
+        """`encode` of one frame of each of several cameras.
+
+        An estimator whose network is worth a batch runs it once over everybody.
+
+        Args:
+            seen: the frames, each with its P_i >= 1 people.
+
+        Returns:
+            As `encode`, the first frame's people first.
+        """
+        return concatenated([self.encode(frame, people) for frame, people in seen])
+
     @abstractmethod
     def decode(self, windows: Features) -> list[Body]:
         """The body of each person in the frame that the window answers for.
@@ -61,3 +75,8 @@ class Estimator(ABC):
         Returns:
             P bodies. Body i depends on row i alone.
         """
+
+
+def concatenated(parts: Sequence[Features]) -> Features:
+    """Features of the same names, the first part's people first."""
+    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}

@@ -13,7 +13,7 @@ from stdformer_ros.body.mesh_sampling import LEVELS, MeshSampling
 from stdformer_ros.body.smpl import LEFT_HIP, RIGHT_HIP, SmplBody
 from stdformer_ros.models.crop_view import METRIC, SIGHT, VIEW, crop_view, place_in_camera
 from stdformer_ros.models.crops import crop, square_around, to_input
-from stdformer_ros.models.estimator import Estimator, Features
+from stdformer_ros.models.estimator import Estimator, Features, concatenated
 from stdformer_ros.models.landmark_joints import sight_of_joints
 from stdformer_ros.models.pointhmr import PointHMR
 from stdformer_ros.models.stdformer import IMAGE_MEAN, IMAGE_SIZE, IMAGE_STD, STDFormer
@@ -98,14 +98,21 @@ class ImageEstimator(Estimator):
 
     def encode(self, frame: Frame, people: Sequence[Person]) -> Features:
         """See `Estimator.encode`; where the crops lie travels along."""
-        squares = [square_around(p, frame.image.shape, CROP_SCALE) for p in people]
-        crops = [crop(frame.image, square, IMAGE_SIZE) for square in squares]
+        return self.encode_frames([(frame, people)])
+
+    def encode_frames(self, seen: Sequence[tuple[Frame, Sequence[Person]]]) -> Features:
+        """See `Estimator.encode_frames`: the backbone runs once over all cameras' crops."""
+        crops, views, sight = [], [], []
+        for frame, people in seen:
+            squares = [square_around(p, frame.image.shape, CROP_SCALE) for p in people]
+            crops += [crop(frame.image, square, IMAGE_SIZE) for square in squares]
+            views.append(crop_view(squares, frame.camera, self._device))
+            sight += [sight_of_joints(p.visibility, self.joint_names) for p in people]
         images = to_input(crops, IMAGE_MEAN, IMAGE_STD).to(self._device)
-        sight = np.stack([sight_of_joints(p.visibility, self.joint_names) for p in people])
         return {
             **self.model.encode(images),
-            **crop_view(squares, frame.camera, self._device),
-            SIGHT: torch.from_numpy(sight).to(self._device),
+            **concatenated(views),
+            SIGHT: torch.from_numpy(np.stack(sight)).to(self._device),
         }
 
     def decode(self, windows: Features) -> list[Body]:

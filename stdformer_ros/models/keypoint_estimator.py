@@ -41,12 +41,20 @@ class KeypointEstimator(Estimator):
 
     def encode(self, frame: Frame, people: Sequence[Person]) -> Features:
         """See `Estimator.encode`; whether the intrinsics are known travels along."""
+        return self.encode_frames([(frame, people)])
+
+    def encode_frames(self, seen: Sequence[tuple[Frame, Sequence[Person]]]) -> Features:
+        """See `Estimator.encode_frames`: one batch over all cameras."""
         index = list(BLAZEPOSE_INDEX)
-        rays = frame.camera.rays(np.stack([p.landmarks[index] for p in people]))
-        visibility = np.stack([p.visibility[index] for p in people]).astype(np.float32)
-        features = self.model.encode(self._tensor(rays), self._tensor(visibility))
-        known = torch.full((len(people),), float(frame.camera.known), device=self._device)
-        return features | {METRIC: known}
+        rays = [
+            frame.camera.rays(np.stack([p.landmarks[index] for p in people]))
+            for frame, people in seen
+        ]
+        everybody = [(frame, person) for frame, people in seen for person in people]
+        visibility = np.stack([p.visibility[index] for _, p in everybody]).astype(np.float32)
+        features = self.model.encode(self._tensor(np.concatenate(rays)), self._tensor(visibility))
+        known = np.array([frame.camera.known for frame, _ in everybody], np.float32)
+        return features | {METRIC: self._tensor(known)}
 
     def decode(self, windows: Features) -> list[Body]:
         """See `Estimator.decode`."""

@@ -13,7 +13,7 @@ from stdformer_ros.body.skeleton import JOINT_NAMES as SMPL_NAMES
 from stdformer_ros.body.smpl import VERTICES, SmplBody
 from stdformer_ros.models.crop_view import METRIC, SIGHT, VIEW, crop_view, place_in_camera
 from stdformer_ros.models.crops import Square, crop, square_around, to_input
-from stdformer_ros.models.estimator import Estimator, Features
+from stdformer_ros.models.estimator import Estimator, Features, concatenated
 from stdformer_ros.models.landmark_joints import marked_joints, sight_of_joints
 from stdformer_ros.models.sgre import (
     FEATURES,
@@ -63,16 +63,23 @@ class SGREEstimator(Estimator):
 
     def encode(self, frame: Frame, people: Sequence[Person]) -> Features:
         """See `Estimator.encode`; where the crops lie travels along."""
-        squares = [square_around(p, frame.image.shape, CROP_SCALE) for p in people]
-        images = to_input([crop(frame.image, square, IMAGE_SIZE) for square in squares])
-        given = [given_joints(p, square) for p, square in zip(people, squares, strict=True)]
-        joints, valid = (torch.from_numpy(np.stack(x)) for x in zip(*given, strict=True))
-        sight = np.stack([sight_of_joints(p.visibility, self.joint_names) for p in people])
+        return self.encode_frames([(frame, people)])
+
+    def encode_frames(self, seen: Sequence[tuple[Frame, Sequence[Person]]]) -> Features:
+        """See `Estimator.encode_frames`: the backbone runs once over all cameras' crops."""
         device = self._device
+        crops, views, given, sight = [], [], [], []
+        for frame, people in seen:
+            squares = [square_around(p, frame.image.shape, CROP_SCALE) for p in people]
+            crops += [crop(frame.image, square, IMAGE_SIZE) for square in squares]
+            views.append(crop_view(squares, frame.camera, device))
+            given += [given_joints(p, square) for p, square in zip(people, squares, strict=True)]
+            sight += [sight_of_joints(p.visibility, self.joint_names) for p in people]
+        joints, valid = (torch.from_numpy(np.stack(x)).to(device) for x in zip(*given, strict=True))
         return {
-            **self.model.encode(images.to(device), joints.to(device), valid.to(device)),
-            **crop_view(squares, frame.camera, device),
-            SIGHT: torch.from_numpy(sight).to(device),
+            **self.model.encode(to_input(crops).to(device), joints, valid),
+            **concatenated(views),
+            SIGHT: torch.from_numpy(np.stack(sight)).to(device),
         }
 
     def decode(self, windows: Features) -> list[Body]:

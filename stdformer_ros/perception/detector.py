@@ -23,6 +23,8 @@ NETWORK = "nanodet_416.xml"
 LONG_SIDE = 416
 STRIDES = (8, 16, 32)
 BINS = 11
+MAX_SHAPES = 8
+"""A compiled network is kept for so many shapes of images: cameras of a rig may differ."""
 PERSON = 0  # in COCO's order of classes
 _MEAN_BGR = [103.53, 116.28, 123.675]
 _STD_BGR = [57.375, 57.12, 58.395]
@@ -63,7 +65,9 @@ class PersonDetector:
         canvas, scale = letterbox(image)
         size = canvas.shape[:2]
         if size not in self._requests:
-            self._requests = {size: self._compile(size)}  # images seldom change their shape
+            if len(self._requests) == MAX_SHAPES:
+                self._requests.clear()
+            self._requests[size] = self._compile(size)
         request = self._requests[size]
         infer(request, canvas)
         outputs = [

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from copy import copy
+
 import numpy as np
 
 from stdformer_ros.perception.appearance import clothing
@@ -53,6 +55,18 @@ class PeopleTracker:
         self.max_people = max_people
         self._find_boxes = PersonDetector()
         self._find_landmarks = LandmarkDetector(landmarks)
+        self._begin()
+
+    def sibling(self) -> PeopleTracker:
+        """A tracker for another camera: identities of its own, the same networks.
+
+        Siblings must be called from one thread.
+        """
+        other = copy(self)
+        other._begin()
+        return other
+
+    def _begin(self) -> None:
         self._tracker = Tracker()
         self._keep_sides = SideKeeper()
         self._size: tuple[int, ...] = ()

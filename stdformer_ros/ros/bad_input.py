@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 
 class BadInput(ValueError):
@@ -49,3 +50,11 @@ class Throttle:
         self._said[kind] = now
         unsaid = self._unsaid.pop(kind, 0)
         self._say(f"{text} (and {unsaid} more like it)" if unsaid else text)
+
+
+@dataclass(frozen=True)
+class Voice:
+    """How the node's parts say what is wrong, without flooding the log."""
+
+    warn: Throttle
+    error: Throttle

@@ -8,9 +8,7 @@ from collections import deque
 from collections.abc import Callable
 
 import numpy as np
-from builtin_interfaces.msg import Time
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
-from std_msgs.msg import Header
+from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 
 
 class Statistics:
@@ -77,19 +75,17 @@ class Statistics:
             self._answered.popleft()
 
 
-def diagnostics(
-    stamp: Time,
+def camera_status(
     name: str,
     statistics: Statistics,
     dropped: int,
     image_timeout: float,
     settings: dict[str, str],
-) -> DiagnosticArray:
-    """The node's state as a DiagnosticArray.
+) -> DiagnosticStatus:
+    """How one camera's people are doing.
 
     Args:
-        stamp: now.
-        name: the node's.
+        name: the node's and the camera's.
         statistics: what happened.
         dropped: frames that were replaced by newer ones before their turn.
         image_timeout: seconds of silence after which the camera counts as stale.
@@ -118,11 +114,10 @@ def diagnostics(
         "people": str(statistics.people),
         **settings,
     }
-    status = DiagnosticStatus(
+    return DiagnosticStatus(
         level=level,
-        name=f"{name}: people",
+        name=name,
         message=text,
         hardware_id=settings.get("device", ""),
         values=[KeyValue(key=key, value=value) for key, value in values.items()],
     )
-    return DiagnosticArray(header=Header(stamp=stamp), status=[status])

@@ -4,27 +4,17 @@ from __future__ import annotations
 
 import sys
 import traceback
-from collections import deque
 from collections.abc import Callable, Sequence
-from threading import Lock
 from typing import TYPE_CHECKING
 
 import rclpy
-from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.msg import SetParametersResult
-from rclpy.clock import Clock, ClockType
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
-from rclpy.qos import QoSProfile, qos_profile_sensor_data
 from rclpy.signals import SignalHandlerOptions
-from rclpy.time import Time
-from sensor_msgs.msg import CameraInfo, Image
-from std_msgs.msg import Header
 
-from stdformer_ros.ros.bad_input import BadInput, Throttle
-from stdformer_ros.ros.diagnostics import Statistics, diagnostics
-from stdformer_ros.ros.intake import Intake
+from stdformer_ros.ros.bad_input import Throttle, Voice
 from stdformer_ros.ros.outputs import Outputs
 from stdformer_ros.ros.parameters import (
     Parameters,
@@ -32,34 +22,27 @@ from stdformer_ros.ros.parameters import (
     declare_parameters,
     read_parameters,
 )
+from stdformer_ros.ros.session import Session
 from stdformer_ros.ros.stopping import stop_requests
-from stdformer_ros.ros.worker import NewestWorker
-from stdformer_ros.types import Frame
 
 if TYPE_CHECKING:
-    from stdformer_ros.pipeline import Pipeline
+    from stdformer_ros.rig import Rig
 
-NEWEST_IMAGE = QoSProfile(
-    depth=1,
-    reliability=qos_profile_sensor_data.reliability,
-    durability=qos_profile_sensor_data.durability,
-    history=qos_profile_sensor_data.history,
-)
-
-Build = Callable[[Parameters], "Pipeline"]
+Build = Callable[[Parameters], "Rig"]
 
 
-def build(parameters: Parameters) -> Pipeline:
-    """The pipeline that the parameters ask for.
+def build(parameters: Parameters) -> Rig:
+    """The cameras' pipelines that the parameters ask for.
 
     Raises:
         ValueError, FileNotFoundError: with a message that says what is wrong and what to do.
     """
     # Here and not above: the networks' libraries take seconds to import, in which the node could
     # neither answer nor be stopped.
-    from stdformer_ros.pipeline import build_pipeline
+    from stdformer_ros.rig import build_rig
 
-    return build_pipeline(
+    return build_rig(
+        parameters.cameras,
         parameters.model,
         landmarks=parameters.landmarks,
         detect_every=parameters.detect_every,
@@ -74,13 +57,10 @@ def build(parameters: Parameters) -> Pipeline:
 
 
 class HumanNode(LifecycleNode):
-    """Publishes the humans of every image that it has time for.
-
-    The executor's thread only stores the newest image; a `NewestWorker` checks it, runs the
-    pipeline and publishes.
+    """Publishes the humans of every image that it has time for; see `Session`.
 
     Args:
-        build: makes the pipeline on configure.
+        build: makes the pipelines on configure.
     """
 
     def __init__(self, build: Build = build) -> None:
@@ -89,12 +69,14 @@ class HumanNode(LifecycleNode):
         self.add_on_set_parameters_callback(self._on_set_parameters)
         self._build = build
         # A lambda each: rclpy allows a place in the code only one severity.
-        self._warn = Throttle(lambda text: self.get_logger().warning(text))
-        self._error = Throttle(lambda text: self.get_logger().error(text))
+        self._voice = Voice(
+            warn=Throttle(lambda text: self.get_logger().warning(text)),
+            error=Throttle(lambda text: self.get_logger().error(text)),
+        )
         self._settings = Parameters()
-        self._pipeline: Pipeline | None = None
-        self._outputs: Outputs | None = None
-        self._active: _Active | None = None
+        self._rig: Rig | None = None
+        self._outputs: dict[str, Outputs] = {}
+        self._session: Session | None = None
 
     def start(self) -> bool:
         """With `autostart`, configure and activate.
@@ -108,31 +90,27 @@ class HumanNode(LifecycleNode):
         return self.trigger_configure() == success and self.trigger_activate() == success
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Build the pipeline and the publishers."""
+        """Build the pipelines and the publishers."""
         try:
             self._settings = read_parameters(self)
-            self._pipeline = self._build(self._settings)
+            self._rig = self._build(self._settings)
         # Whatever is wrong with models and files must end here as a failed transition.
         except Exception as error:
             self.get_logger().error(f"cannot configure: {error}")
             self.get_logger().debug(traceback.format_exc())
             return TransitionCallbackReturn.FAILURE
-        self._outputs = Outputs(self, self._pipeline.estimator, self._settings.publish_vertices)
-        self.get_logger().info(
-            f"configured: {self._pipeline.estimator.name} on {self._settings.device}"
-        )
+        self._outputs = {
+            camera: Outputs(self, camera, self._rig.estimator, self._settings.publish_vertices)
+            for camera in self._settings.cameras
+        }
+        self.get_logger().info(f"configured: {self._rig.estimator.name} on {self._settings.device}")
         return super().on_configure(state)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Listen to the camera."""
+        """Listen to the cameras."""
         result = super().on_activate(state)
-        assert self._pipeline is not None
-        assert self._outputs is not None
-        self._pipeline.reset()
-        self._outputs.announce()
-        self._active = _Active(
-            self, self._pipeline, self._outputs, self._settings, self._warn, self._error
-        )
+        assert self._rig is not None
+        self._session = Session(self, self._rig, self._outputs, self._settings, self._voice)
         return result
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -163,137 +141,17 @@ class HumanNode(LifecycleNode):
         super().destroy_node()
 
     def _stop(self) -> None:
-        active, self._active = self._active, None
-        if active is not None:
-            active.close()
+        session, self._session = self._session, None
+        if session is not None:
+            session.close()
 
     def _release(self) -> None:
-        outputs, self._outputs, self._pipeline = self._outputs, None, None
-        if outputs is not None:
-            outputs.destroy()
+        outputs, self._outputs, self._rig = self._outputs, {}, None
+        for output in outputs.values():
+            output.destroy()
 
     def _on_set_parameters(self, changes: list[Parameter]) -> SetParametersResult:
-        return check_change(changes, configured=self._pipeline is not None)
-
-
-class _Active:
-    """What exists only while the node is active: subscriptions, timer, worker and their state."""
-
-    def __init__(
-        self,
-        node: HumanNode,
-        pipeline: Pipeline,
-        outputs: Outputs,
-        parameters: Parameters,
-        warn: Throttle,
-        error: Throttle,
-    ) -> None:
-        self._node = node
-        self._pipeline = pipeline
-        self._outputs = outputs
-        self._settings = parameters
-        self._warn = warn
-        self._error = error
-        self._statistics = Statistics()
-        self._intake = Intake()
-        self._intake_lock = Lock()
-        self._says_assumed = True
-        delay = pipeline.estimator.delay_frames
-        self._recent: deque[tuple[Header, Frame]] = deque(maxlen=delay + 1)
-        self._worker: NewestWorker[Image] = NewestWorker(self._process)
-        self._camera_info = node.create_subscription(
-            CameraInfo, "camera_info", self._on_camera_info, qos_profile_sensor_data
-        )
-        self._image = node.create_subscription(Image, "image", self._on_image, NEWEST_IMAGE)
-        self._diagnostics = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
-        # Silence has to be noticed even if simulated time stands still.
-        steady = Clock(clock_type=ClockType.STEADY_TIME)
-        self._timer = node.create_timer(1.0, self._on_timer, clock=steady)
-
-    def close(self) -> None:
-        """Stop everything, the worker after its present frame."""
-        self._node.destroy_timer(self._timer)
-        self._node.destroy_subscription(self._image)
-        self._node.destroy_subscription(self._camera_info)
-        self._worker.stop()
-        self._outputs.clear()
-        self._node.destroy_publisher(self._diagnostics)
-
-    def _on_image(self, message: Image) -> None:
-        self._statistics.image()
-        self._worker.offer(message)
-
-    def _on_camera_info(self, message: CameraInfo) -> None:
-        try:
-            with self._intake_lock:
-                self._intake.take_camera_info(message)
-        except BadInput as bad:
-            self._warn(f"camera_info {bad.kind}", f"{self._camera_info.topic_name}: {bad}; ignored")
-
-    def _process(self, message: Image) -> None:
-        """In the worker's thread: one image, from bytes to published humans. Never raises."""
-        try:
-            with self._intake_lock:
-                frame = self._intake.frame(message)
-                jumped, self._intake.jumped = self._intake.jumped, False
-        except BadInput as bad:
-            self._statistics.rejected += 1
-            self._warn(f"image {bad.kind}", f"{self._image.topic_name}: {bad}; frame dropped")
-            return
-        try:
-            if jumped:
-                self._pipeline.reset()
-                self._recent.clear()
-            self._say_if_assumed(frame)
-            humans = self._pipeline(frame)
-            # The answer is for the frame `delay_frames` ago, and is stamped so.
-            self._recent.append((message.header, frame))
-            header, answered = self._recent[0]
-            self._outputs.publish(header, answered, humans)
-            self._statistics.answer(len(humans), self._age(header))
-        # One image must not end the node: say what happened and begin anew with the next one.
-        except Exception as error:
-            self._statistics.failed += 1
-            self._pipeline.reset()
-            self._recent.clear()
-            self._error(
-                f"{type(error).__name__}",
-                f"{self._image.topic_name}: frame failed with {error!r}\n{traceback.format_exc()}",
-            )
-
-    def _say_if_assumed(self, frame: Frame) -> None:
-        if not frame.camera.known and self._says_assumed:
-            self._says_assumed = False
-            self._node.get_logger().warning(
-                f"no calibration on {self._camera_info.topic_name}: assuming a field of view of "
-                "60 degrees, so distances are not measured (metric_depth is false)"
-            )
-
-    def _age(self, header: Header) -> float:
-        return 1e-9 * (self._node.get_clock().now() - Time.from_msg(header.stamp)).nanoseconds
-
-    def _on_timer(self) -> None:
-        silence = self._statistics.silence()
-        topic = self._image.topic_name
-        if silence > self._settings.image_timeout:
-            publishers = self._node.count_publishers(topic)
-            self._warn(
-                "silence", f"{topic}: no image for {silence:.1f} s ({publishers} publishers)"
-            )
-        self._diagnostics.publish(
-            diagnostics(
-                self._node.get_clock().now().to_msg(),
-                self._node.get_fully_qualified_name(),
-                self._statistics,
-                self._worker.dropped,
-                self._settings.image_timeout,
-                {
-                    "model": self._pipeline.estimator.name,
-                    "device": self._settings.device,
-                    "image topic": topic,
-                },
-            )
-        )
+        return check_change(changes, configured=self._rig is not None)
 
 
 def main(args: Sequence[str] | None = None, build: Build = build) -> int:

@@ -30,24 +30,29 @@ LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
 class Outputs:
-    """The publishers under `~/`. What nobody subscribes to is not computed.
+    """The publishers of one camera, under `~/`. What nobody subscribes to is not computed.
 
     Args:
         node: whose publishers they are.
+        camera: name of the camera, which the topics begin with; empty for the only one.
         estimator: its name, joint names, skeleton and faces.
         publish_vertices: whether ~/humans holds the meshes.
     """
 
-    def __init__(self, node: LifecycleNode, estimator: Estimator, publish_vertices: bool) -> None:
+    def __init__(
+        self, node: LifecycleNode, camera: str, estimator: Estimator, publish_vertices: bool
+    ) -> None:
         self._node = node
         self._estimator = estimator
         self._publish_vertices = publish_vertices
-        self._humans = node.create_lifecycle_publisher(HumanArray, "~/humans", QUEUE)
-        self._markers = node.create_lifecycle_publisher(MarkerArray, "~/markers", 10 * QUEUE)
-        self._joints = node.create_lifecycle_publisher(PoseArray, "~/joints", QUEUE)
-        self._cloud = node.create_lifecycle_publisher(PointCloud2, "~/joints_cloud", QUEUE)
-        self._overlay = node.create_lifecycle_publisher(Image, "~/overlay", 1)
-        self._body_model = node.create_lifecycle_publisher(BodyModel, "~/body_model", LATCHED)
+        create = node.create_lifecycle_publisher
+        under = f"~/{camera}/" if camera else "~/"
+        self._humans = create(HumanArray, f"{under}humans", QUEUE)
+        self._markers = create(MarkerArray, f"{under}markers", 10 * QUEUE)
+        self._joints = create(PoseArray, f"{under}joints", QUEUE)
+        self._cloud = create(PointCloud2, f"{under}joints_cloud", QUEUE)
+        self._overlay = create(Image, f"{under}overlay", 1)
+        self._body_model = create(BodyModel, f"{under}body_model", LATCHED)
         self._writer: MeshMarkerWriter | None = None
         self._shown: set[int] = set()
         self._header = Header()

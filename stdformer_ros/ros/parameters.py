@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import Field, dataclass, field, fields
 from typing import Any
 
@@ -22,11 +23,29 @@ def _parameter(
     *,
     between: tuple[float, float] | None = None,
     one_of: Sequence[Any] = (),
+    refuse: Callable[[Any], str] | None = None,
 ) -> Any:
     return field(
         default=default,
-        metadata={"description": description, "between": between, "one_of": tuple(one_of)},
+        metadata={
+            "description": description,
+            "between": between,
+            "one_of": tuple(one_of),
+            "refuse": refuse,
+        },
     )
+
+
+def _bad_cameras(names: Sequence[str]) -> str:
+    """Why these cannot be the cameras' names, or nothing."""
+    if list(names) == [""]:
+        return ""
+    if not names or len(set(names)) < len(names):
+        return f"cameras must name each camera once, not {list(names)}"
+    for name in names:
+        if not re.fullmatch("[A-Za-z][A-Za-z0-9_]*", name):
+            return f"cameras: {name!r} cannot be a part of a topic (letters, digits, underscores)"
+    return ""
 
 
 @dataclass(frozen=True)
@@ -55,6 +74,11 @@ class Parameters:
     max_people: int = _parameter(8, "Follow so many people at most.", between=(1, 64))
     mesh_level: int = _parameter(6890, "Vertices of the mesh.", one_of=(431, 1723, 6890))
     publish_vertices: bool = _parameter(False, "Put the vertices into ~/humans too.")
+    cameras: tuple[str, ...] = _parameter(
+        ("",),
+        "Names of several cameras: NAME/image in, ~/NAME/humans out. Default: one without a name.",
+        refuse=_bad_cameras,
+    )
     image_timeout: float = _parameter(
         2.0, "Warn after so many seconds without an image.", between=(0.1, 3600.0)
     )
@@ -77,7 +101,7 @@ def read_parameters(node: Node) -> Parameters:
         reason = _refusal(item, values[item.name])
         if reason:
             raise ValueError(reason)
-    return Parameters(**values)
+    return Parameters(**values | {"cameras": tuple(values["cameras"])})
 
 
 def check_change(changes: Sequence[Parameter], configured: bool) -> SetParametersResult:
@@ -101,7 +125,8 @@ def _refusal(item: Field[Any], value: Any) -> str:
     allowed = item.metadata["one_of"]
     if allowed and value not in allowed:
         return f"{item.name} must be one of {', '.join(map(str, allowed))}, not {value}"
-    return ""
+    refuse = item.metadata["refuse"]
+    return refuse(value) if refuse else ""
 
 
 def _descriptor(item: Field[Any]) -> ParameterDescriptor:

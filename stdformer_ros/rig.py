@@ -1,0 +1,62 @@
+"""Several cameras around one estimator: people and windows per camera, one batch for all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from stdformer_ros.models.estimator import Estimator
+from stdformer_ros.perception import PeopleTracker
+from stdformer_ros.pipeline import Pipeline, Seen, answer, build_pipeline
+from stdformer_ros.types import Frame, Human
+
+
+class Rig:
+    """A pipeline for each camera; all share one estimator, whose batch is over all of them.
+
+    Identities belong to a camera: two cameras that see one person give them two.
+
+    Args:
+        pipelines: by the camera's name.
+
+    Raises:
+        ValueError: if there is no pipeline, or they do not share one estimator.
+    """
+
+    def __init__(self, pipelines: Mapping[str, Pipeline]) -> None:
+        if len({id(pipeline.estimator) for pipeline in pipelines.values()}) != 1:
+            raise ValueError("a rig needs at least one camera, and one estimator for all of them")
+        self._pipelines = dict(pipelines)
+        self.estimator: Estimator = next(iter(self._pipelines.values())).estimator
+
+    def see(self, camera: str, frame: Frame) -> Seen:
+        """Who is in a camera's next frame."""
+        return self._pipelines[camera].see(frame)
+
+    def answer(self, seen: Mapping[str, Seen]) -> dict[str, list[Human]]:
+        """Everybody whom some of the cameras have just seen, by camera."""
+        humans = answer([(self._pipelines[camera], frame) for camera, frame in seen.items()])
+        return dict(zip(seen, humans, strict=True))
+
+    def reset(self, camera: str) -> None:
+        """Forget a camera's windows, not the identities."""
+        self._pipelines[camera].reset()
+
+
+def build_rig(cameras: Sequence[str], model: str, **options: Any) -> Rig:
+    """A rig ready to run; the cameras share all networks.
+
+    Args:
+        cameras: their names, at least one.
+        model: name of the estimator.
+        options: those of `build_pipeline`.
+
+    Raises:
+        ValueError, FileNotFoundError: see `build_pipeline`.
+    """
+    first = build_pipeline(model, **options)
+    assert isinstance(first.perception, PeopleTracker)
+    pipelines = {cameras[0]: first}
+    for camera in cameras[1:]:
+        pipelines[camera] = Pipeline(first.perception.sibling(), first.estimator)
+    return Rig(pipelines)

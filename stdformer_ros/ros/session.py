@@ -1,0 +1,120 @@
+"""What exists only while the node is active: cameras, worker, timer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.clock import Clock, ClockType
+from sensor_msgs.msg import Image
+from std_msgs.msg import Header
+
+from stdformer_ros.ros.bad_input import Voice
+from stdformer_ros.ros.camera_stream import CameraStream
+from stdformer_ros.ros.outputs import Outputs
+from stdformer_ros.ros.parameters import Parameters
+from stdformer_ros.ros.worker import NewestWorker
+
+if TYPE_CHECKING:
+    from rclpy.lifecycle import LifecycleNode
+
+    from stdformer_ros.rig import Rig
+
+
+class Session:
+    """Listens to all cameras and answers them, from activation to deactivation.
+
+    The executor's thread only stores the newest image of each camera; a `NewestWorker` checks
+    them, asks the rig for the people of all of them at once, and publishes.
+
+    Args:
+        node: whose subscriptions, publishers and timers they are.
+        rig: who answers.
+        outputs: of each camera.
+        settings: the node's parameters.
+        voice: what says that something is wrong.
+    """
+
+    def __init__(
+        self,
+        node: LifecycleNode,
+        rig: Rig,
+        outputs: Mapping[str, Outputs],
+        settings: Parameters,
+        voice: Voice,
+    ) -> None:
+        self._node = node
+        self._rig = rig
+        self._settings = settings
+        self._worker: NewestWorker[Image] = NewestWorker(self._answer)
+        self._streams: dict[str, CameraStream] = {}
+        for camera in outputs:
+            rig.reset(camera)
+            outputs[camera].announce()
+            self._streams[camera] = CameraStream(
+                node,
+                camera,
+                outputs[camera],
+                settings,
+                voice,
+                rig.estimator.delay_frames,
+                offer=lambda image, camera=camera: self._worker.offer(camera, image),
+            )
+        self._diagnostics = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        # Silence has to be noticed even if simulated time stands still.
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self._timer = node.create_timer(1.0, self._on_timer, clock=steady)
+
+    def close(self) -> None:
+        """Stop everything, the worker after its present frames."""
+        self._node.destroy_timer(self._timer)
+        for stream in self._streams.values():
+            stream.close()
+        self._worker.stop()
+        for stream in self._streams.values():
+            stream.clear()
+        self._node.destroy_publisher(self._diagnostics)
+
+    def _answer(self, images: dict[str, Image]) -> None:
+        """In the worker's thread: from images to published humans. Never raises.
+
+        One camera's bad image must cost neither the node nor the other cameras anything.
+        """
+        frames, seen = {}, {}
+        for camera, image in images.items():
+            stream = self._streams[camera]
+            try:
+                read = stream.read(image)
+                if read is None:
+                    continue
+                frames[camera], jumped = read
+                if jumped:
+                    self._rig.reset(camera)
+                seen[camera] = self._rig.see(camera, frames[camera])
+            except Exception as error:
+                self._fail(camera, error)
+        try:
+            answers = self._rig.answer(seen)
+        except Exception as error:
+            for camera in seen:
+                self._fail(camera, error)
+            return
+        for camera, humans in answers.items():
+            try:
+                self._streams[camera].publish(images[camera], frames[camera], humans)
+            except Exception as error:
+                self._fail(camera, error)
+
+    def _fail(self, camera: str, error: Exception) -> None:
+        self._rig.reset(camera)
+        self._streams[camera].fail(error)
+
+    def _on_timer(self) -> None:
+        values = {"model": self._rig.estimator.name, "device": self._settings.device}
+        status = []
+        for camera, stream in self._streams.items():
+            stream.check_silence()
+            status.append(stream.status(self._worker.dropped[camera], values))
+        stamp = self._node.get_clock().now().to_msg()
+        self._diagnostics.publish(DiagnosticArray(header=Header(stamp=stamp), status=status))
