@@ -56,11 +56,11 @@ def make_human(i: int = 0, known: bool = True) -> Human:
     return Human(person, body, np.full_like(joints, 0.25), window_fill=0.5)
 
 
-class FakeRig:
-    """Behaves as `stdformer_ros.rig.Rig` does towards the node."""
+class FakePipeline:
+    """Behaves as `stdformer_ros.pipeline.Pipeline` does."""
 
     def __init__(self) -> None:
-        self.resets: list[str] = []
+        self.resets = 0
         self.estimator = SimpleNamespace(
             name="fake",
             window=1,
@@ -70,21 +70,32 @@ class FakeRig:
             faces=BOX_FACES,
         )
 
-    def see(self, camera: str, frame: Frame) -> Frame:
-        _, fails, hundredths = frame.image[0, 0].tolist()
+    def __call__(self, frame: Frame) -> list[Human]:
+        people, fails, hundredths = frame.image[0, 0].tolist()
         time.sleep(1e-2 * hundredths)
         if fails == 255:
             raise RuntimeError("the image asked for it")
-        return frame
+        return [make_human(i, frame.camera.known) for i in range(people)]
 
-    def answer(self, seen: dict[str, Frame]) -> dict[str, list[Human]]:
-        return {
-            camera: [make_human(i, frame.camera.known) for i in range(frame.image[0, 0, 0])]
-            for camera, frame in seen.items()
-        }
+    def reset(self) -> None:
+        self.resets += 1
+
+
+class FakeRig:
+    """Behaves as `stdformer_ros.rig.Rig` does towards the node."""
+
+    def __init__(self) -> None:
+        self._pipeline = FakePipeline()
+        self.estimator = self._pipeline.estimator
+
+    def see(self, camera: str, frame: Frame) -> list[Human]:
+        return self._pipeline(frame)
+
+    def answer(self, seen: dict[str, list[Human]]) -> dict[str, list[Human]]:
+        return seen
 
     def reset(self, camera: str) -> None:
-        self.resets.append(camera)
+        self._pipeline.reset()
 
 
 def build(parameters: object) -> FakeRig:
