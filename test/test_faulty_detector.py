@@ -24,6 +24,11 @@ def heights(frames: int = FRAMES) -> np.ndarray:
     return np.full(frames, HEIGHT)
 
 
+def nothing(frames: int = FRAMES) -> np.ndarray:
+    """No landmark is hidden."""
+    return np.zeros((frames, 21), bool)
+
+
 def only(monkeypatch: pytest.MonkeyPatch, **kept: float) -> None:
     """Switch every fault off but those."""
     off = dict.fromkeys(("NOISE", "LOST", "SWAPPED", "ROI_JITTER", "SHIFT", "GROWTH"), 0.0)
@@ -34,7 +39,7 @@ def only(monkeypatch: pytest.MonkeyPatch, **kept: float) -> None:
 
 def test_without_faults_it_is_the_truth(monkeypatch: pytest.MonkeyPatch) -> None:
     only(monkeypatch)
-    result = detect(still(200), heights(200), (0,))
+    result = detect(still(200), heights(200), nothing(200), (0,))
     assert result.landmarks == pytest.approx(still(200), abs=1e-3)
     assert (result.visibility == 1).all()
     assert not result.lost.any()
@@ -42,7 +47,7 @@ def test_without_faults_it_is_the_truth(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_noise_is_a_share_of_the_height_and_lasts(monkeypatch: pytest.MonkeyPatch) -> None:
     only(monkeypatch, NOISE=0.015)
-    noise = detect(still(), heights(), (0,)).landmarks - still()
+    noise = detect(still(), heights(), nothing(), (0,)).landmarks - still()
     assert noise.std() == pytest.approx(0.015 * HEIGHT, rel=0.02)
     assert noise.mean() == pytest.approx(0.0, abs=0.1)
     ahead = (noise[1:] * noise[:-1]).mean() / (noise**2).mean()
@@ -55,8 +60,8 @@ def test_the_noise_of_somebody_twice_as_near_is_twice_as_large(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     only(monkeypatch, NOISE=0.015)
-    far = detect(still(50), heights(50), (0,)).landmarks - still(50)
-    near = detect(still(50), 2.0 * heights(50), (0,)).landmarks - still(50)
+    far = detect(still(50), heights(50), nothing(50), (0,)).landmarks - still(50)
+    near = detect(still(50), 2.0 * heights(50), nothing(50), (0,)).landmarks - still(50)
     assert near == pytest.approx(2.0 * far, abs=1e-3)
 
 
@@ -78,7 +83,7 @@ def test_a_lost_landmark_is_not_visible_and_stays_where_it_was(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     only(monkeypatch, NOISE=0.015, LOST=0.05)
-    result = detect(still(500), heights(500), (3,))
+    result = detect(still(500), heights(500), nothing(500), (3,))
     assert ((result.visibility == 0) == result.lost).all()
     frames, which = np.nonzero(result.lost[1:])
     assert len(frames) > 100
@@ -87,7 +92,7 @@ def test_a_lost_landmark_is_not_visible_and_stays_where_it_was(
 
 def test_sides_are_exchanged_in_one_frame_of_a_hundred(monkeypatch: pytest.MonkeyPatch) -> None:
     only(monkeypatch, SWAPPED=0.01)
-    result = detect(still(), heights(), (0,))
+    result = detect(still(), heights(), nothing(), (0,))
     mirrored = still()[:, list(LANDMARK_MIRROR)]
     swapped = np.abs(result.landmarks - mirrored).max(axis=(1, 2)) < 1e-2
     kept = np.abs(result.landmarks - still()).max(axis=(1, 2)) < 1e-2
@@ -99,7 +104,7 @@ def test_the_region_jitters_and_landmarks_follow_it_a_little(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     only(monkeypatch, ROI_JITTER=0.05)
-    result = detect(still(), heights(), (0,))
+    result = detect(still(), heights(), nothing(), (0,))
     side = 1.25 * 300.0
     middle = 0.5 * (result.boxes[:, :2] + result.boxes[:, 2:])
     assert middle.std(axis=0) == pytest.approx([0.05 * side] * 2, rel=0.05)
@@ -113,7 +118,9 @@ def test_the_region_jitters_and_landmarks_follow_it_a_little(
 
 
 def test_the_same_seed_gives_the_same_faults() -> None:
-    first, second, other = (detect(still(60), heights(60), s) for s in ((1, 2), (1, 2), (1, 3)))
+    first, second, other = (
+        detect(still(60), heights(60), nothing(60), s) for s in ((1, 2), (1, 2), (1, 3))
+    )
     assert np.array_equal(first.landmarks, second.landmarks)
     assert np.array_equal(first.visibility, second.visibility)
     assert not np.array_equal(first.landmarks, other.landmarks)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +19,12 @@ from stdformer_ros.body.landmarks import LANDMARK_NAMES
 from stdformer_ros.body.skeleton import BONES, JOINT_NAMES
 from stdformer_ros.camera import Camera
 from stdformer_ros.evaluation.causal_answers import causal_answers
-from stdformer_ros.evaluation.evaluate_motion import MotionEvaluation, clip_row
+from stdformer_ros.evaluation.evaluate_motion import MotionEvaluation
 from stdformer_ros.evaluation.faulty_detector import as_people, detect
 from stdformer_ros.evaluation.lag import lag_frames, velocity_correlation
 from stdformer_ros.evaluation.lifted_landmarks import lift
 from stdformer_ros.evaluation.motion_errors import JOINTS, FrameErrors, summary
+from stdformer_ros.evaluation.motion_report import MotionReport
 from stdformer_ros.evaluation.motion_scenes import Scene, SceneMaker, read_clip
 from stdformer_ros.models.estimator import Estimator, Features
 from stdformer_ros.models.estimators import create_estimator
@@ -49,6 +51,9 @@ def skeletons(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(seed)
     pelvis = rng.normal(loc=(0.0, 0.0, 3.0), size=(count, 3))
     return pelvis[:, None] + 0.4 * rng.normal(size=(count, 14, 3)), pelvis
+
+
+compare = partial(FrameErrors.of, true_height=1.7)
 
 
 # --- scenes ---------------------------------------------------------------------------------------
@@ -133,7 +138,7 @@ def test_clips_of_60_hz_are_thinned_and_odd_rates_refused(tmp_path: Path) -> Non
 
 def test_the_truth_has_no_error() -> None:
     joints, pelvis = skeletons(20)
-    row = summary([FrameErrors.of(joints, pelvis, joints, pelvis, np.zeros(20))])
+    row = summary([compare(joints, pelvis, joints, pelvis, mpvpe=np.zeros(20))])
     assert row["frames"] == 20
     for key in ("mpjpe_mm", "pa_mpjpe_mm", "mpvpe_mm", "accel_mm_per_frame2"):
         assert row[key] == pytest.approx(0.0, abs=1e-3)
@@ -144,7 +149,7 @@ def test_one_joint_14_mm_off_is_a_mean_of_1_mm() -> None:
     joints, pelvis = skeletons(10)
     wrong = joints.copy()
     wrong[:, 3, 1] += 0.014
-    row = summary([FrameErrors.of(wrong, pelvis, joints, pelvis)])
+    row = summary([compare(wrong, pelvis, joints, pelvis)])
     assert row["mpjpe_mm"] == pytest.approx(1.0)
     assert row["accel_mm_per_frame2"] == pytest.approx(0.0, abs=1e-6)
     assert row["mpvpe_mm"] is None
@@ -153,12 +158,12 @@ def test_one_joint_14_mm_off_is_a_mean_of_1_mm() -> None:
 def test_a_body_in_the_wrong_place_counts_as_translation_only() -> None:
     joints, pelvis = skeletons(10)
     away = np.array([0.0, 0.3, 0.4])
-    row = summary([FrameErrors.of(joints + away, pelvis + away, joints, pelvis)])
+    row = summary([compare(joints + away, pelvis + away, joints, pelvis)])
     assert row["mpjpe_mm"] == pytest.approx(0.0, abs=1e-3)
     assert row["translation_error_mm"] == pytest.approx(500.0)
     assert row["translation_jump_mm"] == pytest.approx(0.0, abs=1e-6)
     trembling = away * (np.arange(10) % 2)[:, None]
-    row = summary([FrameErrors.of(joints + trembling[:, None], pelvis + trembling, joints, pelvis)])
+    row = summary([compare(joints + trembling[:, None], pelvis + trembling, joints, pelvis)])
     assert row["translation_jump_mm"] == pytest.approx(500.0)
 
 
@@ -166,7 +171,7 @@ def test_pa_forgives_a_turn_and_a_scale() -> None:
     joints, pelvis = skeletons(5)
     turn = torch.linalg.qr(torch.randn(3, 3, generator=torch.Generator().manual_seed(0)))[0]
     turn = (turn * torch.linalg.det(turn)).double().numpy()
-    row = summary([FrameErrors.of(0.8 * joints @ turn, 0.8 * pelvis @ turn, joints, pelvis)])
+    row = summary([compare(0.8 * joints @ turn, 0.8 * pelvis @ turn, joints, pelvis)])
     assert row["pa_mpjpe_mm"] == pytest.approx(0.0, abs=1e-3)
     assert row["mpjpe_mm"] > 100
 
@@ -176,7 +181,7 @@ def test_accel_is_the_second_difference_of_the_error() -> None:
     joints, pelvis = skeletons(10)
     trembling = joints.copy()
     trembling[..., 0] += 1e-3 * (-1.0) ** np.arange(10)[:, None]
-    row = summary([FrameErrors.of(trembling, pelvis, joints, pelvis)])
+    row = summary([compare(trembling, pelvis, joints, pelvis)])
     assert row["accel_mm_per_frame2"] == pytest.approx(4.0)
 
 
@@ -184,15 +189,15 @@ def test_means_are_over_frames_not_over_clips() -> None:
     joints, pelvis = skeletons(30)
     wrong = joints.copy()
     wrong[:, :, 1] += 0.010
-    long = FrameErrors.of(joints, pelvis, joints, pelvis)
-    short = FrameErrors.of(wrong[:10], pelvis[:10], joints[:10], pelvis[:10])
+    long = compare(joints, pelvis, joints, pelvis)
+    short = compare(wrong[:10], pelvis[:10], joints[:10], pelvis[:10])
     assert summary([long, short])["mpjpe_mm"] == pytest.approx(2.5)
 
 
 @pytest.mark.parametrize("frames", [1, 2])
 def test_a_clip_too_short_for_accel_says_so(frames: int) -> None:
     joints, pelvis = skeletons(frames)
-    row = summary([FrameErrors.of(joints, pelvis, joints, pelvis)])
+    row = summary([compare(joints, pelvis, joints, pelvis)])
     assert (row["accel_mm_per_frame2"], row["lag_frames"]) == (None, None)
     assert row["mpjpe_mm"] == 0.0
 
@@ -283,7 +288,7 @@ class Oracle(Estimator):
         for scene in scenes:
             vertices, _ = body(scene.rotations, scene.betas.expand(len(scene.joints), -1))
             vertices = (vertices + scene.joints[:, :1]).numpy()
-            seen = as_people(detect(scene.pixels, scene.pixel_height, scene.seed))
+            seen = as_people(detect(scene.pixels, scene.pixel_height, scene.hidden, scene.seed))
             self._noses += [p.landmarks.mean(axis=0) for p in seen]
             scores = np.ones(24, np.float32)
             self._bodies += [
@@ -309,7 +314,9 @@ def test_who_knows_the_truth_makes_no_error(late: int, tmp_path: Path) -> None:
     path = folder_of_clips(tmp_path / "motion", "clip", frames=40) / "clip.bvh"
     oracle = Oracle(list(SceneMaker(5)("clip", read_clip(path))), late)
     (results,) = MotionEvaluation(oracle, seed=5)([path])
-    row = clip_row(results)
+    report = MotionReport()
+    report.add(results)
+    (row,) = report.rows
     assert (row["clip"], row["frames"]) == ("clip", 3 * (40 - late))
     for key in ("mpjpe_mm", "pa_mpjpe_mm", "mpvpe_mm", "accel_mm_per_frame2"):
         assert row[key] == pytest.approx(0.0, abs=2e-2)
@@ -321,7 +328,7 @@ def test_who_knows_the_truth_makes_no_error(late: int, tmp_path: Path) -> None:
 def test_the_answers_are_those_of_the_pipeline() -> None:
     """The default estimator, frame by frame through the pipeline, and all frames side by side."""
     scene = next(iter(SceneMaker(0)("clip", motion(25))))
-    people = as_people(detect(scene.pixels, scene.pixel_height, scene.seed))
+    people = as_people(detect(scene.pixels, scene.pixel_height, scene.hidden, scene.seed))
     estimator = create_estimator("stdformer_s_keypoints", mesh_level=431)
     coming = iter(people)
     pipeline = Pipeline(lambda frame: [next(coming)], estimator)

@@ -5,44 +5,54 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from stdformer_ros.body.body_model import LEVELS, BodyModel
+from stdformer_ros.body.landmarks import LANDMARK_NAMES
 from stdformer_ros.body.skeleton import JOINT_NAMES
 from stdformer_ros.evaluation.causal_answers import causal_answers
 from stdformer_ros.evaluation.faulty_detector import Detections, as_people, detect
-from stdformer_ros.evaluation.lifted_landmarks import lift
-from stdformer_ros.evaluation.motion_errors import JOINTS, FrameErrors, summary
-from stdformer_ros.evaluation.motion_scenes import Scene, SceneMaker, read_clip
+from stdformer_ros.evaluation.hard_cases import PLAIN, Case
+from stdformer_ros.evaluation.lifted_landmarks import MARKS, lift
+from stdformer_ros.evaluation.motion_errors import JOINTS, FrameErrors
+from stdformer_ros.evaluation.motion_scenes import Scene, SceneMaker, read_clip, standing_height
 from stdformer_ros.models.estimator import Estimator
 from stdformer_ros.types import Body
 
+CHUNK = 64
+"""Bodies that are skinned at once."""
+
 _TRUE = [JOINT_NAMES.index(name) for name in JOINTS]
 _PELVIS = JOINT_NAMES.index("pelvis")
+_MARK_ROWS = [[LANDMARK_NAMES.index(mark) for mark in MARKS[name]] for name in JOINTS]
 
 
 @dataclass(frozen=True)
 class SceneResult:
-    """What came of a scene.
+    """What came of a scene of N frames, each answer with the frame that it is for.
 
     Attributes:
         scene: the truth.
         detections: what the estimator saw of it.
-        bodies: its answers.
-        errors: of these.
-        lifted: (N, 14, 3) the baseline's joints, metres, camera frame.
-        baseline: errors of these.
+        bodies: its answers, N - `delay_frames` of them.
+        joints: (.., 14, 3) of these, `JOINTS`, metres from the pelvis, and `true_joints`.
+        scores: (.., 14) of these.
+        hidden: (.., 14) bool, whether a joint's landmark was lost.
+        errors: of the answers.
+        baseline: errors of the baseline.
     """
 
     scene: Scene
     detections: Detections
     bodies: list[Body]
+    joints: NDArray[np.float32]
+    true_joints: NDArray[np.float32]
+    scores: NDArray[np.float32]
+    hidden: NDArray[np.bool_]
     errors: FrameErrors
-    lifted: NDArray[np.float64]
     baseline: FrameErrors
 
 
@@ -52,12 +62,16 @@ class MotionEvaluation:
     Args:
         estimator: one that reads landmarks.
         seed: of bodies, cameras and the detector's faults.
+        case: what is changed about the people.
 
     Raises:
         ValueError: if the estimator reads images or lacks one of the common joints.
+
+    Attributes:
+        body: the embedded body at the level of the estimator's mesh, None if its mesh is another.
     """
 
-    def __init__(self, estimator: Estimator, seed: int = 0) -> None:
+    def __init__(self, estimator: Estimator, seed: int = 0, case: Case = PLAIN) -> None:
         if estimator.reads_images:
             raise ValueError(
                 f"{estimator.name} reads images, and people of motion capture have none; take an "
@@ -67,11 +81,10 @@ class MotionEvaluation:
         if missing:
             raise ValueError(f"{estimator.name} has no {', '.join(missing)}, which errors are of")
         self.estimator = estimator
-        self.seed = seed
-        self._make_scenes = SceneMaker(seed)
+        self._make_scenes = SceneMaker(seed, case)
         self._rows = [estimator.joint_names.index(name) for name in JOINTS]
         self._pelvis = estimator.joint_names.index("pelvis")
-        self._body = _same_body(estimator)
+        self.body = _same_body(estimator)
 
     def __call__(self, paths: Iterable[Path]) -> Iterator[list[SceneResult]]:
         """The scenes of one clip after the other.
@@ -83,55 +96,64 @@ class MotionEvaluation:
             motion = read_clip(path)
             yield [self._run(scene) for scene in self._make_scenes(path.stem, motion)]
 
-    @property
-    def vertices(self) -> int | None:
-        """How many vertices the mesh has that is compared, if one is."""
-        return None if self._body is None else self._body.level
-
     def _run(self, scene: Scene) -> SceneResult:
-        pixels = scene.pixels
-        detections = detect(pixels, scene.pixel_height, scene.seed)
-        bodies = causal_answers(self.estimator, scene.camera, as_people(detections))
-        joints = scene.joints.numpy()
-        true, pelvis = joints[:, _TRUE], joints[:, _PELVIS]
-        late = self.estimator.delay_frames
-        answered = bodies[late:]
-        known = slice(None, len(answered))
-        ours = np.stack([body.joints for body in answered])
+        detections = detect(scene.pixels, scene.pixel_height, scene.hidden, scene.seed)
+        answers = causal_answers(self.estimator, scene.camera, as_people(detections))
+        bodies = answers[self.estimator.delay_frames :]
+        ours = np.stack([body.joints for body in bodies])
+        scores = np.stack([body.joint_scores for body in bodies])[:, self._rows]
+        joints, pelvis = ours[:, self._rows], ours[:, self._pelvis]
+        true = scene.joints.numpy()
+        true_joints, true_pelvis = true[: len(ours), _TRUE], true[: len(ours), _PELVIS]
         errors = FrameErrors.of(
-            ours[:, self._rows],
-            ours[:, self._pelvis],
-            true[known],
-            pelvis[known],
-            self._vertex_errors(scene, answered, ours[:, self._pelvis]),
+            joints,
+            pelvis,
+            true_joints,
+            true_pelvis,
+            true_height=scene.stature,
+            height=self._heights(bodies),
+            mpvpe=self._vertex_errors(scene, bodies, pelvis),
         )
-        lifted = _lift(scene, detections)
-        baseline = FrameErrors.of(lifted[:, 1:], lifted[:, 0], true, pelvis)
-        return SceneResult(scene, detections, bodies, errors, lifted[:, 1:], baseline)
+        hidden = [detections.lost[: len(ours), marks].any(axis=1) for marks in _MARK_ROWS]
+        return SceneResult(
+            scene,
+            detections,
+            bodies,
+            joints - pelvis[:, None],
+            true_joints - true_pelvis[:, None],
+            scores,
+            np.stack(hidden, axis=1),
+            errors,
+            _baseline_errors(scene, detections),
+        )
+
+    def _heights(self, bodies: list[Body]) -> NDArray[np.float32] | None:
+        betas = [body.betas for body in bodies if body.betas is not None]
+        if self.body is None or not betas:
+            return None
+        return standing_height(self.body, torch.from_numpy(np.stack(betas))).numpy()
 
     def _vertex_errors(
         self, scene: Scene, bodies: list[Body], pelvis: NDArray[np.float32]
     ) -> NDArray[np.float64] | None:
-        if self._body is None:
+        """(N,) mm: the mean distance of the vertices, pelvis on pelvis."""
+        if self.body is None:
             return None
         errors = []
-        for start in range(0, len(bodies), 64):
-            rows = slice(start, start + 64)
-            rotations = scene.rotations[: len(bodies)][rows]
-            true, _ = self._body(rotations, scene.betas.expand(len(rotations), -1))
+        for start in range(0, len(bodies), CHUNK):
+            rows = slice(start, min(start + CHUNK, len(bodies)))
+            true = true_vertices(self.body, scene, rows)
             ours = np.stack([b.vertices for b in bodies[rows] if b.vertices is not None])
-            apart = torch.from_numpy(ours - pelvis[rows, None]) - true
-            errors.append(1e3 * torch.linalg.vector_norm(apart, dim=-1).mean(-1).numpy())
+            apart = ours - pelvis[rows, None] - true
+            errors.append(1e3 * np.linalg.norm(apart, axis=-1).mean(axis=-1))
         return np.concatenate(errors)
 
 
-def clip_row(results: list[SceneResult]) -> dict[str, Any]:
-    """The line of a clip in the JSON file."""
-    return {
-        "clip": results[0].scene.clip,
-        **summary([r.errors for r in results]),
-        "baseline": summary([r.baseline for r in results]),
-    }
+def true_vertices(body: BodyModel, scene: Scene, rows: slice) -> NDArray[np.float32]:
+    """(n, V, 3) metres from the pelvis, of the frames `rows`."""
+    rotations = scene.rotations[rows]
+    vertices, _ = body(rotations, scene.betas.expand(len(rotations), -1))
+    return np.asarray(vertices.numpy(), np.float32)
 
 
 def clip_paths(folder: Path, matching: Iterable[str] = ()) -> list[Path]:
@@ -148,16 +170,16 @@ def clip_paths(folder: Path, matching: Iterable[str] = ()) -> list[Path]:
     return paths
 
 
-def _lift(scene: Scene, detections: Detections) -> NDArray[np.float64]:
-    """(N, 15, 3): the baseline's pelvis and its joints in the order of `JOINTS`."""
-    joints = scene.joints.numpy()[:, [_PELVIS, *_TRUE]].astype(np.float64)
-    seen = scene.camera.rays(detections.landmarks)
-    faults = seen - scene.camera.rays(scene.pixels)
-    return lift(joints, ("pelvis", *JOINTS), faults.astype(np.float64))
+def _baseline_errors(scene: Scene, detections: Detections) -> FrameErrors:
+    true = scene.joints.numpy()[:, [_PELVIS, *_TRUE]].astype(np.float64)
+    faults = scene.camera.rays(detections.landmarks) - scene.camera.rays(scene.pixels)
+    ours = lift(true, ("pelvis", *JOINTS), faults.astype(np.float64))
+    return FrameErrors.of(
+        ours[:, 1:], ours[:, 0], true[:, 1:], true[:, 0], true_height=scene.stature
+    )
 
 
 def _same_body(estimator: Estimator) -> BodyModel | None:
-    """The embedded body at the level of the estimator's mesh, if that is its mesh."""
     if estimator.faces is not None:
         for level in LEVELS:
             body = BodyModel(level)

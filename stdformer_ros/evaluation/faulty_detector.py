@@ -70,20 +70,24 @@ class Detections:
 
 
 def detect(
-    pixels: NDArray[np.floating], height: NDArray[np.floating], seed: tuple[int, ...]
+    pixels: NDArray[np.floating],
+    height: NDArray[np.floating],
+    hidden: NDArray[np.bool_],
+    seed: tuple[int, ...],
 ) -> Detections:
     """The true landmarks, disturbed.
 
     Args:
         pixels: (N, 21, 2).
         height: (N,) of the person in pixels.
+        hidden: (N, 21), those that cannot be seen; they are lost besides the others.
         seed: the same faults for the same numbers.
     """
     rng = np.random.default_rng(seed)
     pixels = np.asarray(pixels, np.float64)
     seen = pixels + NOISE * height[:, None, None] * correlated_noise(pixels.shape, rng)
     seen, boxes = _jitter_region(seen, rng)
-    lost = bursts(pixels.shape[:2], rng)
+    lost = bursts(pixels.shape[:2], rng) | hidden
     seen = _held(seen, lost)
     visibility = np.where(lost, 0.0, 1.0)
     swap = rng.random(len(pixels)) < SWAPPED

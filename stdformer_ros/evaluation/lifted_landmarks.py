@@ -15,7 +15,7 @@ from stdformer_ros.body.landmarks import LANDMARK_NAMES
 Array = NDArray[np.float64]
 
 _SIDES = ("left", "right")
-_MARKS: dict[str, tuple[str, ...]] = {
+MARKS: dict[str, tuple[str, ...]] = {
     "pelvis": ("left_hip", "right_hip"),
     "neck": ("left_shoulder", "right_shoulder"),
     "head": ("left_ear", "right_ear"),
@@ -58,7 +58,7 @@ def lift(joints: Array, names: tuple[str, ...], faults: Array) -> Array:
     true_rays = joints / joints[..., 2:]
     rays = true_rays.copy()
     for joint, name in enumerate(names):
-        marks = [LANDMARK_NAMES.index(mark) for mark in _MARKS[name]]
+        marks = [LANDMARK_NAMES.index(mark) for mark in MARKS[name]]
         rays[:, joint, :2] += faults[:, marks].mean(axis=1)
     lifted = np.zeros_like(joints)
     root = names.index("pelvis")

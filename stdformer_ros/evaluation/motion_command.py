@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 DEFAULT_MODEL = "stdformer_s_keypoints"
-COLUMNS = {
-    "frames": "frames",
-    "mpjpe_mm": "MPJPE",
-    "pa_mpjpe_mm": "PA-MPJPE",
-    "mpvpe_mm": "MPVPE",
-    "accel_mm_per_frame2": "Accel",
-    "lag_frames": "lag",
-}
+_CLIPS_ONLY = ("clips", "conditions", "reliability")
+"""What the JSON file does not repeat for each hard case."""
+
+T = TypeVar("T")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,6 +27,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="only those whose file name contains one of these",
     )
     group.add_argument("--seed", type=int, default=0, help="of bodies, cameras, detector's faults")
+    group.add_argument(
+        "--hard-cases",
+        action="store_true",
+        help="then all clips again with people who sit, lie, are children, half seen, in crowds",
+    )
     group.add_argument(
         "--mesh-level", type=int, default=1723, metavar="N", help="vertices: 6890, 1723 or 431"
     )
@@ -47,10 +49,9 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     Raises:
         ValueError, FileNotFoundError: with a message that says what is missing or wrong.
     """
-    from tqdm import tqdm
-
-    from stdformer_ros.evaluation.evaluate_motion import MotionEvaluation, clip_paths, clip_row
-    from stdformer_ros.evaluation.motion_errors import summary
+    from stdformer_ros.evaluation.evaluate_motion import MotionEvaluation, clip_paths
+    from stdformer_ros.evaluation.hard_cases import HARD_CASES
+    from stdformer_ros.evaluation.motion_report import MotionReport, table
     from stdformer_ros.models.estimators import create_estimator
 
     paths = clip_paths(options.motion, options.clips_matching)
@@ -65,41 +66,32 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         smpl=options.smpl,
     )
     evaluation = MotionEvaluation(estimator, options.seed)
-    rows, errors, baseline = [], [], []
-    for results in tqdm(evaluation(paths), total=len(paths), unit=" clips", dynamic_ncols=True):
-        rows.append(clip_row(results))
-        errors += [r.errors for r in results]
-        baseline += [r.baseline for r in results]
+    report = MotionReport()
+    for results in _bar(evaluation(paths), len(paths), "clips"):
+        report.add(results)
     result = {
         "motion": options.motion.name,
         "model": name,
         "checkpoint": options.checkpoint,
         "seed": options.seed,
-        "vertices": evaluation.vertices,
-        **summary(errors),
-        "baseline": summary(baseline),
-        "clips": rows,
+        "vertices": None if evaluation.body is None else evaluation.body.level,
+        **report.summary(),
     }
+    if options.hard_cases:
+        result["hard_cases"] = {}
+        for case, change in HARD_CASES.items():
+            evaluation, report = MotionEvaluation(estimator, options.seed, change), MotionReport()
+            for results in _bar(evaluation(paths), len(paths), case):
+                report.add(results)
+            whole = report.summary()
+            result["hard_cases"][case] = {k: whole[k] for k in whole if k not in _CLIPS_ONLY}
     print(table(result))
     if options.json:
         Path(options.json).write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     return result
 
 
-def table(result: dict[str, Any]) -> str:
-    """Clips, best first, then everything, then the baseline; millimetres and frames."""
-    clips = sorted(result["clips"], key=lambda row: float(row["mpjpe_mm"]))
-    lines = [(row["clip"], row) for row in clips]
-    lines += [("overall", result), ("baseline", result["baseline"])]
-    width = max(len(name) for name, _ in lines)
-    text = [" " * width + "".join(f"{title:>10}" for title in COLUMNS.values())]
-    for name, row in lines:
-        cells = "".join(f"{_cell(row[key]):>10}" for key in COLUMNS)
-        text.append(f"{name:<{width}}{cells}")
-    return "\n".join(text)
+def _bar(results: Iterator[T], total: int, what: str) -> Iterator[T]:
+    from tqdm import tqdm
 
-
-def _cell(value: float | int | None) -> str:
-    if value is None:
-        return "-"
-    return str(value) if isinstance(value, int) else f"{value:.1f}"
+    return iter(tqdm(results, total=total, desc=what, unit=" clips", dynamic_ncols=True))

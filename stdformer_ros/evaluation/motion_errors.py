@@ -23,6 +23,15 @@ JOINTS = (
 """The 14 joints (LSP's) that errors are means over; the pelvis is what they are aligned by."""
 
 
+POSE_KEYS = {
+    "mpjpe_mm": "mpjpe",
+    "pa_mpjpe_mm": "pa_mpjpe",
+    "mpvpe_mm": "mpvpe",
+    "accel_mm_per_frame2": "accel",
+}
+"""The keys of the JSON file and the attributes of `FrameErrors` whose means they are."""
+
+
 @dataclass(frozen=True)
 class FrameErrors:
     """Errors of N frames of a scene.
@@ -34,6 +43,8 @@ class FrameErrors:
         jump: (N,) mm, how far the step of the pelvis from the frame before is from the true step,
             NaN in the first frame.
         place: (N,) mm, how far the pelvis is from where it is in the camera frame.
+        height: (N,) metres of the body that was answered, standing; NaN where it is unknown.
+        true_height: metres.
         correlation: of velocities, see `velocity_correlation`.
     """
 
@@ -43,6 +54,8 @@ class FrameErrors:
     accel: Array
     jump: Array
     place: Array
+    height: Array
+    true_height: float
     correlation: Array
 
     @classmethod
@@ -52,6 +65,9 @@ class FrameErrors:
         pelvis: NDArray[np.floating],
         true_joints: NDArray[np.floating],
         true_pelvis: NDArray[np.floating],
+        *,
+        true_height: float,
+        height: NDArray[np.floating] | None = None,
         mpvpe: NDArray[np.floating] | None = None,
     ) -> FrameErrors:
         """Compare.
@@ -61,6 +77,8 @@ class FrameErrors:
             pelvis: (N, 3).
             true_joints: (N, 14, 3).
             true_pelvis: (N, 3).
+            true_height: metres.
+            height: (N,) metres, if the answer tells the person's size.
             mpvpe: (N,) mm, if there is a mesh to compare.
         """
         ours = np.asarray(joints - pelvis[:, None], np.float64)
@@ -80,26 +98,41 @@ class FrameErrors:
             accel,
             jump,
             1e3 * np.linalg.norm(place, axis=-1),
+            unknown if height is None else np.asarray(height, np.float64),
+            true_height,
             velocity_correlation(ours, true),
         )
 
 
 def summary(errors: Sequence[FrameErrors]) -> dict[str, Any]:
     """Means over all frames of some scenes, as in the JSON file; None: not to be said."""
-
-    def mean(name: str) -> float | None:
-        values = np.concatenate([getattr(e, name) for e in errors])
-        values = values[~np.isnan(values)]
-        return round(float(values.mean()), 3) if len(values) else None
-
     lag = lag_frames(np.sum([e.correlation for e in errors], axis=0))
     return {
         "frames": sum(len(e.mpjpe) for e in errors),
-        "mpjpe_mm": mean("mpjpe"),
-        "pa_mpjpe_mm": mean("pa_mpjpe"),
-        "mpvpe_mm": mean("mpvpe"),
-        "accel_mm_per_frame2": mean("accel"),
+        **{key: _mean([getattr(e, name) for e in errors]) for key, name in POSE_KEYS.items()},
         "lag_frames": None if np.isnan(lag) else round(lag, 3),
-        "translation_error_mm": mean("place"),
-        "translation_jump_mm": mean("jump"),
+        "translation_error_mm": _mean([e.place for e in errors]),
+        "translation_jump_mm": _mean([e.jump for e in errors]),
+        "height_m": _mean([e.height for e in errors]),
+        "height_std_m": _mean([np.atleast_1d(e.height.std()) for e in errors]),
+        "height_error_m": _mean([np.abs(e.height - e.true_height) for e in errors]),
     }
+
+
+def summary_where(
+    errors: Sequence[FrameErrors], chosen: Sequence[NDArray[np.bool_]]
+) -> dict[str, Any]:
+    """Means over the chosen frames of some scenes; `chosen` has an array (N,) for each scene."""
+    return {
+        "frames": int(sum(c.sum() for c in chosen)),
+        **{
+            key: _mean([getattr(e, name)[c] for e, c in zip(errors, chosen, strict=True)])
+            for key, name in POSE_KEYS.items()
+        },
+    }
+
+
+def _mean(parts: Sequence[Array]) -> float | None:
+    values = np.concatenate(parts)
+    values = values[~np.isnan(values)]
+    return round(float(values.mean()), 3) if len(values) else None

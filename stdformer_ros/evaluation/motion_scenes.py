@@ -16,6 +16,7 @@ from torch import Tensor
 from stdformer_ros.body.body_model import BodyModel, forward_kinematics
 from stdformer_ros.body.landmarks import BodyLandmarks
 from stdformer_ros.camera import Camera
+from stdformer_ros.evaluation.hard_cases import PLAIN, Case
 from stdformer_ros.training.bvh import read_bvh
 from stdformer_ros.training.motion_library import quaternion_to_matrix
 from stdformer_ros.training.retarget import BodyMotion, retarget
@@ -46,7 +47,8 @@ class Scene:
         landmarks: (N, 21, 3), see `BodyLandmarks`.
         stature: the person's height when standing.
         up: (3,) where the world's up is in the camera frame.
-        seed: two numbers of which everything random about the scene's detector is made.
+        hidden: (N, 21) bool, landmarks that the detector cannot see.
+        seed: numbers of which everything random about the scene's detector is made.
     """
 
     clip: str
@@ -57,6 +59,7 @@ class Scene:
     landmarks: Tensor
     stature: float
     up: NDArray[np.float64]
+    hidden: NDArray[np.bool_]
     seed: tuple[int, ...]
 
     @property
@@ -96,20 +99,28 @@ def read_clip(path: Path) -> BodyMotion:
 
 
 class SceneMaker:
-    """Puts clips before cameras: the same ones for the same seed and name of the clip."""
+    """Puts clips before cameras: the same ones for the same seed and name of the clip.
 
-    def __init__(self, seed: int) -> None:
+    Args:
+        seed: of bodies, cameras, and what the detector does.
+        case: what is changed about the people.
+    """
+
+    def __init__(self, seed: int, case: Case = PLAIN) -> None:
         self.seed = seed
+        self.case = case
         self._body = BodyModel(level=1723)
         self._landmarks = BodyLandmarks()
 
     def __call__(self, clip: str, motion: BodyMotion) -> Iterator[Scene]:
         """The clip's scenes: one body of random shape before `CAMERAS` cameras."""
+        motion = self.case.move(motion)
         identity = (self.seed, crc32(clip.encode()))
         rng = np.random.default_rng(identity)
         betas = torch.from_numpy(rng.normal(size=(1, 10)).astype(np.float32))
-        rest, _ = self._body(torch.eye(3).expand(1, 24, 3, 3), betas)
-        stature = float(rest[0, :, 1].max() - rest[0, :, 1].min())
+        if self.case.stature is not None:
+            betas = self._of_stature(betas, rng.uniform(*self.case.stature))
+        stature = float(standing_height(self._body, betas))
         local = quaternion_to_matrix(torch.from_numpy(motion.quaternions))
         for number in range(CAMERAS):
             camera, turn, pelvis = _draw_camera(motion.root.astype(np.float64), rng)
@@ -117,15 +128,18 @@ class SceneMaker:
             rotations[:, 0] = torch.from_numpy(turn.astype(np.float32)) @ local[:, 0]
             joints, landmarks = self._pose(rotations, betas)
             place = torch.from_numpy(pelvis.astype(np.float32))[:, None]
+            landmarks = landmarks + place
+            hidden = self.case.hide(camera.project(landmarks.numpy()), rng)
             yield Scene(
                 clip,
                 camera,
                 rotations,
                 betas[0],
                 joints + place,
-                landmarks + place,
+                landmarks,
                 stature,
                 turn[:, 1],
+                hidden,
                 (*identity, number),
             )
 
@@ -137,6 +151,21 @@ class SceneMaker:
         )
         turns, joints = forward_kinematics(rotations, rest)
         return joints, self._landmarks(turns, joints, rest, every)
+
+    def _of_stature(self, betas: Tensor, metres: float) -> Tensor:
+        """The betas (1, 10) changed as little as possible to be so high."""
+        for _ in range(3):  # the height is linear but for which vertex is the lowest
+            betas = betas.detach().requires_grad_()
+            height = standing_height(self._body, betas)
+            (slope,) = torch.autograd.grad(height.sum(), betas)
+            betas = betas + (metres - height) * slope / slope.square().sum()
+        return betas.detach()
+
+
+def standing_height(body: BodyModel, betas: Tensor) -> Tensor:
+    """(B,) metres from sole to crown of bodies of shape `betas` (B, 10) at rest."""
+    up = body.template[:, 1] + betas @ body.shapedirs[:, 1].T
+    return up.amax(1) - up.amin(1)
 
 
 def _draw_camera(
