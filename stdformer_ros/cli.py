@@ -42,6 +42,16 @@ def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     parser.add_argument(
         "--landmarks", choices=("lite", "full"), default="full", help="lite is faster"
     )
+    parser.add_argument(
+        "--backbone", metavar="NAME", help="of stdformer_S/M/L: hrnet_w64 (default), hrnet_w32 ..."
+    )
+    parser.add_argument(
+        "--delay-frames",
+        type=int,
+        default=0,
+        metavar="N",
+        help="keypoint networks: let so many later frames help, up to half the window",
+    )
     parser.add_argument("--checkpoint", metavar="FILE", help="weights; default: those that ship")
     for option in ("--mesh-sampling", "--joint-regressor", "--smpl"):
         parser.add_argument(option, metavar="FILE", help="see docs/official_weights.md")
@@ -60,6 +70,8 @@ def _run(options: argparse.Namespace) -> int:
             landmarks=options.landmarks,
             mesh_level=options.mesh_level,
             device=options.device,
+            backbone=options.backbone,
+            delay_frames=options.delay_frames,
             checkpoint=options.checkpoint,
             mesh_sampling=options.mesh_sampling,
             joint_regressor=options.joint_regressor,

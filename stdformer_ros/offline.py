@@ -46,7 +46,8 @@ def run_offline(
 ) -> Summary:
     """Follow everybody through a video; write `humans.npz`, see `HumansFile`.
 
-    Ctrl-C ends the video early; what is known by then is written.
+    Ctrl-C ends the video early; what is known by then is written. An estimator that answers late
+    is asked for the last frames when the video has ended, with its newest frame repeated.
 
     Args:
         frames: in their order.
@@ -70,8 +71,10 @@ def run_offline(
         frames, fps = _with_rate(frames)
 
         def follow() -> Iterator[tuple[Frame, list[Figure]]]:
-            for frame in frames:
-                humans = pipeline(frame)
+            for humans in chain(map(pipeline, frames), pipeline.finish()):
+                frame = pipeline.answered
+                if frame is None:
+                    continue  # the first frames of a delay
                 humans_file.add(summary.frames, frame.stamp, humans)
                 summary.frames += 1
                 bar.set_postfix(people=len(humans), refresh=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -28,12 +28,21 @@ VELOCITY_SECONDS = 0.1
 
 @dataclass
 class _Track:
-    """What is remembered of one person between frames."""
+    """What is remembered of one person between frames.
+
+    Attributes:
+        window: their newest frames.
+        stamp: of the newest one.
+        count: how many frames there have been.
+        joints, velocities, answered: of the last frame that was answered for, and its stamp.
+    """
 
     window: deque[Features]
     stamp: float
+    count: int = 0
     joints: FloatArray | None = None
     velocities: FloatArray | None = None
+    answered: float = -np.inf
 
 
 @dataclass(frozen=True)
@@ -44,28 +53,53 @@ class Seen:
     people: list[Person]
 
 
+@dataclass(frozen=True)
+class _Question:
+    """A person in a frame who waits for their body: the frame is number `number` of `track`."""
+
+    person: Person
+    track: _Track
+    number: int
+    stamp: float
+
+
 class Pipeline:
     """Follows everybody in a stream of frames.
 
     Args:
         perception: finds and identifies the people of a frame; called once a frame, in order.
-        estimator: see `Estimator`.
+        estimator: see `Estimator`. With `delay_frames` each call answers for the frame so many
+            calls before. What such an answer needs of frames in which a person was not seen is
+            filled by the newest one in which they were.
+
+    Attributes:
+        answered: the frame that the last answer was for; None if there was none yet.
     """
 
     def __init__(self, perception: Perception, estimator: Estimator) -> None:
         self.perception = perception
         self.estimator = estimator
+        self.answered: Frame | None = None
         self._tracks: dict[int, _Track] = {}
+        self._waiting: deque[tuple[Frame, list[_Question]]] = deque()
         self._newest_stamp = -np.inf
 
     def __call__(self, frame: Frame) -> list[Human]:
-        """Everybody in `frame`, in the order of perception.
+        """Everybody in the frame that is answered for, in the order of perception.
 
         A stamp that is older than the last one (a bag that loops, a clock that jumps) restarts
         every window; identities go on.
         """
         (humans,) = answer([(self, self.see(frame))])
         return humans
+
+    def finish(self) -> Iterator[list[Human]]:
+        """The answers that a delay still owes when the stream has ended, oldest first."""
+        while self._waiting:
+            self.answered, questions = self._waiting.popleft()
+            with torch.inference_mode():
+                (humans,) = _answers(self.estimator, [questions])
+            yield humans
 
     def see(self, frame: Frame) -> Seen:
         """The first half of a call: who is in the frame, with windows ready to take them."""
@@ -79,8 +113,10 @@ class Pipeline:
         return Seen(frame, people)
 
     def reset(self) -> None:
-        """Forget every window, not the identities that perception has given."""
+        """Forget every window and what is not answered yet, not the identities of perception."""
         self._tracks.clear()
+        self._waiting.clear()
+        self.answered = None
         self._newest_stamp = -np.inf
 
     def warm_up(self) -> None:
@@ -100,19 +136,28 @@ class Pipeline:
                 {k: torch.stack([v] * self.estimator.window, dim=1) for k, v in features.items()}
             )
 
-    def remember(self, person: Person, features: Features, stamp: float) -> tuple[_Track, float]:
-        """Put what a frame says of a person (no person dimension) into their window.
+    def remember(self, seen: Seen, rows: Sequence[Features]) -> None:
+        """Put what a frame says of each person (no person dimension) into their windows."""
+        stamp = seen.frame.stamp
+        questions = []
+        for person, row in zip(seen.people, rows, strict=True):
+            track = self._tracks.get(person.track_id)
+            if track is None:
+                track = _Track(deque(maxlen=self.estimator.window), stamp)
+                self._tracks[person.track_id] = track
+            track.window.append(row)
+            track.stamp = stamp
+            questions.append(_Question(person, track, track.count, stamp))
+            track.count += 1
+        self._waiting.append((seen.frame, questions))
 
-        Returns:
-            Their track, and the seconds since their frame before (0 if there was none).
-        """
-        track = self._tracks.get(person.track_id)
-        if track is None:
-            track = _Track(deque(maxlen=self.estimator.window), stamp)
-            self._tracks[person.track_id] = track
-        before, track.stamp = track.stamp, stamp
-        track.window.append(features)
-        return track, stamp - before
+    def due(self) -> list[_Question]:
+        """Whoever is to be answered for now; sets `answered`."""
+        if len(self._waiting) <= self.estimator.delay_frames:
+            self.answered = None
+            return []
+        self.answered, questions = self._waiting.popleft()
+        return questions
 
 
 def answer(seen: Sequence[tuple[Pipeline, Seen]]) -> list[list[Human]]:
@@ -124,47 +169,73 @@ def answer(seen: Sequence[tuple[Pipeline, Seen]]) -> list[list[Human]]:
         seen: pipelines that share one estimator, each with what it has just seen.
 
     Returns:
-        The humans of each frame, in the order of perception.
+        The humans of each frame that is answered for, in the order of perception.
     """
-    occupied = [(s.frame, s.people) for _, s in seen if s.people]
-    if not occupied:
-        return [[] for _ in seen]
+    if not seen:
+        return []
     estimator = seen[0][0].estimator
     with torch.inference_mode():
-        features = estimator.encode_frames(occupied)
-        everybody = [(p, s.frame, person) for p, s in seen for person in s.people]
-        tracks = [
-            pipeline.remember(person, {k: v[row] for k, v in features.items()}, frame.stamp)
-            for row, (pipeline, frame, person) in enumerate(everybody)
-        ]
-        bodies = iter(estimator.decode(_windows([t for t, _ in tracks], estimator.window)))
-    remembered = iter(tracks)
+        rows = iter(_encoded(estimator, [s for _, s in seen]))
+        for pipeline, frame in seen:
+            pipeline.remember(frame, [next(rows) for _ in frame.people])
+        return _answers(estimator, [pipeline.due() for pipeline, _ in seen])
+
+
+def _encoded(estimator: Estimator, seen: Sequence[Seen]) -> list[Features]:
+    """What the frames say of each of their people."""
+    occupied = [(s.frame, s.people) for s in seen if s.people]
+    if not occupied:
+        return []
+    features = estimator.encode_frames(occupied)
+    people = range(sum(len(people) for _, people in occupied))
+    return [{name: tensor[row] for name, tensor in features.items()} for row in people]
+
+
+def _answers(estimator: Estimator, due: Sequence[list[_Question]]) -> list[list[Human]]:
+    """The humans that are asked for, in the same order."""
+    everybody = [question for questions in due for question in questions]
+    if not everybody:
+        return [[] for _ in due]
+    windows = [_window(question, estimator) for question in everybody]
+    names = windows[0][0][0]
+    bodies = iter(
+        estimator.decode(
+            {
+                n: torch.stack([torch.stack([frame[n] for frame in w]) for w, _ in windows])
+                for n in names
+            }
+        )
+    )
+    fills = iter(fill for _, fill in windows)
     return [
-        [_human(person, *next(remembered), next(bodies), estimator.window) for person in s.people]
-        for _, s in seen
+        [_human(question, next(bodies), next(fills)) for question in questions] for questions in due
     ]
 
 
-def _windows(tracks: Sequence[_Track], length: int) -> Features:
-    """The people's windows side by side, each padded by its oldest frame."""
-    padded = [[t.window[0]] * (length - len(t.window)) + list(t.window) for t in tracks]
-    return {
-        name: torch.stack([torch.stack([frame[name] for frame in window]) for window in padded])
-        for name in padded[0][0]
-    }
+def _window(question: _Question, estimator: Estimator) -> tuple[list[Features], float]:
+    """The window that answers a question, and the part of it that holds real frames.
+
+    It is padded by the oldest of them, and by the newest where later ones are missing.
+    """
+    later = question.track.count - 1 - question.number
+    after = estimator.delay_frames - later
+    frames = list(question.track.window)[-(estimator.window - after) :]
+    before = estimator.window - after - len(frames)
+    padded = [frames[0]] * before + frames + [frames[-1]] * after
+    return padded, len(frames) / estimator.window
 
 
-def _human(person: Person, track: _Track, seconds: float, body: Body, window: int) -> Human:
-    """The person's body, with velocities from the one `seconds` before."""
+def _human(question: _Question, body: Body, fill: float) -> Human:
+    """The person's body, with velocities from the one in their frame before."""
+    track, seconds = question.track, question.stamp - question.track.answered
     if track.joints is None or track.velocities is None:
         track.velocities = np.zeros_like(body.joints)
     elif seconds > 0:
         newest = (body.joints - track.joints) / seconds
         share = seconds / (VELOCITY_SECONDS + seconds)
         track.velocities = track.velocities + share * (newest - track.velocities)
-    track.joints = body.joints
-    fill = len(track.window) / window
-    return Human(person, body, track.velocities.astype(np.float32), fill)
+    track.joints, track.answered = body.joints, question.stamp
+    return Human(question.person, body, track.velocities.astype(np.float32), fill)
 
 
 def build_pipeline(
@@ -175,6 +246,8 @@ def build_pipeline(
     max_people: int = 8,
     mesh_level: int = 6890,
     device: str = "cpu",
+    backbone: str | None = None,
+    delay_frames: int = 0,
     checkpoint: str | None = None,
     mesh_sampling: str | None = None,
     joint_regressor: str | None = None,
@@ -189,6 +262,8 @@ def build_pipeline(
         max_people: people followed at once.
         mesh_level: vertices of the mesh: 6890, 1723 or 431.
         device: of the estimator, as torch names it.
+        backbone: of STDFormer, see `create_estimator`.
+        delay_frames: how many frames late the answers come, see `create_estimator`.
         checkpoint: weights to load instead of the shipped ones.
         mesh_sampling: a file that published networks need, see `create_estimator`.
         joint_regressor: another one.
@@ -206,6 +281,8 @@ def build_pipeline(
         model,
         mesh_level=mesh_level,
         device=device,
+        backbone=backbone,
+        delay_frames=delay_frames,
         checkpoint=checkpoint,
         mesh_sampling=mesh_sampling,
         joint_regressor=joint_regressor,

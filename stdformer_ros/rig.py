@@ -34,9 +34,13 @@ class Rig:
         return self._pipelines[camera].see(frame)
 
     def answer(self, seen: Mapping[str, Seen]) -> dict[str, list[Human]]:
-        """Everybody whom some of the cameras have just seen, by camera."""
+        """The people of the frames that are answered for now, by camera; see `answered`."""
         humans = answer([(self._pipelines[camera], frame) for camera, frame in seen.items()])
         return dict(zip(seen, humans, strict=True))
+
+    def answered(self, camera: str) -> Frame | None:
+        """The frame that a camera's last answer was for; None if there was none yet."""
+        return self._pipelines[camera].answered
 
     def reset(self, camera: str) -> None:
         """Forget a camera's windows, not the identities."""

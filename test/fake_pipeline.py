@@ -8,6 +8,8 @@ track_id i + 1.
 from __future__ import annotations
 
 import time
+from collections import defaultdict, deque
+from collections.abc import Iterator
 from types import SimpleNamespace
 
 import numpy as np
@@ -59,50 +61,66 @@ def make_human(i: int = 0, known: bool = True) -> Human:
 class FakePipeline:
     """Behaves as `stdformer_ros.pipeline.Pipeline` does."""
 
-    def __init__(self) -> None:
+    def __init__(self, delay_frames: int = 0) -> None:
         self.resets = 0
+        self.answered: Frame | None = None
+        self._waiting: deque[Frame] = deque()
         self.estimator = SimpleNamespace(
             name="fake",
             window=1,
-            delay_frames=0,
+            delay_frames=delay_frames,
             joint_names=tuple(JOINTS),
             skeleton=((0, 1), (0, 2), (0, 3), (3, 4)),
             faces=BOX_FACES,
         )
 
     def __call__(self, frame: Frame) -> list[Human]:
-        people, fails, hundredths = frame.image[0, 0].tolist()
+        _, fails, hundredths = frame.image[0, 0].tolist()
         time.sleep(1e-2 * hundredths)
         if fails == 255:
             raise RuntimeError("the image asked for it")
-        return [make_human(i, frame.camera.known) for i in range(people)]
+        self._waiting.append(frame)
+        self.answered = None
+        return self._answer() if len(self._waiting) > self.estimator.delay_frames else []
+
+    def finish(self) -> Iterator[list[Human]]:
+        while self._waiting:
+            yield self._answer()
+
+    def _answer(self) -> list[Human]:
+        frame = self.answered = self._waiting.popleft()
+        return [make_human(i, frame.camera.known) for i in range(frame.image[0, 0, 0])]
 
     def reset(self) -> None:
         self.resets += 1
+        self._waiting.clear()
 
 
 class FakeRig:
     """Behaves as `stdformer_ros.rig.Rig` does towards the node."""
 
-    def __init__(self) -> None:
-        self._pipeline = FakePipeline()
-        self.estimator = self._pipeline.estimator
+    def __init__(self, delay_frames: int = 0) -> None:
+        self._pipelines = defaultdict(lambda: FakePipeline(delay_frames))
+        self.estimator = FakePipeline(delay_frames).estimator
 
     def see(self, camera: str, frame: Frame) -> list[Human]:
-        return self._pipeline(frame)
+        return self._pipelines[camera](frame)
 
     def answer(self, seen: dict[str, list[Human]]) -> dict[str, list[Human]]:
         return seen
 
+    def answered(self, camera: str) -> Frame | None:
+        return self._pipelines[camera].answered
+
     def reset(self, camera: str) -> None:
-        self._pipeline.reset()
+        self._pipelines[camera].reset()
 
 
 def build(parameters: object) -> FakeRig:
     """In place of `stdformer_ros.ros.node.build`."""
     if parameters.model == "missing":  # type: ignore[attr-defined]
         raise FileNotFoundError("missing.bin was looked for in /nowhere")
-    return FakeRig()
+    return FakeRig(parameters.delay_frames)  # type: ignore[attr-defined]
 
 
 if __name__ == "__main__":

@@ -40,7 +40,7 @@ def built(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
     def build(model: str, **options: Any) -> FakePipeline:
         asked.update(model=model, **options)
-        return FakePipeline()
+        return FakePipeline(options["delay_frames"])
 
     monkeypatch.setattr(pipeline, "build_pipeline", build)
     return asked
@@ -103,11 +103,25 @@ def test_the_overlay_has_every_frame_at_the_videos_pace(tmp_path: Path) -> None:
     assert np.abs(drawn - plain).max() > 60, "somebody is drawn"
 
 
+@pytest.mark.usefixtures("built")
+def test_late_answers_stand_at_the_frames_that_they_are_for(tmp_path: Path) -> None:
+    """Also those that are still owed when the video ends; the overlay shows the same."""
+    images = folder_of_images(tmp_path / "images", [1, 0, 2, 0, 1])
+    options = ["--out", str(tmp_path), "--delay-frames", "2", "--overlay"]
+    assert main(["run", str(images), *options]) == 0
+    humans = load(tmp_path)
+    assert humans["frame"].tolist() == [0, 2, 2, 4]
+    assert humans["stamp"] * 30 == pytest.approx(humans["frame"])
+    drawn = [np.ptp(frame.image[8:]) > 60 for frame in read_video(tmp_path / "overlay.mp4")]
+    assert drawn == [True, False, True, False, True]
+
+
 def test_options_reach_the_pipeline(tmp_path: Path, built: dict[str, Any]) -> None:
     images = folder_of_images(tmp_path / "images", [0])
     options = ["--model", "other", "--mesh-level", "431", "--device", "cuda:1"]
     options += ["--landmarks", "lite", "--checkpoint", "a.pt", "--smpl", "b.pkl"]
     options += ["--mesh-sampling", "c.npz", "--joint-regressor", "d.npy"]
+    options += ["--backbone", "resnet50", "--delay-frames", "3"]
     assert main(["run", str(images), "--out", str(tmp_path), *options]) == 0
     assert built == {
         "model": "other",
@@ -118,6 +132,8 @@ def test_options_reach_the_pipeline(tmp_path: Path, built: dict[str, Any]) -> No
         "smpl": "b.pkl",
         "mesh_sampling": "c.npz",
         "joint_regressor": "d.npy",
+        "backbone": "resnet50",
+        "delay_frames": 3,
     }
 
 

@@ -26,6 +26,7 @@ from stdformer_ros.models.stdformer import STDFormer
 from stdformer_ros.models.stdformer_keypoints import STDFormerKeypoints
 
 DEFAULT_WEIGHTS = "stdformer_s_keypoints.safetensors"
+_WITH_BACKBONES = ("stdformer_S", "stdformer_M", "stdformer_L")
 GUIDE = "docs/official_weights.md says which file, from where, and under which licence"
 
 
@@ -61,6 +62,8 @@ def create_estimator(
     *,
     mesh_level: int = 6890,
     device: str = "cpu",
+    backbone: str | None = None,
+    delay_frames: int = 0,
     checkpoint: str | None = None,
     mesh_sampling: str | None = None,
     joint_regressor: str | None = None,
@@ -73,6 +76,8 @@ def create_estimator(
         name: one of `ESTIMATORS`.
         mesh_level: vertices of the mesh: 6890, 1723 or 431.
         device: as torch names it.
+        backbone: of STDFormer: hrnet_w64 (None), hrnet_w32 or resnet50.
+        delay_frames: how many frames late the answers may come, see `KeypointNetwork`.
         checkpoint: file of weights; None for those that ship.
         mesh_sampling: mesh_downsampling.npz, for the networks whose tokens are SMPL's vertices.
         joint_regressor: J_regressor_h36m_correct.npy; with it joints come from the mesh.
@@ -87,6 +92,16 @@ def create_estimator(
     """
     if name not in ESTIMATORS:
         raise ValueError(f"there is no model {name!r}; there is: {', '.join(ESTIMATORS)}")
+    if backbone is not None:
+        if not name.startswith(_WITH_BACKBONES):
+            raise ValueError(
+                f"{name} has a backbone of its own, or none; leave out backbone={backbone}"
+            )
+        options["backbone"] = backbone
+    if delay_frames:
+        raise ValueError(
+            f"{name} answers for the newest frame: delay_frames must be 0, not {delay_frames}"
+        )
     files = Files(checkpoint, mesh_sampling, joint_regressor, smpl)
     return ESTIMATORS[name](mesh_level, usable_device(device), files, **options)
 

@@ -41,7 +41,6 @@ class CameraStream:
         outputs: where its humans go.
         settings: the node's parameters.
         voice: what says that something is wrong.
-        delay: how many frames before the newest one the estimator answers for.
         offer: called with each image in the executor's thread.
     """
 
@@ -52,7 +51,6 @@ class CameraStream:
         outputs: Outputs,
         settings: Parameters,
         voice: Voice,
-        delay: int,
         offer: Callable[[Image], None],
     ) -> None:
         self.camera = camera
@@ -65,7 +63,7 @@ class CameraStream:
         self._intake = Intake()
         self._intake_lock = Lock()
         self._says_assumed = True
-        self._recent: deque[tuple[Header, Frame]] = deque(maxlen=delay + 1)
+        self._waiting: deque[tuple[Header, Frame]] = deque()
         prefix = f"{camera}/" if camera else ""
         self._camera_info = node.create_subscription(
             CameraInfo, f"{prefix}camera_info", self._on_camera_info, qos_profile_sensor_data
@@ -88,22 +86,24 @@ class CameraStream:
             self._warn(f"image {bad.kind}", f"{self._image.topic_name}: {bad}; frame dropped")
             return None
         if jumped:
-            self._recent.clear()
+            self._waiting.clear()
+        self._waiting.append((message.header, frame))
         self._say_if_assumed(frame)
         return frame, jumped
 
-    def publish(self, message: Image, frame: Frame, humans: Sequence[Human]) -> None:
-        """The humans of this image, or of the one `delay` frames before it."""
-        self._recent.append((message.header, frame))
-        header, answered = self._recent[0]
-        self._outputs.publish(header, answered, humans)
+    def publish(self, answered: Frame, humans: Sequence[Human]) -> None:
+        """The humans of a frame that was read, with the header of its image."""
+        header, frame = self._waiting.popleft()
+        while frame is not answered:
+            header, frame = self._waiting.popleft()
+        self._outputs.publish(header, frame, humans)
         age = self._node.get_clock().now() - Time.from_msg(header.stamp)
         self._statistics.answer(len(humans), 1e-9 * age.nanoseconds)
 
     def fail(self, error: Exception) -> None:
         """Say that an image could not be answered, and begin anew with the next one."""
         self._statistics.failed += 1
-        self._recent.clear()
+        self._waiting.clear()
         trace = "".join(traceback.format_exception(error))
         self._voice.error(
             f"{self.camera} {type(error).__name__}",

@@ -49,6 +49,8 @@ def build(parameters: Parameters) -> Rig:
         max_people=parameters.max_people,
         mesh_level=parameters.mesh_level,
         device=parameters.device,
+        backbone=parameters.backbone or None,
+        delay_frames=parameters.delay_frames,
         checkpoint=parameters.checkpoint or None,
         mesh_sampling=parameters.mesh_sampling or None,
         joint_regressor=parameters.joint_regressor or None,

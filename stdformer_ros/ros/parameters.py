@@ -65,6 +65,15 @@ class Parameters:
     )
     smpl: str = _parameter("", "SMPL's file, for the networks that give SMPL's parameters.")
     device: str = _parameter("cpu", "Where the estimator runs: cpu, cuda, cuda:1 ...")
+    backbone: str = _parameter(
+        "", "STDFormer's backbone: hrnet_w64, hrnet_w32 or resnet50; empty: hrnet_w64."
+    )
+    delay_frames: int = _parameter(
+        0,
+        "Answer so many frames late, from frames on both sides: the keypoint networks, up to half "
+        "their window. Stamps are those of the frames answered for.",
+        between=(0, 40),
+    )
     landmarks: str = _parameter(
         "full", "The landmark model: lite is faster, full is better.", one_of=("lite", "full")
     )

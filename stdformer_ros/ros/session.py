@@ -58,7 +58,6 @@ class Session:
                 outputs[camera],
                 settings,
                 voice,
-                rig.estimator.delay_frames,
                 offer=lambda image, camera=camera: self._worker.offer(camera, image),
             )
         self._diagnostics = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
@@ -101,8 +100,11 @@ class Session:
                 self._fail(camera, error)
             return
         for camera, humans in answers.items():
+            answered = self._rig.answered(camera)
+            if answered is None:
+                continue  # the first frames of a delay
             try:
-                self._streams[camera].publish(images[camera], frames[camera], humans)
+                self._streams[camera].publish(answered, humans)
             except Exception as error:
                 self._fail(camera, error)
 

@@ -1,0 +1,218 @@
+"""Answers that come late on purpose, for a frame with later ones on its other side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stdformer_ros.camera import Camera
+from stdformer_ros.models.estimator import Estimator, Features
+from stdformer_ros.pipeline import MAX_GAP_SECONDS, Pipeline
+from stdformer_ros.types import Body, Frame, Human, Person
+
+WINDOW, DELAY = 5, 2
+
+
+def frame_at(stamp: float) -> Frame:
+    return Frame(np.zeros((48, 64, 3), np.uint8), stamp, Camera(64, 48, 60.0, 60.0, 32.0, 24.0))
+
+
+def somebody(track_id: int, x: float = 0.0) -> Person:
+    box = np.full(4, x, np.float32)
+    return Person(track_id, 0.9, box, np.full((33, 2), x, np.float32), np.ones(33, np.float32))
+
+
+class Late(Estimator):
+    """Its single joint is the person's place in the frame that it answers for."""
+
+    name = "late"
+    window = WINDOW
+    joint_names = ("pelvis",)
+    skeleton = ()
+    faces = None
+
+    def __init__(self, delay_frames: int = DELAY) -> None:
+        self.delay_frames = delay_frames
+        self.windows: list[list[float]] = []
+
+    def encode(self, frame: Frame, people: Sequence[Person]) -> Features:
+        return {
+            "stamp": torch.tensor([frame.stamp] * len(people), dtype=torch.float64),
+            "place": torch.tensor([[p.landmarks[0, 0], 0.0, 0.0] for p in people]),
+        }
+
+    def decode(self, windows: Features) -> list[Body]:
+        assert torch.is_inference_mode_enabled()
+        self.windows = windows["stamp"].tolist()
+        places = windows["place"][:, [-1 - self.delay_frames]].numpy().astype(np.float32)
+        return [Body(joints, np.ones(1), None, None, None, True) for joints in places]
+
+
+class Stream:
+    """A pipeline and what goes into it."""
+
+    def __init__(self, delay_frames: int = DELAY) -> None:
+        self.people: list[Person] = []
+        self.estimator = Late(delay_frames)
+        self.pipeline = Pipeline(lambda frame: self.people, self.estimator)
+
+    def show(self, stamp: float, *people: Person) -> list[Human]:
+        self.people = list(people)
+        return self.pipeline(frame_at(stamp))
+
+    @property
+    def answered(self) -> float | None:
+        frame = self.pipeline.answered
+        return None if frame is None else frame.stamp
+
+
+@pytest.fixture
+def stream() -> Stream:
+    return Stream()
+
+
+def test_each_call_answers_for_the_frame_before_the_delay(stream: Stream) -> None:
+    answered = []
+    for i in range(5):
+        humans = stream.show(i / 10, somebody(1, x=i))
+        answered.append(stream.answered)
+        assert len(humans) == (i >= DELAY)
+    assert answered == [None, None, 0.0, 0.1, 0.2]
+
+
+def test_body_and_person_are_those_of_the_frame_answered_for(stream: Stream) -> None:
+    for i in range(7):
+        humans = stream.show(i / 10, somebody(1, x=i))
+    (human,) = humans
+    assert human.body.joints[0, 0] == 4.0
+    assert human.person.box[0] == 4.0
+
+
+def test_the_window_reaches_as_far_to_both_sides(stream: Stream) -> None:
+    for i in range(9):
+        stream.show(i / 10, somebody(1))
+    assert stream.answered == 0.6
+    assert stream.estimator.windows == [[0.4, 0.5, 0.6, 0.7, 0.8]]
+
+
+def test_the_first_windows_are_padded_by_the_oldest_frame(stream: Stream) -> None:
+    fills = []
+    for i in range(6):
+        fills += [human.window_fill for human in stream.show(i / 10, somebody(1))]
+        if i == 2:
+            assert stream.estimator.windows == [[0.0, 0.0, 0.0, 0.1, 0.2]]
+    assert fills == [0.6, 0.8, 1.0, 1.0]
+
+
+def test_at_the_end_the_last_frames_are_answered_with_the_newest_repeated(stream: Stream) -> None:
+    for i in range(6):
+        stream.show(i / 10, somebody(1, x=i))
+    windows, places, answered, fills = [], [], [], []
+    for (human,) in stream.pipeline.finish():
+        windows += stream.estimator.windows
+        answered.append(stream.answered)
+        places.append(human.body.joints[0, 0])
+        fills.append(human.window_fill)
+    assert answered == [0.4, 0.5]
+    assert places == [4.0, 5.0]
+    assert windows == [[0.2, 0.3, 0.4, 0.5, 0.5], [0.3, 0.4, 0.5, 0.5, 0.5]]
+    assert fills == [0.8, 0.6]
+    assert list(stream.pipeline.finish()) == []
+
+
+def test_nobody_answers_before_they_came(stream: Stream) -> None:
+    for i in range(4):
+        stream.show(i / 10, somebody(1))
+    humans = stream.show(0.4, somebody(1), somebody(2))
+    assert [human.person.track_id for human in humans] == [1]
+    stream.show(0.5, somebody(2), somebody(1))
+    humans = stream.show(0.6, somebody(1))
+    assert stream.answered == 0.4
+    assert [human.person.track_id for human in humans] == [1, 2]
+
+
+def test_who_leaves_is_answered_for_up_to_their_last_frame(stream: Stream) -> None:
+    for i in range(5):
+        stream.show(i / 10, somebody(1))
+    stream.show(0.5)
+    (human,) = stream.show(0.6)
+    assert stream.answered == 0.4
+    assert stream.estimator.windows == [[0.2, 0.3, 0.4, 0.4, 0.4]]
+    assert human.window_fill == 0.6
+    assert stream.show(0.7) == []
+    assert stream.answered == 0.5
+
+
+def test_a_gap_keeps_what_was_before_it_apart_from_what_comes_after(stream: Stream) -> None:
+    for i in range(5):
+        stream.show(i / 10, somebody(1, x=i))
+    later = 0.4 + MAX_GAP_SECONDS + 0.1
+    stream.show(later, somebody(1, x=100.0))
+    assert stream.answered == 0.3
+    assert stream.estimator.windows == [[0.1, 0.2, 0.3, 0.4, 0.4]]
+    stream.show(later + 0.1, somebody(1, x=101.0))
+    assert stream.answered == 0.4
+    (human,) = stream.show(later + 0.2, somebody(1, x=102.0))
+    assert stream.answered == later
+    assert stream.estimator.windows[0] == [later, later, later, later + 0.1, later + 0.2]
+    assert human.body.joints[0, 0] == 100.0
+    assert (human.joint_velocities == 0).all(), "it begins anew"
+
+
+def test_velocities_are_those_of_an_answer_in_time() -> None:
+    places = np.random.default_rng(0).normal(size=20)
+    velocities = []
+    for delay in (0, DELAY):
+        stream = Stream(delay)
+        humans = [h for i in range(20) for h in stream.show(i / 10, somebody(1, x=places[i]))]
+        humans += [h for answer in stream.pipeline.finish() for h in answer]
+        velocities.append([h.joint_velocities[0, 0] for h in humans])
+    assert len(velocities[0]) == 20
+    assert velocities[0] == velocities[1]
+
+
+def test_a_clock_that_jumps_drops_what_is_not_answered_yet(stream: Stream) -> None:
+    for i in range(5):
+        stream.show(10 + i / 10, somebody(1))
+    assert stream.show(3.0, somebody(1)) == []
+    assert stream.answered is None
+    stream.show(3.1, somebody(1))
+    stream.show(3.2, somebody(1))
+    assert stream.answered == 3.0
+
+
+@given(
+    st.integers(0, 4),
+    st.lists(st.tuples(st.sampled_from([0.04, 0.2, 0.7]), st.sets(st.integers(1, 3)))),
+)
+def test_every_frame_is_answered_once_for_those_who_were_in_it(
+    delay: int, script: list[tuple[float, set[int]]]
+) -> None:
+    """Whoever comes, goes and returns: the slot that is answered for holds that frame."""
+    stream = Stream(delay)
+    stamps = np.cumsum([step for step, _ in script]).tolist()
+    answers: list[tuple[float | None, list[Human]]] = []
+
+    def take(humans: list[Human]) -> None:
+        if stream.answered is not None:
+            answers.append((stream.answered, humans))
+            for human, window in zip(humans, stream.estimator.windows, strict=False):
+                assert window[-1 - delay] == stream.answered
+                assert window == sorted(window)
+                assert len(set(window)) == round(human.window_fill * WINDOW)
+
+    for stamp, (_, people) in zip(stamps, script, strict=True):
+        take(stream.show(stamp, *(somebody(i, x=100 * i + stamp) for i in sorted(people))))
+    for humans in stream.pipeline.finish():
+        take(humans)
+    assert [stamp for stamp, _ in answers] == stamps
+    for (stamp, humans), (_, people) in zip(answers, script, strict=True):
+        assert [h.person.track_id for h in humans] == sorted(people)
+        for human in humans:
+            place = 100 * human.person.track_id + stamp
+            assert human.body.joints[0, 0] == pytest.approx(place, abs=1e-3)
