@@ -70,6 +70,7 @@ def draw_overlay(
     faces: NDArray[np.int32] | None,
     skeleton: Sequence[tuple[int, int]],
     opacity: float = 0.85,
+    labels: bool = True,
 ) -> ImageArray:
     """The image with everybody's mesh, skeleton and id over it.
 
@@ -80,6 +81,7 @@ def draw_overlay(
         faces: (F, 3) vertex indices, outward side counter-clockwise, or None without meshes.
         skeleton: pairs of joint indices.
         opacity: 0..1, of the meshes.
+        labels: whether to write the ids.
     """
     canvas = image.copy()
     meshes: list[_Triangles] = []
@@ -94,7 +96,8 @@ def draw_overlay(
         cv2.addWeighted(canvas, opacity, image, 1.0 - opacity, 0.0, dst=canvas)
     for figure in figures:
         _draw_skeleton(canvas, project(figure.joints, camera), skeleton)
-        _draw_label(canvas, project(_outline(figure), camera), figure.track_id)
+        if labels:
+            _draw_label(canvas, project(_outline(figure), camera), figure.track_id)
     return canvas
 
 
@@ -103,6 +106,7 @@ def draw_side_view(
     faces: NDArray[np.int32] | None,
     skeleton: Sequence[tuple[int, int]],
     size: tuple[int, int],
+    labels: bool = True,
 ) -> ImageArray:
     """Everybody seen from their right-hand side of the image, side by side, at one scale.
 
@@ -114,6 +118,7 @@ def draw_side_view(
         faces: (F, 3) as in `draw_overlay`.
         skeleton: pairs of joint indices.
         size: width and height of the picture in pixels.
+        labels: whether to write the ids.
     """
     width, height = size
     canvas = np.full((height, width, 3), 245, np.uint8)
@@ -134,7 +139,8 @@ def draw_side_view(
             triangles = _triangles(figure.vertices, faces, towards, pixels)
             _paint(canvas, [triangles], [track_color(figure.track_id)])
         _draw_skeleton(canvas, scale * figure.joints[:, :2] + offset, skeleton)
-        _draw_label(canvas, scale * _outline(figure)[:, :2] + offset, figure.track_id)
+        if labels:
+            _draw_label(canvas, scale * _outline(figure)[:, :2] + offset, figure.track_id)
     return canvas
 
 

@@ -20,7 +20,7 @@ from stdformer_ros.evaluation.lifted_landmarks import MARKS, lift
 from stdformer_ros.evaluation.motion_errors import JOINTS, FrameErrors
 from stdformer_ros.evaluation.motion_scenes import Scene, SceneMaker, read_clip, standing_height
 from stdformer_ros.models.estimator import Estimator
-from stdformer_ros.types import Body
+from stdformer_ros.types import Body, Person
 
 CHUNK = 64
 """Bodies that are skinned at once."""
@@ -36,7 +36,8 @@ class SceneResult:
 
     Attributes:
         scene: the truth.
-        detections: what the estimator saw of it.
+        detections: of the landmarks that it shows.
+        seen: (N) what the estimator saw: the detections after perception.
         bodies: its answers, N - `delay_frames` of them.
         joints: (.., 14, 3) of these, `JOINTS`, metres from the pelvis, and `true_joints`.
         scores: (.., 14) of these.
@@ -47,6 +48,7 @@ class SceneResult:
 
     scene: Scene
     detections: Detections
+    seen: list[Person]
     bodies: list[Body]
     joints: NDArray[np.float32]
     true_joints: NDArray[np.float32]
@@ -98,7 +100,8 @@ class MotionEvaluation:
 
     def _run(self, scene: Scene) -> SceneResult:
         detections = detect(scene.pixels, scene.pixel_height, scene.hidden, scene.seed)
-        answers = causal_answers(self.estimator, scene.camera, as_people(detections))
+        seen = as_people(detections)
+        answers = causal_answers(self.estimator, scene.camera, seen)
         bodies = answers[self.estimator.delay_frames :]
         ours = np.stack([body.joints for body in bodies])
         scores = np.stack([body.joint_scores for body in bodies])[:, self._rows]
@@ -118,6 +121,7 @@ class MotionEvaluation:
         return SceneResult(
             scene,
             detections,
+            seen,
             bodies,
             joints - pelvis[:, None],
             true_joints - true_pelvis[:, None],

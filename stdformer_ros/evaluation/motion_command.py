@@ -28,6 +28,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--seed", type=int, default=0, help="of bodies, cameras, detector's faults")
     group.add_argument(
+        "--plots",
+        type=Path,
+        metavar="DIR",
+        help="charts of all clips and the worst frames go there",
+    )
+    group.add_argument(
         "--hard-cases",
         action="store_true",
         help="then all clips again with people who sit, lie, are children, half seen, in crowds",
@@ -51,6 +57,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     """
     from stdformer_ros.evaluation.evaluate_motion import MotionEvaluation, clip_paths
     from stdformer_ros.evaluation.hard_cases import HARD_CASES
+    from stdformer_ros.evaluation.motion_plots import MotionPlots
     from stdformer_ros.evaluation.motion_report import MotionReport, table
     from stdformer_ros.models.estimators import create_estimator
 
@@ -67,8 +74,12 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     )
     evaluation = MotionEvaluation(estimator, options.seed)
     report = MotionReport()
+    plots = MotionPlots(options.plots, estimator, evaluation.body) if options.plots else None
     for results in _bar(evaluation(paths), len(paths), "clips"):
         report.add(results)
+        if plots:
+            plots.add(results)
+    reliability = report.reliability
     result = {
         "motion": options.motion.name,
         "model": name,
@@ -86,6 +97,8 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
             whole = report.summary()
             result["hard_cases"][case] = {k: whole[k] for k in whole if k not in _CLIPS_ONLY}
     print(table(result))
+    if plots:
+        print(f"wrote {len(plots.save(reliability))} pictures to {options.plots}")
     if options.json:
         Path(options.json).write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     return result
