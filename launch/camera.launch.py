@@ -11,6 +11,9 @@ from launch_ros.actions import LifecycleNode, Node
 
 SHARE = Path(get_package_share_directory("stdformer_ros"))
 
+RESPAWN_SECONDS = 2.0
+"""Before the node is started again: one that cannot start should not fill the log."""
+
 ARGUMENTS = {
     "image": ("/camera/image_raw", "The topic of the colour images (sensor_msgs/Image)."),
     "camera_info": ("/camera/camera_info", "The topic of the intrinsics that belong to them."),
@@ -19,6 +22,7 @@ ARGUMENTS = {
     "namespace": ("", "The namespace of the node and its topics."),
     "use_sim_time": ("false", "Take the time from /clock."),
     "autostart": ("true", "Configure and activate the node; false leaves it to a manager."),
+    "respawn": ("false", "Start the node again when it has died."),
     "rviz": ("false", "Show the people in RViz."),
     "fixed_frame": ("camera_optical_frame", "RViz' fixed frame: the images' frame_id."),
 }
@@ -36,6 +40,8 @@ def generate_launch_description() -> LaunchDescription:
             {name: value[name] for name in ("device", "use_sim_time", "autostart")},
         ],
         remappings=[("image", value["image"]), ("camera_info", value["camera_info"])],
+        respawn=value["respawn"],
+        respawn_delay=RESPAWN_SECONDS,
         output="screen",
     )
     rviz = Node(
