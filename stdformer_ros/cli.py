@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from stdformer_ros.evaluation import command as evaluate_command
+from stdformer_ros.training import command as train_command
 
 INTERRUPTED = 130
 """What shells give for a program that Ctrl-C has ended."""
@@ -107,35 +108,7 @@ def _models(options: argparse.Namespace) -> int:
     return 0
 
 
-def _add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = commands.add_parser(
-        "train",
-        help="the default estimator's weights from motion capture",
-        description="Train stdformer_s_keypoints on synthetic people, or go on where OUT was left; "
-        "see docs/training.md.",
-    )
-    parser.add_argument(
-        "--motion", type=Path, required=True, metavar="FOLDER", help="BVH clips at 30 Hz"
-    )
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR")
-    parser.add_argument("--device", default="cpu", metavar="D", help="cpu, cuda, cuda:1 ...")
-    parser.set_defaults(work=_train)
-
-
-def _train(options: argparse.Namespace) -> int:
-    from stdformer_ros.models.estimators import usable_device
-    from stdformer_ros.training.default_preset import train_default
-
-    try:
-        device = str(usable_device(options.device))
-        weights = train_default(options.motion, options.out, device, report=print)
-    except ValueError as error:
-        raise CommandError(str(error)) from error
-    print(f"wrote {weights}")
-    return 0
-
-
-COMMANDS = (_add_run, _add_models, _add_train, evaluate_command.add_parser)
+COMMANDS = (_add_run, _add_models, train_command.add_parser, evaluate_command.add_parser)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

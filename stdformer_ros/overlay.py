@@ -101,6 +101,17 @@ def draw_overlay(
     return canvas
 
 
+def draw_mesh(
+    canvas: ImageArray,
+    vertices: FloatArray,
+    faces: NDArray[np.int32],
+    camera: Camera,
+    color: Color,
+) -> None:
+    """Paint one mesh onto `canvas`: vertices (V, 3) metres, camera frame; faces as above."""
+    _paint(canvas, [_triangles(vertices, faces, vertices, project(vertices, camera))], [color])
+
+
 def draw_side_view(
     figures: Sequence[Figure],
     faces: NDArray[np.int32] | None,

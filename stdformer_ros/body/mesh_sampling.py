@@ -39,6 +39,17 @@ class MeshSampling:
         dense = self.adjacency[-1].toarray() != 0
         return torch.from_numpy(dense | np.eye(len(dense), dtype=bool))
 
+    def kept(self, level: int) -> NDArray[np.int64]:
+        """Which of the 6890 vertices a level (1 or 2) has kept.
+
+        Levels are subsets of the finer ones, so that every vertex of a level is what one finer
+        vertex alone is made of: the one with the largest weight on it.
+        """
+        index = np.arange(LEVELS[0])
+        for matrix in self.upsampling[:level]:
+            index = index[np.asarray(matrix.tocsc().argmax(axis=0)).ravel()]
+        return index
+
 
 def load_mesh_sampling(path: str | Path) -> MeshSampling:
     """Read `mesh_downsampling.npz`.

@@ -105,7 +105,11 @@ class KeypointNetwork(nn.Module, ABC):
         return self._pose(frames.unflatten(0, keypoints.shape[:2]))
 
     def _pose(self, frames: Tensor) -> dict[str, Tensor]:
-        return {"pose": self._decode(frames).view(-1, 1, JOINTS, 3)}
+        return {"pose": self.pose_of(frames)[:, None]}
+
+    def pose_of(self, frames: Tensor) -> Tensor:
+        """The pose (B, 17, 3) that whole windows of encoded frames (B, frames, C) give."""
+        return self._decode(frames).view(-1, JOINTS, 3)
 
     @abstractmethod
     def _encode(self, keypoints: Tensor) -> Tensor:

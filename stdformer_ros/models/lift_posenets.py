@@ -57,6 +57,11 @@ class LSTMPoseNet(KeypointNetwork):
         outputs, _ = self.lstm(frames)
         return self.fc(outputs[:, -1])
 
+    def every_pose(self, frames: Tensor) -> Tensor:
+        """What it would answer after each of the frames (B, F, C): (B, F, 17, 3)."""
+        outputs, _ = self.lstm(frames)
+        return self.fc(outputs).unflatten(2, (JOINTS, 3))
+
 
 class SimpleTransformerPoseNet(KeypointNetwork):
     """Encoder layers of a post-norm transformer and the mean over time; see `KeypointNetwork`.

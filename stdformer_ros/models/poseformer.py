@@ -42,6 +42,8 @@ class PoseFormer(KeypointNetwork):
         self.Spatial_norm = nn.LayerNorm(joint_channels, eps=NORM_EPS)
         self.Temporal_norm = nn.LayerNorm(frame_channels, eps=NORM_EPS)
         self.weighted_mean = nn.Conv1d(frames, 1, kernel_size=1)
+        with torch.no_grad():  # training starts with the frame that it answers for
+            self.weighted_mean.weight.zero_()[:, frames - 1 - self.future_frames] = 1.0
         self.head = nn.Sequential(
             nn.LayerNorm(frame_channels), nn.Linear(frame_channels, JOINTS * 3)
         )

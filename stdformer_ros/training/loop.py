@@ -14,6 +14,24 @@ from stdformer_ros.training.run_state import M, RunState
 
 Losses = dict[str, Tensor]
 
+RATE_FACTOR = "rate_factor"
+"""Key of an optimiser's group of parameters: what its learning rate is multiplied by."""
+
+
+def cosine(part: float) -> float:
+    """Falls to a hundredth on a cosine."""
+    return 0.01 + 0.99 * 0.5 * (1 + cos(pi * min(part, 1.0)))
+
+
+def constant(part: float) -> float:
+    """Stays."""
+    return 1.0
+
+
+def exponential(final: float) -> Callable[[float], float]:
+    """Falls by the same factor in every epoch, to `final` at the end."""
+    return lambda part: final ** min(part, 1.0)
+
 
 @dataclass(frozen=True)
 class Schedule:
@@ -22,7 +40,10 @@ class Schedule:
     Attributes:
         steps: optimiser steps in all.
         sequences: per step.
-        learning_rate: the highest, after `warmup` steps; falls to a hundredth on a cosine.
+        learning_rate: the highest, after `warmup` steps.
+        fall: by what factor it falls, of the part of the steps after `warmup` that are done.
+        gradient_clip: largest norm of the gradient of all parameters; infinite for none.
+        ema_decay: of the moving average that is evaluated and shipped; 0 for the last step's.
         report_every: steps between evaluations, log rows and checkpoints.
     """
 
@@ -35,13 +56,14 @@ class Schedule:
     ema_decay: float = 0.999
     report_every: int = 250
     seed: int = 0
+    fall: Callable[[float], float] = cosine
 
     def rate(self, step: int) -> float:
         """Learning rate at a step."""
         if step < self.warmup:
             return self.learning_rate * (step + 1) / self.warmup
         part = (step - self.warmup) / max(self.steps - self.warmup, 1)
-        return self.learning_rate * (0.01 + 0.99 * 0.5 * (1 + cos(pi * min(part, 1.0))))
+        return self.learning_rate * self.fall(part)
 
 
 def train(
@@ -70,12 +92,14 @@ def train(
     began, last = time.monotonic(), state.step
     while state.step < schedule.steps:
         for group in state.optimizer.param_groups:
-            group["lr"] = schedule.rate(state.step)
+            group["lr"] = schedule.rate(state.step) * group.get(RATE_FACTOR, 1.0)
         losses = losses_of(state.model)
         state.optimizer.zero_grad(set_to_none=True)
-        torch.stack(list(losses.values())).sum().backward()
+        state.scaler.scale(torch.stack(list(losses.values())).sum()).backward()
+        state.scaler.unscale_(state.optimizer)
         nn.utils.clip_grad_norm_(trained, schedule.gradient_clip)
-        state.optimizer.step()
+        state.scaler.step(state.optimizer)
+        state.scaler.update()
         state.after_step()
         if state.step % schedule.report_every == 0 or state.step == schedule.steps:
             row = {k: v.item() for k, v in losses.items()} | evaluate(state.ema)

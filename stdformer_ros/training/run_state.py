@@ -22,14 +22,21 @@ class RunState(Generic[M]):
         model: trained in place.
         optimizer: of the model's trained parameters.
         ema_decay: of the moving average that evaluation and shipping use.
+        scaler: of the loss, for training in half precision; None for one that does nothing.
     """
 
     def __init__(
-        self, folder: Path, model: M, optimizer: torch.optim.Optimizer, ema_decay: float
+        self,
+        folder: Path,
+        model: M,
+        optimizer: torch.optim.Optimizer,
+        ema_decay: float,
+        scaler: torch.amp.GradScaler | None = None,
     ) -> None:
         self.folder = folder
         self.model = model
         self.optimizer = optimizer
+        self.scaler = scaler or torch.amp.GradScaler(enabled=False)
         self.step = 0
         self.ema: M = copy.deepcopy(model).eval().requires_grad_(False)
         self._decay = ema_decay
@@ -40,13 +47,24 @@ class RunState(Generic[M]):
         return self.folder / "last.pt"
 
     def resume(self) -> bool:
-        """Load the last save of this folder, if there is one."""
+        """Load the last save of this folder, if there is one.
+
+        Raises:
+            ValueError: if it is of another network.
+        """
         if not self._file.exists():
             return False
         saved = torch.load(self._file, map_location="cpu", weights_only=True)
-        self.model.load_state_dict(saved["model"])
-        self.ema.load_state_dict(saved["ema"])
-        self.optimizer.load_state_dict(saved["optimizer"])
+        try:
+            self.model.load_state_dict(saved["model"])
+            self.ema.load_state_dict(saved["ema"])
+            self.optimizer.load_state_dict(saved["optimizer"])
+        except (RuntimeError, ValueError) as error:
+            raise ValueError(
+                f"{self._file} is of a run with another network; go on with that one, or choose "
+                f"another folder ({str(error).splitlines()[-1].strip()})"
+            ) from error
+        self.scaler.load_state_dict(saved.get("scaler", {}))
         self.step = saved["step"]
         return True
 
@@ -58,6 +76,7 @@ class RunState(Generic[M]):
                 "model": self.model.state_dict(),
                 "ema": self.ema.state_dict(),
                 "optimizer": self.optimizer.state_dict(),
+                "scaler": self.scaler.state_dict(),
                 "step": self.step,
             },
             part,

@@ -1,0 +1,94 @@
+"""Training of the networks from 2D keypoints of a window to one 3D pose."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from stdformer_ros.metrics import aligned_position_error, mean_position_error
+from stdformer_ros.models.keypoint_network import FRAMES, KeypointNetwork
+from stdformer_ros.models.lift_posenets import LSTMPoseNet
+from stdformer_ros.training.keypoint_windows import KeypointBatch, KeypointSource
+from stdformer_ros.training.loop import Losses, Schedule, optimizer_of, train
+from stdformer_ros.training.precision import Precision
+from stdformer_ros.training.run_state import RunState
+
+UNSEEN = 2000
+"""Sequences of unseen people that errors are measured on."""
+
+
+def sequence_length(model: KeypointNetwork, answers: int) -> int:
+    """Frames of a sequence on which the network answers for `answers` neighbouring frames."""
+    return model.frames if isinstance(model, LSTMPoseNet) else model.frames + answers - 1
+
+
+def train_keypoint_network(
+    model: KeypointNetwork,
+    seen: KeypointSource,
+    unseen: KeypointSource,
+    run_folder: Path,
+    schedule: Schedule,
+    precision: Precision,
+    report: Callable[[str], None] = print,
+) -> KeypointNetwork:
+    """Train, or go on training, in `run_folder`; returns the moving average.
+
+    Args:
+        model: on its device; trained in place.
+        seen: what to learn from, there.
+        unseen: what to measure on, there.
+        run_folder: checkpoints and log.
+        schedule: see there.
+        precision: of the network's matrix products.
+        report: takes a line of progress.
+    """
+    state = RunState(
+        run_folder,
+        model,
+        optimizer_of(model, schedule),
+        schedule.ema_decay,
+        precision.scaler(),
+    )
+
+    def losses(network: KeypointNetwork) -> Losses:
+        batch = seen.sample(schedule.sequences)
+        with precision.autocast():
+            poses = answers(network, batch)
+        return {"mpjpe": position_loss(poses.float(), batch.poses)}
+
+    return train(state, schedule, losses, lambda m: evaluate(m, unseen), report)
+
+
+def answers(model: KeypointNetwork, batch: KeypointBatch) -> Tensor:
+    """The network's poses (B, K, 17, 3) where the batch has true ones.
+
+    Neighbouring windows share what is encoded of single frames, as they do when streaming. An LSTM
+    that has run through the sequence has answered after every frame.
+    """
+    count = batch.poses.shape[1]
+    frames = model.encode(batch.keypoints.flatten(0, 1))[FRAMES]
+    frames = frames.unflatten(0, batch.keypoints.shape[:2])
+    if isinstance(model, LSTMPoseNet):
+        return model.every_pose(frames)[:, -count:]
+    windows = frames.unfold(1, model.frames, 1).transpose(2, 3)  # (B, K, frames, C)
+    return model.pose_of(windows.flatten(0, 1)).unflatten(0, (-1, count))
+
+
+def position_loss(predicted: Tensor, true: Tensor) -> Tensor:
+    """MPJPE, the published loss of all of these networks: the mean distance in metres."""
+    return torch.linalg.vector_norm(predicted - true, dim=-1).mean()
+
+
+@torch.no_grad()
+def evaluate(model: KeypointNetwork, people: KeypointSource) -> dict[str, float]:
+    """Errors of the last answer on unseen people, 17 joints, mm."""
+    batch = people.sample_fixed(UNSEEN)
+    windows = batch.keypoints[:, -model.frames :]
+    pose = torch.cat([model(part)["pose"][:, 0] for part in windows.split(256)])
+    return {
+        "mpjpe_mm": float(mean_position_error(pose, batch.poses[:, -1]).mean()),
+        "pa_mpjpe_mm": float(aligned_position_error(pose, batch.poses[:, -1]).mean()),
+    }
