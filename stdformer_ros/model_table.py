@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from stdformer_ros.models import MODELS
-from stdformer_ros.models.estimators import ESTIMATORS
+from stdformer_ros.models.keypoint_weights import SHIPPED
 
 
 class _Family(NamedTuple):
@@ -36,24 +36,21 @@ _FAMILIES = (
     _Family("simple_", "frames of 17 keypoints", "17 joints", ("checkpoint",)),
 )
 _HEADER = ("model", "reads", "gives", "needs")
-_FOOTER = (
-    "Files to bring: docs/official_weights.md. Without a star: create_model(name) only, in Python."
-)
+_FOOTER = "Files to bring: docs/official_weights.md."
 
 
 def needs(name: str) -> tuple[str, ...]:
     """Names of the files that a model needs from the user."""
-    return _family(name).needs
+    return () if name in SHIPPED else _family(name).needs
 
 
 def model_table() -> str:
-    """A line for each model; those with a star run in the pipeline."""
+    """A line for each model."""
     rows = [_HEADER]
     for name in MODELS:
         family = _family(name)
-        star = "*" if name in ESTIMATORS else ""
-        brought = ", ".join(family.needs) or "nothing: its weights ship"
-        rows.append((name + star, family.reads, family.gives, brought))
+        brought = ", ".join(needs(name)) or "nothing: its weights ship"
+        rows.append((name, family.reads, family.gives, brought))
     widths = [max(len(row[i]) for row in rows) for i in range(len(_HEADER))]
     lines = ["  ".join(c.ljust(w) for c, w in zip(r, widths, strict=True)).rstrip() for r in rows]
     return "\n".join([lines[0], "-" * max(map(len, lines)), *lines[1:], "", _FOOTER])

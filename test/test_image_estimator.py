@@ -15,9 +15,11 @@ from stdformer_ros.body.joint_regressors import EVALUATION_ORDER, H36M_NAMES
 from stdformer_ros.body.mesh_sampling import load_mesh_sampling
 from stdformer_ros.body.smpl import load_joint_regressor
 from stdformer_ros.camera import Camera
+from stdformer_ros.models import CheckpointError
 from stdformer_ros.models.crops import crop, square_around, to_input
 from stdformer_ros.models.estimators import ESTIMATORS, create_estimator
 from stdformer_ros.models.image_estimator import CROP_SCALE, JOINT_NAMES, ImageEstimator
+from stdformer_ros.models.keypoint_weights import SHIPPED
 from stdformer_ros.models.landmark_joints import KEYPOINTS
 from stdformer_ros.models.registry import create_model
 from stdformer_ros.models.stdformer import IMAGE_MEAN, IMAGE_STD
@@ -210,7 +212,33 @@ def test_a_network_with_a_users_files_goes_live(tmp_path: Path) -> None:
     assert estimator.window == 1
 
 
-@pytest.mark.parametrize("name", sorted(set(ESTIMATORS) - {"stdformer_s_keypoints"}))
+def test_stdformer_goes_live_on_another_backbone(tmp_path: Path) -> None:
+    mesh = str(write_mesh_sampling(tmp_path / "mesh_downsampling.npz"))
+    torch.manual_seed(0)
+    network = create_model("stdformer_S", backbone="resnet50", smpl_regressor=False)
+    torch.save(network.state_dict(), tmp_path / "weights.bin")
+    files = {"checkpoint": str(tmp_path / "weights.bin"), "mesh_sampling": mesh}
+    estimator = create_estimator("stdformer_S", mesh_level=431, backbone="resnet50", **files)
+    assert estimator.window == 8
+    (human,) = stream(estimator, [noise_frame(0)], [person((100, 100, 220, 400))])
+    assert np.isfinite(human.body.vertices).all()
+    with pytest.raises(CheckpointError, match=r"looks like STDFormer-S on ResNet; the network is"):
+        create_estimator("stdformer_S", backbone="hrnet_w32", **files)
+
+
+def test_a_backbone_that_is_not_there_or_not_exchangeable_is_refused(tmp_path: Path) -> None:
+    mesh = str(write_mesh_sampling(tmp_path / "mesh_downsampling.npz"))
+    with pytest.raises(ValueError, match=r"no backbone 'vgg'; there is: hrnet_w64, hrnet_w32"):
+        create_estimator("stdformer_S", backbone="vgg", checkpoint="w.bin", mesh_sampling=mesh)
+    for name in ("fastmetro_S_resnet50", "stdformer_s_keypoints", "poseformer_27"):
+        with pytest.raises(ValueError, match=f"{name} has a backbone of its own, or none"):
+            create_estimator(name, backbone="resnet50")
+
+
+NEED_NOTHING = {"stdformer_s_keypoints", *SHIPPED}
+
+
+@pytest.mark.parametrize("name", sorted(set(ESTIMATORS) - NEED_NOTHING))
 def test_without_the_users_files_it_says_which_are_missing(name: str) -> None:
     with pytest.raises(ValueError, match=r"checkpoint.*official_weights\.md"):
         create_estimator(name)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from stdformer_ros.models.placement import place_by_landmarks
+from stdformer_ros.models.placement import FARTHEST, NEAREST, place_by_landmarks, place_by_size
 
 HALF_SIZE = torch.tensor([0.2])
 TRUE = torch.tensor([[0.05, -0.1, 4.0]])
@@ -77,3 +77,44 @@ def test_people_are_placed_one_by_one() -> None:
         row = slice(i, i + 1)
         alone = place_by_landmarks(points[row], seen[row], visibility[row], sizes[row], priors[row])
         torch.testing.assert_close(together[row], alone)
+
+
+# --- without a camera of the network's own
+
+
+def rays_from(place: Tensor) -> Tensor:
+    there = body_points() + place[:, None]
+    return there[..., :2] / there[..., 2:]
+
+
+@pytest.mark.parametrize("at", [(0.05, -0.1, 4.0), (1.5, 0.3, 3.0), (-3.0, 1.0, 12.0)])
+def test_a_body_is_found_by_the_size_that_it_shows(at: tuple[float, float, float]) -> None:
+    true = torch.tensor([at])
+    found = place_by_size(body_points(), rays_from(true), SEEN)
+    torch.testing.assert_close(found, true, atol=1e-3 * at[2], rtol=0)
+
+
+def test_a_body_half_as_large_is_half_as_far() -> None:
+    rays = rays_from(TRUE)
+    half = place_by_size(0.5 * body_points(), rays, SEEN)
+    torch.testing.assert_close(half, 0.5 * TRUE, atol=2e-3, rtol=0)
+
+
+def test_one_keypoint_far_off_hardly_pulls() -> None:
+    rays = rays_from(TRUE)
+    rays[0, 3] += 0.2
+    assert (place_by_size(body_points(), rays, SEEN) - TRUE).norm() < 0.2
+
+
+def test_with_no_keypoint_in_sight_the_guesses_count() -> None:
+    found = place_by_size(body_points(), rays_from(TRUE), torch.zeros_like(SEEN))
+    torch.testing.assert_close(found, TRUE, atol=4e-3, rtol=0)
+
+
+def test_keypoints_in_one_place_and_none_sensible_stay_finite() -> None:
+    for rays in (torch.full((1, 14, 2), 0.3), torch.randn(1, 14, 2) * 1e3):
+        found = place_by_size(body_points(), rays, SEEN)
+        assert found.isfinite().all()
+        assert NEAREST - 1e-6 <= found[0, 2] <= FARTHEST + 1e-3
+    nothing = place_by_size(torch.zeros(1, 14, 3), rays_from(TRUE), SEEN)
+    assert nothing.isfinite().all()

@@ -18,6 +18,8 @@ from stdformer_ros.models.checkpoint import load_checkpoint
 from stdformer_ros.models.estimator import Estimator
 from stdformer_ros.models.image_estimator import ImageEstimator
 from stdformer_ros.models.keypoint_estimator import KeypointEstimator
+from stdformer_ros.models.keypoint_weights import SHIPPED, load_keypoint_network
+from stdformer_ros.models.lifting_estimator import LiftingEstimator
 from stdformer_ros.models.pointhmr import PointHMR
 from stdformer_ros.models.registry import MODELS, create_model
 from stdformer_ros.models.sgre import SGRE
@@ -99,9 +101,11 @@ def create_estimator(
             )
         options["backbone"] = backbone
     if delay_frames:
-        raise ValueError(
-            f"{name} answers for the newest frame: delay_frames must be 0, not {delay_frames}"
-        )
+        if name not in LIFTING:
+            raise ValueError(
+                f"{name} answers for the newest frame: delay_frames must be 0, not {delay_frames}"
+            )
+        options["delay_frames"] = delay_frames
     files = Files(checkpoint, mesh_sampling, joint_regressor, smpl)
     return ESTIMATORS[name](mesh_level, usable_device(device), files, **options)
 
@@ -154,10 +158,26 @@ def _sgre(mesh_level: int, device: torch.device, files: Files) -> Estimator:
     return SGREEstimator(_filled(SGRE(), files, device), smpl, mesh_level)
 
 
+def _lifting(
+    name: str, mesh_level: int, device: torch.device, files: Files, delay_frames: int = 0
+) -> Estimator:
+    """PoseFormer, LSTM_PoseNet and its companions; they have no mesh of any level."""
+    ships = name in SHIPPED
+    files.check(name, needed=() if ships else ("checkpoint",), optional=("checkpoint",))
+    checkpoint = Path(files.checkpoint) if files.checkpoint else asset(SHIPPED[name])
+    model = load_keypoint_network(name, checkpoint, delay_frames)
+    return LiftingEstimator(name, model.to(device).eval())
+
+
 def _filled(model: nn.Module, files: Files, device: torch.device) -> Any:
     load_checkpoint(model, str(files.checkpoint))
     return model.to(device).eval()
 
+
+LIFTING = tuple(
+    name for name in MODELS if name.startswith(("poseformer_", "lstm_posenet_", "simple_"))
+)
+"""The networks from keypoints to joints, which can answer late."""
 
 ESTIMATORS: dict[str, Callable[..., Estimator]] = {
     KeypointEstimator.name: _keypoints,
@@ -168,5 +188,6 @@ ESTIMATORS: dict[str, Callable[..., Estimator]] = {
         or (name.startswith("stdformer_") and name != KeypointEstimator.name)
     },
     SGREEstimator.name: _sgre,
+    **{name: partial(_lifting, name) for name in LIFTING},
 }
 """Every model that the pipeline can run, called with mesh level, device, files, and options."""

@@ -37,6 +37,7 @@ MARKED: dict[str, tuple[int, ...]] = {
 
 _WITNESSES: dict[str, tuple[int, ...]] = {
     **MARKED,
+    "torso": (11, 12, 23, 24),
     "spine1": (23, 24),
     "spine2": (11, 12, 23, 24),
     "spine3": (11, 12),

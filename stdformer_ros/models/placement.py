@@ -2,10 +2,13 @@
 
 The network's weak-perspective camera is smooth but rough; the landmarks of the newest frame are
 noisy but many. The place that explains both best is a small weighted least-squares problem, linear
-in the place once its equations are weighted by depth.
+in the place once its equations are weighted by depth. A network that gives no camera has the
+landmarks alone.
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -19,6 +22,15 @@ DEPTH_SIGMA = 0.002
 HUBER = 2.0
 """Residuals over so many sigmas count less and less: a landmark that jumps must not pull."""
 ROUNDS = 3
+NEAREST = 0.3
+"""Metres; whatever the equations say, nobody is nearer."""
+
+POSE_SIGMA = 0.06
+"""Error of a pose's joints against their keypoints, in units of half of the body's extent."""
+DOUBT = 0.05
+"""What a keypoint that nobody sees still counts: with none in sight, guesses must do."""
+FARTHEST = 100.0
+"""Metres, for keypoints that all lie in one place."""
 
 
 def place_by_landmarks(
@@ -36,10 +48,68 @@ def place_by_landmarks(
     Returns:
         (B, 3) metres; the prior itself where nothing is visible.
     """
-    tangent = seen * half_size[:, None, None]  # x/z, y/z
     across = PLACE_SIGMA * half_size * prior[:, 2]
     prior_sigma = torch.stack([across, across, DEPTH_SIGMA * prior[:, 2]], dim=-1)
-    prior_weight = torch.diag_embed(prior_sigma.square().reciprocal())
+    tangent = seen * half_size[:, None, None]  # x/z, y/z
+    sigma = LANDMARK_SIGMA * half_size
+    return _settled(points, tangent, visibility, sigma, prior, prior_sigma.square().reciprocal())
+
+
+def place_by_size(points: Tensor, rays: Tensor, visibility: Tensor) -> Tensor:
+    """Where a body without a camera of its own stands: where its keypoints are seen.
+
+    Args:
+        points: (B, L, 3) the body's joints relative to its origin, metres, in camera axes.
+        rays: (B, L, 2) where they are seen, x/z and y/z.
+        visibility: (B, L) 0..1, how much each counts.
+
+    Returns:
+        (B, 3) metres, camera frame; from `NEAREST` to `FARTHEST`.
+    """
+    weight = visibility.double().clamp(min=DOUBT)
+    joints, seen = points.double(), rays.double()
+    body, image = (_centred(x, weight) for x in (joints[..., :2], seen))
+    depth = (body.spread / image.spread.clamp(min=1e-6)).clamp(NEAREST, FARTHEST)
+    start = torch.cat([image.centre * depth - body.centre, depth], dim=1)
+    sigma = POSE_SIGMA * (2.0 * image.spread[:, 0]).clamp(min=1e-3)
+    place = _settled(joints, seen, weight, sigma, start, torch.full_like(start, 1e-4))
+    place = place * (FARTHEST / place[:, 2:]).clamp(max=1.0)
+    return place.to(points)
+
+
+class _Centred(NamedTuple):
+    """Centre (B, 2) of weighted points, and how far they are from it (B, 1), root mean square."""
+
+    centre: Tensor
+    spread: Tensor
+
+
+def _centred(points: Tensor, weight: Tensor) -> _Centred:
+    share = (weight / weight.sum(dim=1, keepdim=True))[..., None]
+    centre = (share * points).sum(dim=1)
+    square = (share * (points - centre[:, None]).square()).sum(dim=(1, 2))
+    return _Centred(centre, square.sqrt()[:, None])
+
+
+def _settled(
+    points: Tensor,
+    tangent: Tensor,
+    visibility: Tensor,
+    sigma: Tensor,
+    prior: Tensor,
+    prior_weight: Tensor,
+) -> Tensor:
+    """The place (B, 3) that explains best where points are seen, and the prior.
+
+    Args:
+        points: (B, L, 3) metres.
+        tangent: (B, L, 2) where they are seen, x/z and y/z.
+        visibility: (B, L) how much each counts.
+        sigma: (B,) of what is seen, at unit depth.
+        prior: (B, 3) metres.
+        prior_weight: (B, 3) how much its coordinates count, 1/m^2.
+    """
+    held = torch.diag_embed(prior_weight)
     one, zero = torch.ones_like(tangent[..., 0]), torch.zeros_like(tangent[..., 0])
     # (X + tx) - (x/z) (Z + tz) = 0, and the same for y
     rows = torch.stack(
@@ -53,12 +123,12 @@ def place_by_landmarks(
     place = prior
     for _ in range(ROUNDS):
         depth = (points[..., 2] + place[:, None, 2]).clamp(min=0.1)
-        sigma = LANDMARK_SIGMA * half_size[:, None] * depth
+        scale = sigma[:, None] * depth
         residual = torch.einsum("blij,bj->bli", rows, place) - wanted
-        excess = torch.linalg.vector_norm(residual, dim=-1) / sigma
-        weight = visibility / sigma.square() * (HUBER / excess.clamp(min=HUBER))
-        normal = torch.einsum("bl,blij,blik->bjk", weight, rows, rows) + prior_weight
+        excess = torch.linalg.vector_norm(residual, dim=-1) / scale
+        weight = visibility / scale.square() * (HUBER / excess.clamp(min=HUBER))
+        normal = torch.einsum("bl,blij,blik->bjk", weight, rows, rows) + held
         right = torch.einsum("bl,blij,bli->bj", weight, rows, wanted)
-        right = right + (prior_weight @ prior[..., None])[..., 0]
+        right = right + (held @ prior[..., None])[..., 0]
         place = torch.linalg.solve(normal, right)
-    return torch.cat([place[:, :2], place[:, 2:].clamp(min=0.3)], dim=-1)
+    return torch.cat([place[:, :2], place[:, 2:].clamp(min=NEAREST)], dim=-1)
