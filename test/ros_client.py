@@ -31,10 +31,16 @@ FAKE_NODE = Path(__file__).with_name("fake_pipeline.py")
 
 
 class NodeProcess:
-    """The node with the fake pipeline, in a process of its own; what it prints is kept."""
+    """The node in a process of its own; what it prints is kept.
 
-    def __init__(self, log: Path, **parameters: object) -> None:
-        command = [sys.executable, str(FAKE_NODE), "--ros-args"]
+    Args:
+        log: where to.
+        script: what is run: by default the node with the fake pipeline.
+        parameters: of the node.
+    """
+
+    def __init__(self, log: Path, script: Path = FAKE_NODE, **parameters: object) -> None:
+        command = [sys.executable, str(script), "--ros-args"]
         command += ["-r", "image:=/camera/image", "-r", "camera_info:=/camera/camera_info"]
         for name, value in parameters.items():
             command += ["-p", f"{name}:={str(value).lower() if value in (0, 1) else value}"]

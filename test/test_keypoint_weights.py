@@ -64,6 +64,12 @@ def test_published_weights_can_be_delayed_by_half_the_window(tmp_path: Path) -> 
             load_keypoint_network("poseformer_9", path, delay_frames=delay)
 
 
+def test_the_longest_delay_is_the_one_without_repeated_frames(tmp_path: Path) -> None:
+    published = saved(create_model("poseformer_9"), tmp_path / "published.safetensors")
+    assert load_keypoint_network("poseformer_9", published, None).delay_frames == 4
+    assert load_keypoint_network("poseformer_9", ours(tmp_path), None).delay_frames == 0
+
+
 def test_weights_of_another_system_are_refused_by_name(tmp_path: Path) -> None:
     path = saved(
         create_model("lstm_posenet_81", future_frames=0, channels=8),

@@ -109,22 +109,16 @@ def _on_3dpw(options: argparse.Namespace) -> dict[str, Any]:
 
 def _on_h36m(options: argparse.Namespace) -> dict[str, Any]:
     from stdformer_ros.evaluation.evaluate_h36m import evaluate_h36m
-    from stdformer_ros.models.checkpoint import load_checkpoint
-    from stdformer_ros.models.estimators import usable_device
-    from stdformer_ros.models.keypoint_network import KeypointNetwork
-    from stdformer_ros.models.registry import create_model
+    from stdformer_ros.models.estimators import LIFTING, usable_device
+    from stdformer_ros.models.keypoint_weights import load_keypoint_network
 
-    model = create_model(options.model)
-    if not isinstance(model, KeypointNetwork):
+    if options.model not in LIFTING:
         raise ValueError(
             f"{options.model} does not answer from keypoints, which is all that VideoPose3D's "
             "layout of Human3.6M has; take one of the poseformer_ and _posenet_ models"
         )
-    delay = model.future_frames if options.delay_frames is None else options.delay_frames
-    model = create_model(options.model, delay_frames=delay)
-    load_checkpoint(model, options.checkpoint)
+    model = load_keypoint_network(options.model, options.checkpoint, options.delay_frames)
     model = model.to(usable_device(options.device)).eval()
-    assert isinstance(model, KeypointNetwork)
     tally = evaluate_h36m(model, options.path, options.keypoints, flip=not options.no_flip)
     print(tally.table())
     return {
@@ -132,7 +126,7 @@ def _on_h36m(options: argparse.Namespace) -> dict[str, Any]:
         "keypoints": options.keypoints,
         "model": options.model,
         "checkpoint": str(options.checkpoint),
-        "delay_frames": delay,
+        "delay_frames": model.delay_frames,
         "flip": not options.no_flip,
         **tally.summary(),
     }

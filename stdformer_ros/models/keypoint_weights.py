@@ -59,14 +59,14 @@ def describe(system: str, **options: int) -> dict[str, str]:
 
 
 def load_keypoint_network(
-    name: str, checkpoint: str | Path, delay_frames: int = 0
+    name: str, checkpoint: str | Path, delay_frames: int | None = 0
 ) -> KeypointNetwork:
     """The network that a file of weights is for, filled.
 
     Args:
         name: of the network.
         checkpoint: see the top of the file.
-        delay_frames: see `KeypointNetwork`.
+        delay_frames: see `KeypointNetwork`; None for the longest, without repeated frames.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -82,6 +82,10 @@ def load_keypoint_network(
                 f"{checkpoint} holds weights of {metadata['system']}, not of {name}; "
                 f"choose that model, or another checkpoint"
             )
+    if delay_frames is None:
+        longest = create_model(name, **options)
+        assert isinstance(longest, KeypointNetwork)
+        delay_frames = longest.future_frames
     model = create_model(name, delay_frames=delay_frames, **options)
     assert isinstance(model, KeypointNetwork)
     load_checkpoint(model, checkpoint)
