@@ -5,19 +5,29 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 import torch
 
 from stdformer_ros.camera import Camera
 from stdformer_ros.models.estimator import Estimator, Features
+from stdformer_ros.quality import Quality
 from stdformer_ros.types import Body, FloatArray, Frame, Human, Person
 
 if TYPE_CHECKING:
     from stdformer_ros.perception.landmarks import LandmarkModel
 
 Perception = Callable[[Frame], list[Person]]
+
+
+@runtime_checkable
+class AdjustablePerception(Protocol):
+    """Perception whose quality can change while the stream runs, as `PeopleTracker`'s can."""
+
+    def use(self, landmarks: LandmarkModel, detect_every: int) -> None:
+        """Change the landmark model and the frames between two searches for new people."""
+
 
 MAX_GAP_SECONDS = 0.5
 """A person unseen for longer starts with a new window: older frames tell of another pose."""
@@ -111,6 +121,16 @@ class Pipeline:
             i: t for i, t in self._tracks.items() if frame.stamp - t.stamp <= MAX_GAP_SECONDS
         }
         return Seen(frame, people)
+
+    def use_quality(self, quality: Quality) -> None:
+        """Go on in another quality; windows and identities stay.
+
+        What cannot be adjusted (a scripted perception, an estimator with one mesh) stays as it is.
+        """
+        if isinstance(self.perception, AdjustablePerception):
+            self.perception.use(quality.landmarks, quality.detect_every)
+        if quality.mesh_level in self.estimator.mesh_levels:
+            self.estimator.use_mesh_level(quality.mesh_level)
 
     def reset(self) -> None:
         """Forget every window and what is not answered yet, not the identities of perception."""

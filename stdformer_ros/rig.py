@@ -8,6 +8,7 @@ from typing import Any
 from stdformer_ros.models.estimator import Estimator
 from stdformer_ros.perception import PeopleTracker
 from stdformer_ros.pipeline import Pipeline, Seen, answer, build_pipeline
+from stdformer_ros.quality import Quality
 from stdformer_ros.types import Frame, Human
 
 
@@ -41,6 +42,11 @@ class Rig:
     def answered(self, camera: str) -> Frame | None:
         """The frame that a camera's last answer was for; None if there was none yet."""
         return self._pipelines[camera].answered
+
+    def use_quality(self, quality: Quality) -> None:
+        """Go on in another quality on all cameras, see `Pipeline.use_quality`."""
+        for pipeline in self._pipelines.values():
+            pipeline.use_quality(quality)
 
     def reset(self, camera: str) -> None:
         """Forget a camera's windows, not the identities."""

@@ -14,6 +14,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
+from stdformer_ros.quality import Quality
 from stdformer_ros.types import Body, Frame, Human, Person
 
 JOINTS = {
@@ -72,6 +73,8 @@ class FakePipeline:
             joint_names=tuple(JOINTS),
             skeleton=((0, 1), (0, 2), (0, 3), (3, 4)),
             faces=BOX_FACES,
+            mesh_levels=(8, 4),
+            people_at_once=None,
         )
 
     def __call__(self, frame: Frame) -> list[Human]:
@@ -114,6 +117,9 @@ class FakeRig:
 
     def reset(self, camera: str) -> None:
         self._pipelines[camera].reset()
+
+    def use_quality(self, quality: Quality) -> None:
+        self.estimator.faces = BOX_FACES if quality.mesh_level > 4 else BOX_FACES[:6]
 
 
 def build(parameters: object) -> FakeRig:

@@ -209,3 +209,25 @@ def test_two_people_of_a_video_stay_who_they_are(real_video):
     assert len(man) >= 0.97 * 165
     assert woman[0] <= 60
     assert len(woman) >= 0.97 * (165 - woman[0])
+
+
+def test_landmark_model_and_cadence_change_while_everybody_stays_who_they_are():
+    """On a photo of two people, shown again and again."""
+    image = cv2.cvtColor(cv2.imread(str(PHOTOS / "two_people_80.jpg")), cv2.COLOR_BGR2RGB)
+    tracker = PeopleTracker(landmarks="full", detect_every=2)
+    camera = Camera.assumed(image.shape[1], image.shape[0])
+
+    def show(frames):
+        return [tracker(Frame(image, i / 30, camera)) for i in frames][-1]
+
+    before = show(range(6))
+    tracker.use("lite", detect_every=7)
+    after = show(range(6, 9))
+    assert len(before) == 2
+    assert [p.track_id for p in after] == [p.track_id for p in before]
+    assert tracker.detect_every == 7
+    moved = np.abs(after[0].landmarks - before[0].landmarks).max()
+    assert 0.1 < moved < 0.2 * np.ptp(before[0].landmarks[:, 1]), "another network, the same person"
+    tracker.use("full", detect_every=2)
+    back = show(range(9, 12))
+    assert np.abs(back[0].landmarks - before[0].landmarks).max() < 0.5 * moved

@@ -29,6 +29,8 @@ class Estimator(ABC):
         skeleton: pairs of joint indices that are bones.
         faces: (F, 3) int32 vertex indices of `Body.vertices`, or None without a mesh.
         reads_images: whether `encode` looks at the image, or at landmarks alone.
+        mesh_levels: vertices of the meshes that `use_mesh_level` can change to.
+        people_at_once: how many fit on the device; None as long as memory has not run out.
     """
 
     name: str
@@ -38,6 +40,8 @@ class Estimator(ABC):
     skeleton: tuple[tuple[int, int], ...]
     faces: NDArray[np.int32] | None
     reads_images: bool = False
+    mesh_levels: tuple[int, ...] = ()
+    people_at_once: int | None = None
 
     @abstractmethod
     def encode(self, frame: Frame, people: Sequence[Person]) -> Features:
@@ -75,6 +79,14 @@ class Estimator(ABC):
         Returns:
             P bodies. Body i depends on row i alone.
         """
+
+    def use_mesh_level(self, level: int) -> None:
+        """Go on with meshes of so many vertices, and with their `faces`; windows stay valid.
+
+        Raises:
+            ValueError: if it is none of `mesh_levels`.
+        """
+        raise ValueError(f"{self.name} cannot change its mesh to {level} vertices")
 
 
 def concatenated(parts: Sequence[Features]) -> Features:

@@ -54,7 +54,8 @@ class PeopleTracker:
         self.detect_every = detect_every
         self.max_people = max_people
         self._find_boxes = PersonDetector()
-        self._find_landmarks = LandmarkDetector(landmarks)
+        self._landmark_detectors = {landmarks: LandmarkDetector(landmarks)}
+        self._find_landmarks = self._landmark_detectors[landmarks]
         self._begin()
 
     def sibling(self) -> PeopleTracker:
@@ -65,6 +66,13 @@ class PeopleTracker:
         other = copy(self)
         other._begin()
         return other
+
+    def use(self, landmarks: LandmarkModel, detect_every: int) -> None:
+        """Change these two while the stream runs; everybody stays who they are."""
+        if landmarks not in self._landmark_detectors:
+            self._landmark_detectors[landmarks] = LandmarkDetector(landmarks)
+        self._find_landmarks = self._landmark_detectors[landmarks]
+        self.detect_every = detect_every
 
     def _begin(self) -> None:
         self._tracker = Tracker()

@@ -120,7 +120,9 @@ class CameraStream:
                 "silence", f"{topic}: no image for {silence:.1f} s ({publishers} publishers)"
             )
 
-    def status(self, dropped: int, values: dict[str, str]) -> DiagnosticStatus:
+    def status(
+        self, dropped: int, values: dict[str, str], restrictions: Sequence[str]
+    ) -> DiagnosticStatus:
         """How this camera is doing; see `camera_status` for the arguments."""
         return camera_status(
             f"{self._node.get_fully_qualified_name()}: {self.camera or 'people'}",
@@ -128,6 +130,7 @@ class CameraStream:
             dropped,
             self._settings.image_timeout,
             {**values, "image topic": self._image.topic_name},
+            restrictions,
         )
 
     def close(self) -> None:

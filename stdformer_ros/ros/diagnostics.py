@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
@@ -81,6 +81,7 @@ def camera_status(
     dropped: int,
     image_timeout: float,
     settings: dict[str, str],
+    restrictions: Sequence[str] = (),
 ) -> DiagnosticStatus:
     """How one camera's people are doing.
 
@@ -90,6 +91,7 @@ def camera_status(
         dropped: frames that were replaced by newer ones before their turn.
         image_timeout: seconds of silence after which the camera counts as stale.
         settings: further values, such as the model and the device.
+        restrictions: why people are answered, but not as the parameters say.
     """
     received, answered = statistics.rates()
     median, late = statistics.latencies()
@@ -101,6 +103,8 @@ def camera_status(
     elif statistics.rejected or statistics.failed:
         bad = statistics.rejected + statistics.failed
         level, text = DiagnosticStatus.WARN, f"{bad} images could not be used so far"
+    elif restrictions:
+        level, text = DiagnosticStatus.WARN, "; ".join(restrictions)
     else:
         level, text = DiagnosticStatus.OK, f"{statistics.people} people, {answered:.1f} frames/s"
     values = {

@@ -77,6 +77,7 @@ class MeshMarkerWriter:
 
     def __init__(self, frame_id: str, faces: NDArray[np.int32]) -> None:
         self.frame_id = frame_id
+        self.faces = faces
         self._corners = faces.reshape(-1)
         telltale = _marker(
             Header(stamp=Time(sec=0x5354_4446, nanosec=0x4F52_4D45), frame_id=frame_id),

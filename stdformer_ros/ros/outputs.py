@@ -58,7 +58,7 @@ class Outputs:
         self._header = Header()
 
     def announce(self) -> None:
-        """Publish, once for all later subscribers, how the bodies are connected."""
+        """Publish for all, later subscribers too, how the bodies are connected now."""
         faces = self._estimator.faces
         self._body_model.publish(
             BodyModel(
@@ -120,12 +120,13 @@ class Outputs:
         faces = self._estimator.faces
         if faces is None:
             return
-        if self._writer is None or self._writer.frame_id != header.frame_id:
-            self._writer = MeshMarkerWriter(header.frame_id, faces)
+        writer = self._writer
+        if writer is None or writer.frame_id != header.frame_id or writer.faces is not faces:
+            writer = self._writer = MeshMarkerWriter(header.frame_id, faces)
         for human in humans:
             if human.body.vertices is not None:
                 self._markers.publish(
-                    self._writer.write(header.stamp, human.person.track_id, human.body.vertices)
+                    writer.write(header.stamp, human.person.track_id, human.body.vertices)
                 )
 
     def _draw(self, frame: Frame, humans: Sequence[Human]) -> ImageArray:

@@ -82,6 +82,12 @@ class Parameters:
     )
     max_people: int = _parameter(8, "Follow so many people at most.", between=(1, 64))
     mesh_level: int = _parameter(6890, "Vertices of the mesh.", one_of=(431, 1723, 6890))
+    target_fps: float = _parameter(
+        0.0,
+        "Lower the quality while frames take longer than this rate allows: rarer searches for new "
+        "people, lite landmarks, coarser meshes; 0: never.",
+        between=(0.0, 240.0),
+    )
     publish_vertices: bool = _parameter(False, "Put the vertices into ~/humans too.")
     cameras: tuple[str, ...] = _parameter(
         ("",),

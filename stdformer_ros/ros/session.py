@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from rclpy.clock import Clock, ClockType
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
+from stdformer_ros.ros.adaptive_quality import AdaptiveQuality
 from stdformer_ros.ros.bad_input import Voice
 from stdformer_ros.ros.camera_stream import CameraStream
 from stdformer_ros.ros.outputs import Outputs
@@ -47,6 +49,8 @@ class Session:
         self._node = node
         self._rig = rig
         self._settings = settings
+        self._outputs = outputs
+        self._quality = AdaptiveQuality(rig, settings, node.get_logger())
         self._worker: NewestWorker[Image] = NewestWorker(self._answer)
         self._streams: dict[str, CameraStream] = {}
         for camera in outputs:
@@ -80,6 +84,7 @@ class Session:
 
         One camera's bad image must cost neither the node nor the other cameras anything.
         """
+        began = time.monotonic()
         frames, seen = {}, {}
         for camera, image in images.items():
             stream = self._streams[camera]
@@ -107,6 +112,9 @@ class Session:
                 self._streams[camera].publish(answered, humans)
             except Exception as error:
                 self._fail(camera, error)
+        if answers and self._quality.frame(time.monotonic() - began):
+            for output in self._outputs.values():
+                output.announce()
 
     def _fail(self, camera: str, error: Exception) -> None:
         self._rig.reset(camera)
@@ -114,9 +122,11 @@ class Session:
 
     def _on_timer(self) -> None:
         values = {"model": self._rig.estimator.name, "device": self._settings.device}
+        values |= self._quality.settings()
+        restrictions = self._quality.restrictions()
         status = []
         for camera, stream in self._streams.items():
             stream.check_silence()
-            status.append(stream.status(self._worker.dropped[camera], values))
+            status.append(stream.status(self._worker.dropped[camera], values, restrictions))
         stamp = self._node.get_clock().now().to_msg()
         self._diagnostics.publish(DiagnosticArray(header=Header(stamp=stamp), status=status))
