@@ -119,5 +119,10 @@ def to_input(
     crops: list[ImageArray], mean: tuple[float, ...] = (0, 0, 0), std: tuple[float, ...] = (1, 1, 1)
 ) -> Tensor:
     """Crops (S, S, 3) of uint8 RGB to a batch (P, 3, S, S) of (value / 255 - mean) / std."""
-    images = torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).float() / 255
-    return (images - torch.tensor(mean)[:, None, None]) / torch.tensor(std)[:, None, None]
+    return normalised(torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).float(), mean, std)
+
+
+def normalised(images: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
+    """Images (P, 3, S, S) of 0..255 as (value / 255 - mean) / std."""
+    offset, scale = (images.new_tensor(values)[:, None, None] for values in (mean, std))
+    return (images / 255 - offset) / scale

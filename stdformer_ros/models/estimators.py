@@ -14,9 +14,11 @@ from torch import nn
 from stdformer_ros.assets import asset
 from stdformer_ros.body.mesh_sampling import load_mesh_sampling
 from stdformer_ros.body.smpl import SmplBody, load_joint_regressor
+from stdformer_ros.models.accelerated import AcceleratedSTDFormer
 from stdformer_ros.models.checkpoint import load_checkpoint
 from stdformer_ros.models.estimator import Estimator
 from stdformer_ros.models.image_estimator import ImageEstimator
+from stdformer_ros.models.in_parts import InParts
 from stdformer_ros.models.keypoint_estimator import KeypointEstimator
 from stdformer_ros.models.keypoint_weights import SHIPPED, load_keypoint_network
 from stdformer_ros.models.lifting_estimator import LiftingEstimator
@@ -87,8 +89,8 @@ def create_estimator(
         options: of the network, see `create_model`.
 
     Raises:
-        ValueError: if there is no such model, mesh level or device, or a file is missing, broken
-            or of no use to the model.
+        ValueError: if there is no such model, mesh level or device, the device has too little
+            memory, or a file is missing, broken or of no use to the model.
         TypeError: if the network has no such option.
         FileNotFoundError: if there is no file at a path; the message says how to get it.
     """
@@ -107,7 +109,15 @@ def create_estimator(
             )
         options["delay_frames"] = delay_frames
     files = Files(checkpoint, mesh_sampling, joint_regressor, smpl)
-    return ESTIMATORS[name](mesh_level, usable_device(device), files, **options)
+    where = usable_device(device)
+    try:
+        estimator = ESTIMATORS[name](mesh_level, where, files, **options)
+    except torch.OutOfMemoryError as error:
+        raise ValueError(
+            f"{name} does not fit into the memory of {device!r}: {_first_line(error)}. Free some "
+            "of it, take a smaller model, or choose device 'cpu'"
+        ) from error
+    return estimator if where.type == "cpu" else InParts(estimator)
 
 
 def usable_device(name: str) -> torch.device:
@@ -120,12 +130,15 @@ def usable_device(name: str) -> torch.device:
         device = torch.device(name)
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
         raise ValueError(
-            f"device {name!r} cannot be used: {reason}. Choose 'cpu', or install a torch build "
-            f"and a driver for it"
+            f"device {name!r} cannot be used: {_first_line(error)}. Choose 'cpu', or install a "
+            "torch build and a driver for it"
         ) from error
     return device
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _keypoints(mesh_level: int, device: torch.device, files: Files) -> Estimator:
@@ -149,7 +162,11 @@ def _image(
         options = {"smpl_regressor": smpl is not None, **options}
     model = create_model(name, mesh_sampling=mesh, **options)
     assert isinstance(model, STDFormer | PointHMR)
-    return ImageEstimator(name, _filled(model, files, device), mesh, mesh_level, regressor, smpl)
+    network = _filled(model, files, device)
+    on_gpu = device.type == "cuda"
+    if on_gpu and isinstance(network, STDFormer):
+        network = AcceleratedSTDFormer(network)
+    return ImageEstimator(name, network, mesh, mesh_level, regressor, smpl, device_crops=on_gpu)
 
 
 def _sgre(mesh_level: int, device: torch.device, files: Files) -> Estimator:

@@ -11,8 +11,10 @@ from torch import Tensor
 from stdformer_ros.body.joint_regressors import EVALUATION_ORDER
 from stdformer_ros.body.mesh_sampling import LEVELS, MeshSampling
 from stdformer_ros.body.smpl import LEFT_HIP, RIGHT_HIP, SmplBody
+from stdformer_ros.models.accelerated import AcceleratedSTDFormer
 from stdformer_ros.models.crop_view import METRIC, SIGHT, VIEW, crop_view, place_in_camera
-from stdformer_ros.models.crops import crop, square_around, to_input
+from stdformer_ros.models.crops import Square, crop, normalised, square_around
+from stdformer_ros.models.device_crops import cut, upload
 from stdformer_ros.models.estimator import Estimator, Features, concatenated
 from stdformer_ros.models.landmark_joints import sight_of_joints
 from stdformer_ros.models.pointhmr import PointHMR
@@ -57,6 +59,7 @@ class ImageEstimator(Estimator):
         joint_regressor: (17, 6890), Human3.6M's joints from SMPL's vertices.
         smpl: if given, `Body.vertices` is this body in the pose and shape that the network
             regresses, instead of the vertices that it gives.
+        device_crops: whether crops are cut on the model's device, not by OpenCV on the CPU.
 
     Raises:
         ValueError: if the options do not fit each other.
@@ -69,28 +72,26 @@ class ImageEstimator(Estimator):
     def __init__(
         self,
         name: str,
-        model: STDFormer | PointHMR,
+        model: STDFormer | AcceleratedSTDFormer | PointHMR,
         mesh: MeshSampling,
         mesh_level: int = 6890,
         joint_regressor: Tensor | None = None,
         smpl: SmplBody | None = None,
+        device_crops: bool = False,
     ) -> None:
-        if mesh_level not in LEVELS:
-            raise ValueError(f"{name} has meshes of {LEVELS} vertices, not {mesh_level}")
-        if smpl is not None:
-            if getattr(model, "smpl_parameter_regressor", None) is None:
-                raise ValueError(
-                    f"smpl was given, but {name} regresses no SMPL parameters; leave it out and "
-                    "take the network's own mesh"
-                )
-            if mesh_level != LEVELS[0]:
-                raise ValueError(f"with smpl the mesh has {LEVELS[0]} vertices, not {mesh_level}")
+        if smpl is not None and getattr(model, "smpl_parameter_regressor", None) is None:
+            raise ValueError(
+                f"smpl was given, but {name} regresses no SMPL parameters; leave it out and "
+                "take the network's own mesh"
+            )
         self.name = name
         self.model = model
         self.window = model.window
-        self.mesh_level = mesh_level
-        self.faces = mesh.faces[LEVELS.index(mesh_level)]
+        self.mesh_levels = LEVELS if smpl is None else LEVELS[:1]
+        self._faces = mesh.faces
         self._smpl = smpl
+        self._device_crops = device_crops
+        self.use_mesh_level(mesh_level)
         self._device = next(model.parameters()).device
         self._regressor = None
         if joint_regressor is not None:
@@ -105,12 +106,11 @@ class ImageEstimator(Estimator):
         crops, views, sight = [], [], []
         for frame, people in seen:
             squares = [square_around(p, frame.image.shape, CROP_SCALE) for p in people]
-            crops += [crop(frame.image, square, IMAGE_SIZE) for square in squares]
+            crops.append(self._crops(frame, squares))
             views.append(crop_view(squares, frame.camera, self._device))
             sight += [sight_of_joints(p.visibility, self.joint_names) for p in people]
-        images = to_input(crops, IMAGE_MEAN, IMAGE_STD).to(self._device)
         return {
-            **self.model.encode(images),
+            **self.model.encode(normalised(torch.cat(crops), IMAGE_MEAN, IMAGE_STD)),
             **concatenated(views),
             SIGHT: torch.from_numpy(np.stack(sight)).to(self._device),
         }
@@ -135,6 +135,21 @@ class ImageEstimator(Estimator):
             )
             for i in range(len(joints))
         ]
+
+    def use_mesh_level(self, level: int) -> None:
+        """See `Estimator.use_mesh_level`; SMPL's own mesh has one level only."""
+        if level not in self.mesh_levels:
+            there = " or ".join(map(str, self.mesh_levels))
+            raise ValueError(f"{self.name} has meshes of {there} vertices, not {level}")
+        self.mesh_level = level
+        self.faces = self._faces[LEVELS.index(level)]
+
+    def _crops(self, frame: Frame, squares: Sequence[Square]) -> Tensor:
+        """(P, 3, 224, 224) in 0..255 on the device; a GPU gets the image once, not P crops."""
+        if self._device_crops:
+            return cut(upload(frame.image, self._device), squares, IMAGE_SIZE)
+        crops = np.stack([crop(frame.image, square, IMAGE_SIZE) for square in squares])
+        return torch.from_numpy(crops).to(self._device).permute(0, 3, 1, 2).float()
 
     def _smpl_parameters(self, answer: dict[str, Tensor]) -> tuple[Tensor | None, Tensor | None]:
         if self._smpl is None:

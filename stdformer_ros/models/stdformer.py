@@ -183,7 +183,8 @@ class STDFormer(nn.Module):
                 "this network was made without a mesh, so it does not know which vertices are "
                 "neighbours; create it with mesh_sampling=PATH of mesh_downsampling.npz"
             )
-        features = self.conv_1x1(self._backbone.features(maps)).flatten(2).transpose(1, 2)
+        features = self._backbone.features(maps).to(self.conv_1x1.weight.dtype)
+        features = self.conv_1x1(features).flatten(2).transpose(1, 2)
         batch = len(features)
         camera = self.cam_token_embed.weight.expand(batch, -1, -1)
         tokens = torch.cat([self.joint_token_embed.weight, self.vertex_token_embed.weight])

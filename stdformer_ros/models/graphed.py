@@ -1,0 +1,90 @@
+"""A function of tensors as CUDA graphs: hundreds of kernels are started with one call."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from stdformer_ros.models.estimator import Features
+
+_log = logging.getLogger(__name__)
+
+BATCHES = (1, 2, 4, 8, 16, 32)
+"""A graph is made for a batch's exact size; these cost little padding and few graphs."""
+
+
+class Graphed:
+    """Calls a function on batches of few sizes, on a GPU by replaying a recorded graph.
+
+    Batches are padded to the next size by repeating their last row, so the function must treat its
+    rows apart. Larger batches than all sizes are handed on as they are, without a graph. Off a GPU
+    there are no graphs either, but the same padding.
+
+    Args:
+        function: named tensors (B, ...) to named tensors (B, ...), always the same names, shapes
+            and types but for B. It must not wait for the device.
+    """
+
+    def __init__(self, function: Callable[[Features], Features]) -> None:
+        self._function = function
+        self._graphs: dict[int, _Recording] = {}
+        self._can_record = True
+
+    def __call__(self, inputs: Features) -> Features:
+        """The function's answer, in tensors of the caller's own."""
+        people = len(next(iter(inputs.values())))
+        size = next((size for size in BATCHES if size >= people), None)
+        if size is None:
+            return self._function(inputs)
+        padded = {name: _padded(tensor, size) for name, tensor in inputs.items()}
+        if next(iter(inputs.values())).device.type == "cuda" and self._can_record:
+            self._record(size, padded)
+        if size not in self._graphs:
+            return {name: tensor[:people] for name, tensor in self._function(padded).items()}
+        answer = self._graphs[size].replay(padded)
+        # The next replay writes to the same place.
+        return {name: tensor[:people].clone() for name, tensor in answer.items()}
+
+    def _record(self, size: int, example: Features) -> None:
+        if size in self._graphs:
+            return
+        try:
+            self._graphs[size] = _Recording(self._function, example)
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:  # an operation that this torch or driver cannot record
+            self._can_record = False
+            _log.warning("no CUDA graph, kernels are started one by one: %s", error)
+
+
+class _Recording:
+    """A CUDA graph with its inputs and outputs, which stay in place."""
+
+    def __init__(self, function: Callable[[Features], Features], example: Features) -> None:
+        self._inputs = {name: tensor.clone() for name, tensor in example.items()}
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):  # libraries choose their kernels before the recording
+            for _ in range(3):
+                function(self._inputs)
+        torch.cuda.current_stream().wait_stream(stream)
+        self._graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self._graph):
+            self._outputs = function(self._inputs)
+
+    def replay(self, inputs: Features) -> Features:
+        for name, tensor in inputs.items():
+            self._inputs[name].copy_(tensor)
+        self._graph.replay()
+        return self._outputs
+
+
+def _padded(tensor: Tensor, size: int) -> Tensor:
+    """The tensor with `size` rows, the last of its own repeated."""
+    missing = size - len(tensor)
+    if not missing:
+        return tensor
+    return torch.cat([tensor, tensor[-1:].expand(missing, *tensor.shape[1:])])
