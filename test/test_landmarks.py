@@ -168,6 +168,15 @@ def test_a_turned_photograph_turns_the_landmarks(detector, photo):
     pose = detector(turned, roi)
     back = np.array([width - 1, height - 1]) - pose.landmarks
     assert np.linalg.norm(back - upright.landmarks, axis=1).mean() < 0.02 * upright.roi.side
+    # and in space, about the camera's optical axis
+    np.testing.assert_allclose(pose.world, upright.world * [-1, -1, 1], atol=0.1)
+
+
+def test_landmarks_in_space_are_metres_around_the_hips_in_the_camera_axes(detector, photo):
+    world = refined(detector, photo, Roi.around_box(MAN_BOX)).world
+    np.testing.assert_allclose(world[[23, 24]].mean(axis=0), 0.0, atol=0.02)
+    assert world[NOSE, 1] < -0.4, "y points down"
+    assert world[[LEFT_ANKLE, RIGHT_ANKLE], 1].min() > 0.6
 
 
 def test_where_nobody_is_the_flag_is_low(detector, photo):

@@ -16,6 +16,7 @@ from stdformer_ros.video import read_video
 
 PHOTOS = Path(__file__).parent / "data"
 HEIGHT = 160.0  # of everybody in a scene, in pixels
+SPACE = np.zeros((LANDMARKS, 3), np.float32)
 SIDE = 1.25 * HEIGHT
 
 
@@ -48,7 +49,7 @@ class Scene:
         down = (np.arange(LANDMARKS) / (LANDMARKS - 1) - 0.5) * HEIGHT
         across = np.where(np.arange(LANDMARKS) % 2, 15, -15)
         landmarks = np.stack([x + across, y + down], axis=1).astype(np.float32)
-        return Pose(score, landmarks, np.ones(LANDMARKS, np.float32), Roi(x, y, SIDE))
+        return Pose(score, landmarks, np.ones(LANDMARKS, np.float32), Roi(x, y, SIDE), SPACE)
 
     def show(self, *places, stamp=None, size=(480, 640)):
         """The next frame, at 30 a second, with people at these places."""

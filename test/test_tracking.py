@@ -19,6 +19,7 @@ from stdformer_ros.perception.tracking import (
     same_person,
 )
 
+SPACE = np.zeros((LANDMARKS, 3), np.float32)
 SIDE = 250.0  # of a region; a person of 1.7 m is about 170 pixels tall, 100 pixels are a metre
 GREY = np.full((2, 3), 0.5, np.float32)
 BLACK, WHITE = np.zeros((2, 3), np.float32), np.ones((2, 3), np.float32)
@@ -30,7 +31,7 @@ def pose_at(x, y=300.0, score=1.0, side=SIDE, lean=0.0):
     down = (index / LANDMARKS - 0.5) * side * 0.7
     apart = np.where(index % 2, 0.08, -0.08) * side
     landmarks = np.stack([x + apart + lean * down, y + down], axis=1).astype(np.float32)
-    return Pose(score, landmarks, np.ones(LANDMARKS, np.float32), Roi(x, y, side))
+    return Pose(score, landmarks, np.ones(LANDMARKS, np.float32), Roi(x, y, side), SPACE)
 
 
 def seen(x, y=300.0, colours=GREY, tracks=(), sure=False, side=SIDE):
@@ -216,7 +217,7 @@ def test_the_same_person_twice_and_two_people_side_by_side():
     assert same_person(pose_at(100), pose_at(105))
     assert not same_person(pose_at(100), pose_at(130))
     turned = pose_at(100)
-    mirrored = Pose(1, turned.landmarks.copy(), turned.visibility, turned.roi)
+    mirrored = Pose(1, turned.landmarks.copy(), turned.visibility, turned.roi, SPACE)
     mirrored.landmarks[[11, 12]] = turned.landmarks[[12, 11]]
     assert same_person(turned, mirrored)
 

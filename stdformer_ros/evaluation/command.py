@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from stdformer_ros.evaluation import motion_command, published
+from stdformer_ros.evaluation import motion_command, published, views_command
 
 FAILED = 2
 
@@ -17,9 +17,10 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     """Add the command `evaluate`."""
     parser = commands.add_parser(
         "evaluate",
-        help="errors of an estimator on motion capture, or on 3DPW or Human3.6M",
+        help="errors of an estimator on motion capture, calibrated views, 3DPW or Human3.6M",
         description="MPJPE, PA-MPJPE, MPVPE and Accel: with --motion of synthetic people who move "
-        "like a folder of BVH clips (docs/accuracy.md), with --dataset under the published "
+        "like a folder of BVH clips, with --views of a real person before several calibrated "
+        "cameras (docs/accuracy.md), with --dataset under the published "
         "protocols, whose data sets and weights are yours to bring (docs/official_weights.md).",
     )
     parser.add_argument("--model", metavar="NAME", help="as `models` lists them")
@@ -27,19 +28,23 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--device", default="cpu", metavar="D", help="cpu, cuda, cuda:1 ...")
     parser.add_argument("--json", metavar="FILE", help="write the numbers there too")
     motion_command.add_arguments(parser)
+    views_command.add_arguments(parser)
     published.add_arguments(parser)
     parser.set_defaults(work=work)
 
 
 def work(options: argparse.Namespace) -> int:
     """The command; returns 0, or 2 after saying what was wrong."""
-    if (options.motion is None) == (options.dataset is None):
-        wanted = f"--motion FOLDER, or --dataset {' or '.join(published.DATASETS)}"
+    chosen = [options.motion, options.views, options.dataset]
+    if sum(choice is not None for choice in chosen) != 1:
+        wanted = f"--motion FOLDER, --views FOLDER or --dataset {'|'.join(published.DATASETS)}"
         print(f"error: {wanted}: one of them is needed", file=sys.stderr)
         return FAILED
     try:
         if options.motion is not None:
             motion_command.run(options)
+        elif options.views is not None:
+            views_command.run(options)
         else:
             published.run(options)
     except (ValueError, TypeError, OSError) as error:

@@ -69,6 +69,11 @@ class Roi:
             np.float32,
         )
 
+    def to_camera(self) -> FloatArray:
+        """The matrix (3, 3) from the right of rows in the upright crop's axes to the camera's."""
+        c, s = cos(self.angle), sin(self.angle)
+        return np.array([[c, s, 0], [-s, c, 0], [0, 0, 1]], np.float32)
+
 
 @dataclass(frozen=True)
 class Pose:
@@ -79,12 +84,15 @@ class Pose:
         landmarks: (33, 2) in pixels of the image.
         visibility: (33,) 0..1, the probability that the landmark is in the image and not hidden.
         roi: the region that this person fills, for the next frame.
+        world: (33, 3) where BlazePose believes the landmarks to be: metres along the camera's
+            axes, the middle of the hips at the origin.
     """
 
     score: float
     landmarks: FloatArray
     visibility: FloatArray
     roi: Roi
+    world: FloatArray
 
 
 class LandmarkDetector:
@@ -112,7 +120,8 @@ class LandmarkDetector:
         in_image = inside(pixels[:LANDMARKS], image.shape[:2])
         visible = sigmoid(points[:LANDMARKS, 3]) * sigmoid(points[:LANDMARKS, 4]) * in_image
         following = Roi.around_person(pixels[HIP_CENTRE], pixels[ABOVE_HEAD])
-        return Pose(score, pixels[:LANDMARKS], visible, following)
+        world = self._request.get_output_tensor(2).data.reshape(-1, 3)[:LANDMARKS]
+        return Pose(score, pixels[:LANDMARKS], visible, following, world @ roi.to_camera())
 
 
 def crop(image: ImageArray, roi: Roi) -> ImageArray:
@@ -172,8 +181,8 @@ def sigmoid(logits: FloatArray) -> FloatArray:
 
 
 def _compile(network: ov.Model) -> ov.InferRequest:
-    """Landmarks and pose flag alone (not the mask and heat map), from a crop in 0..255."""
-    wanted = [network.output(name) for name in ("Identity", "Identity_1")]
+    """Landmarks, pose flag, landmarks in space (not mask, heat map), from a crop in 0..255."""
+    wanted = [network.output(name) for name in ("Identity", "Identity_1", "Identity_4")]
     model = ov.Model(
         [output.get_node().input_value(0) for output in wanted],
         network.get_parameters(),

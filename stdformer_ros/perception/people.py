@@ -161,7 +161,9 @@ class PeopleTracker:
 def person(track_id: int, pose: Pose, size: tuple[int, ...]) -> Person:
     """What is known of one person of an image of this shape."""
     box = landmark_box(pose, size)
-    return Person(track_id, pose.score, box, pose.landmarks, pose.visibility)
+    return Person(
+        track_id, pose.score, box, pose.landmarks, pose.visibility, world_landmarks=pose.world
+    )
 
 
 def landmark_box(pose: Pose, size: tuple[int, ...]) -> FloatArray:

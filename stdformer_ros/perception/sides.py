@@ -61,8 +61,7 @@ class SideKeeper:
             if stamp - last.agreed > PATIENCE_SECONDS:
                 self._memory[person.track_id] = _Memory(_centred(person.landmarks), stamp, stamp)
                 return person
-            landmarks, visibility = person.landmarks[MIRROR], person.visibility[MIRROR]
-            person = replace(person, landmarks=landmarks, visibility=visibility)
+            person = _with_sides_exchanged(person)
             agreed = last.agreed
         gain = 1.0 - exp((last.stamp - stamp) / MEMORY_SECONDS)
         body = last.body + gain * (_centred(person.landmarks) - last.body)
@@ -72,6 +71,16 @@ class SideKeeper:
     def forget(self) -> None:
         """Drop what is remembered of everybody."""
         self._memory.clear()
+
+
+def _with_sides_exchanged(person: Person) -> Person:
+    world = person.world_landmarks
+    return replace(
+        person,
+        landmarks=person.landmarks[MIRROR],
+        visibility=person.visibility[MIRROR],
+        world_landmarks=None if world is None else world[MIRROR],
+    )
 
 
 def _are_exchanged(body: FloatArray, now: FloatArray) -> bool:
