@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -234,3 +235,18 @@ def test_what_ships_runs_without_files_of_the_users(name: str) -> None:
     joints = named(human.body.joints)
     assert joints["head_top"][1] < joints["pelvis"][1] < joints["right_ankle"][1]
     assert human.body.joints[0, 2] == pytest.approx(4.0, rel=0.25)
+
+
+def test_the_parameter_file_for_published_weights_fits_the_node() -> None:
+    config = Path(__file__).parents[1] / "config"
+    default, published = (
+        yaml.safe_load((config / name).read_text())["/**"]["ros__parameters"]
+        for name in ("default.yaml", "poseformer.yaml")
+    )
+    assert published.keys() <= default.keys()
+    with pytest.raises(FileNotFoundError, match=r"no checkpoint at .*detected81f\.bin"):
+        create_estimator(
+            published["model"],
+            checkpoint=published["checkpoint"],
+            delay_frames=published["delay_frames"],
+        )
