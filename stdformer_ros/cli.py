@@ -98,13 +98,20 @@ def _run(options: argparse.Namespace) -> int:
 
 def _add_models(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser("models", help="what models there are, and what each needs")
+    parser.add_argument(
+        "--files",
+        type=Path,
+        default=Path("official_weights"),
+        metavar="FOLDER",
+        help="where to look for the files that you bring (default: official_weights)",
+    )
     parser.set_defaults(work=_models)
 
 
 def _models(options: argparse.Namespace) -> int:
     from stdformer_ros.model_table import model_table
 
-    print(model_table())
+    print(model_table(options.files))
     return 0
 
 

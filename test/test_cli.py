@@ -283,12 +283,6 @@ def test_without_a_command_it_shows_how_it_is_used() -> None:
 # --- models
 
 
-def test_the_table_has_a_line_for_every_model(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["models"]) == 0
-    words = [line.split() for line in capsys.readouterr().out.splitlines()]
-    assert [line[0] for line in words if line and line[0] in MODELS] == list(MODELS)
-
-
 def test_every_model_can_run_in_the_pipeline() -> None:
     assert set(ESTIMATORS) == set(MODELS)
 

@@ -13,7 +13,7 @@ from stdformer_ros.body.joint_regressors import h36m_joint_regressor
 from stdformer_ros.body.mesh_sampling import MeshSampling, load_mesh_sampling
 from stdformer_ros.body.smpl import load_joint_regressor
 from stdformer_ros.models.keypoint_network import KeypointNetwork
-from stdformer_ros.models.keypoint_weights import describe
+from stdformer_ros.models.keypoint_weights import REMARK, describe
 from stdformer_ros.models.registry import create_model
 from stdformer_ros.models.stdformer import STDFormer
 from stdformer_ros.training.export import export_weights
@@ -27,7 +27,11 @@ from stdformer_ros.training.precision import precision_of
 from stdformer_ros.training.recipes import Recipe
 from stdformer_ros.training.recorded_crops import RecordedCrops
 from stdformer_ros.training.synthetic_crops import SyntheticCrops
-from stdformer_ros.training.train_keypoints import sequence_length, train_keypoint_network
+from stdformer_ros.training.train_keypoints import (
+    evaluate,
+    sequence_length,
+    train_keypoint_network,
+)
 from stdformer_ros.training.train_mesh import train_mesh_network
 
 MESH_FILE, REGRESSOR_FILE = "mesh_downsampling.npz", "joint_regressor.npy"
@@ -87,8 +91,11 @@ def train_on_keypoints(
         precision_of(device, recipe.precision),
         report,
     )
+    description = describe(name, **{**recipe.options, "future_frames": future})
+    for error, value in evaluate(trained, unseen).items():
+        description[f"{REMARK}{error}"] = f"{value:.1f}"
     path = run_folder / f"{name}.safetensors"
-    export_weights(trained, path, describe(name, **{**recipe.options, "future_frames": future}))
+    export_weights(trained, path, description)
     return path
 
 
