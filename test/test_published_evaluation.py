@@ -17,13 +17,13 @@ from torch import Tensor
 
 from stdformer_ros.evaluation.command import add_parser
 from stdformer_ros.evaluation.dataset_3dpw import KEYPOINT_NAMES, read_sequence, sequence_files
-from stdformer_ros.evaluation.dataset_h36m import LEFT, MOVING, RIGHT, read_cameras, read_recordings
 from stdformer_ros.evaluation.evaluate_3dpw import evaluate_3dpw
 from stdformer_ros.evaluation.evaluate_h36m import evaluate_h36m, lift
 from stdformer_ros.evaluation.published import true_smpl_files
 from stdformer_ros.evaluation.tally import Tally
 from stdformer_ros.models.estimator import Estimator
 from stdformer_ros.models.registry import create_model
+from stdformer_ros.training.dataset_h36m import LEFT, MOVING, RIGHT, read_cameras, read_recordings
 from stdformer_ros.types import Body
 
 FRAMES = 6

@@ -11,11 +11,11 @@ from poses import random_betas, random_pose
 
 from stdformer_ros.body.body_model import BodyModel
 from stdformer_ros.body.joint_regressors import H36M_NAMES, h36m_joint_regressor
-from stdformer_ros.evaluation.dataset_h36m import Recording
 from stdformer_ros.models.keypoint_network import KeypointNetwork
 from stdformer_ros.models.keypoint_weights import describe, load_keypoint_network
 from stdformer_ros.models.registry import create_model
 from stdformer_ros.training import h36m_windows
+from stdformer_ros.training.dataset_h36m import Recording
 from stdformer_ros.training.export import export_weights
 from stdformer_ros.training.h36m_joints import H36MJoints
 from stdformer_ros.training.h36m_windows import RecordedKeypoints, h36m_splits

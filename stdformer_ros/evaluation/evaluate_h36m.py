@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from stdformer_ros.evaluation.dataset_h36m import LEFT, RIGHT, read_recordings
 from stdformer_ros.evaluation.tally import Tally
 from stdformer_ros.metrics import (
     acceleration_error,
@@ -16,6 +15,7 @@ from stdformer_ros.metrics import (
     mean_position_error,
 )
 from stdformer_ros.models.keypoint_network import FRAMES, KeypointNetwork
+from stdformer_ros.training.dataset_h36m import LEFT, RIGHT, read_recordings
 
 WINDOWS_AT_ONCE = 256
 _MIRROR = list(range(17))

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from stdformer_ros.evaluation.dataset_h36m import LEFT, RIGHT, TEST_SUBJECTS, read_recordings
+from stdformer_ros.training.dataset_h36m import LEFT, RIGHT, TEST_SUBJECTS, read_recordings
 from stdformer_ros.training.keypoint_windows import KeypointBatch
 
 TRAINING_SUBJECTS = ("S1", "S5", "S6", "S7", "S8")
@@ -20,7 +20,7 @@ class RecordedKeypoints:
     Sequences that reach over an end repeat the first or the last frame.
 
     Args:
-        folder: see `evaluation.dataset_h36m`.
+        folder: see `training.dataset_h36m`.
         keypoints: "gt" or "cpn_ft_h36m_dbb", see `read_recordings`.
         subjects: whose recordings.
         frames: F, of the sequences.
