@@ -21,7 +21,15 @@ from stdformer_ros.models.window_view import WindowView, view_window
 from stdformer_ros.training import people, train_refiner, train_window_encoder
 from stdformer_ros.training.default_preset import train_default
 from stdformer_ros.training.export import export_weights
-from stdformer_ros.training.loop import Losses, Schedule, optimizer_of, train
+from stdformer_ros.training.loop import (
+    RATE_FACTOR,
+    Losses,
+    Schedule,
+    constant,
+    exponential,
+    optimizer_of,
+    train,
+)
 from stdformer_ros.training.motion_library import MotionLibrary
 from stdformer_ros.training.retarget import retarget
 from stdformer_ros.training.run_state import RunState
@@ -52,6 +60,13 @@ def test_the_rate_warms_up_in_a_line_and_falls_to_a_hundredth_on_a_cosine() -> N
     assert schedule.rate(5000) == pytest.approx(1e-5)
     rates = [schedule.rate(step) for step in range(100, 1101)]
     assert rates == sorted(rates, reverse=True)
+
+
+def test_other_schedules_stay_or_fall_by_the_same_factor_in_equal_times() -> None:
+    steady = Schedule(steps=100, sequences=1, learning_rate=1e-3, warmup=0, fall=constant)
+    assert steady.rate(0) == steady.rate(100) == 1e-3
+    falling = Schedule(steps=100, sequences=1, learning_rate=1e-3, warmup=0, fall=exponential(0.25))
+    assert [falling.rate(step) for step in (0, 50, 100)] == pytest.approx([1e-3, 5e-4, 2.5e-4])
 
 
 # --- the loop and its state
@@ -189,6 +204,40 @@ def test_the_moving_average_starts_as_a_plain_mean_and_then_forgets(tmp_path: Pa
     before = state.ema.weight[0, 0].item()
     state.after_step()
     assert 1 - state.ema.weight[0, 0].item() == pytest.approx(0.9 * (1 - before))
+
+
+def test_groups_of_parameters_can_learn_more_slowly(tmp_path: Path) -> None:
+    state = line_fit(tmp_path)
+    state.optimizer.param_groups[0][RATE_FACTOR] = 0.1
+    rates: list[float] = []
+
+    def losses(model: nn.Linear) -> Losses:
+        rates.append(state.optimizer.param_groups[0]["lr"])
+        return fresh_batch_loss(model)
+
+    train(state, short(10), losses, distance_to_solution, silent)
+    assert rates == [0.1 * short(10).rate(step) for step in range(10)]
+
+
+def test_a_scaled_loss_gives_the_same_steps_and_its_scale_is_kept(tmp_path: Path) -> None:
+    """Scaling by a power of two changes no digit, and gradients are clipped after it is undone."""
+    plain = run(tmp_path / "plain", 40)
+    scaled = line_fit(tmp_path / "scaled")
+    scaled.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10, growth_interval=15)
+    result = train(scaled, short(40), fresh_batch_loss, distance_to_solution, silent)
+    torch.testing.assert_close(result.weight, plain.weight)
+    again = line_fit(tmp_path / "scaled")
+    again.scaler = torch.amp.GradScaler("cpu", init_scale=1.0)
+    assert again.resume()
+    assert again.scaler.get_scale() == 2.0**12
+
+
+def test_a_folder_of_another_network_is_not_gone_on_with(tmp_path: Path) -> None:
+    run(tmp_path, 20)
+    other = nn.Linear(7, 1)
+    state = RunState(tmp_path, other, torch.optim.AdamW(other.parameters()), 0.9)
+    with pytest.raises(ValueError, match=r"last\.pt is of a run with another network"):
+        state.resume()
 
 
 def test_frozen_parameters_are_not_optimised() -> None:
