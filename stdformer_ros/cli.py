@@ -56,6 +56,20 @@ def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     parser.add_argument("--checkpoint", metavar="FILE", help="weights; default: those that ship")
     for option in ("--mesh-sampling", "--joint-regressor", "--smpl"):
         parser.add_argument(option, metavar="FILE", help="see docs/official_weights.md")
+    parser.add_argument(
+        "--filter-min-cutoff",
+        type=float,
+        default=0.0,
+        metavar="HZ",
+        help="of a 1 euro filter over the answers; lower is calmer, 0 (default) is none",
+    )
+    parser.add_argument(
+        "--filter-beta",
+        type=float,
+        default=0.0,
+        metavar="B",
+        help="Hz by which its cutoff rises for each m/s; higher lags less",
+    )
     parser.set_defaults(work=_run)
 
 
@@ -77,6 +91,8 @@ def _run(options: argparse.Namespace) -> int:
             mesh_sampling=options.mesh_sampling,
             joint_regressor=options.joint_regressor,
             smpl=options.smpl,
+            filter_min_cutoff=options.filter_min_cutoff,
+            filter_beta=options.filter_beta,
         )
         if options.vertices and pipeline.estimator.faces is None:
             raise ValueError(f"{options.model} gives joints and no mesh; leave out --vertices")

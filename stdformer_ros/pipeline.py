@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
@@ -12,13 +13,17 @@ import torch
 
 from stdformer_ros.camera import Camera
 from stdformer_ros.models.estimator import Estimator, Features
+from stdformer_ros.one_euro import OneEuro
 from stdformer_ros.quality import Quality
+from stdformer_ros.smoothing import BodySmoother
 from stdformer_ros.types import Body, FloatArray, Frame, Human, Person
 
 if TYPE_CHECKING:
     from stdformer_ros.perception.landmarks import LandmarkModel
 
 Perception = Callable[[Frame], list[Person]]
+Smoother = Callable[[Body, float], Body]
+"""What is done to one person's bodies, in the order of their stamps (seconds)."""
 
 
 @runtime_checkable
@@ -43,12 +48,14 @@ class _Track:
     Attributes:
         window: their newest frames.
         stamp: of the newest one.
+        smoother: of their answers, if there is to be one.
         count: how many frames there have been.
         joints, velocities, answered: of the last frame that was answered for, and its stamp.
     """
 
     window: deque[Features]
     stamp: float
+    smoother: Smoother | None
     count: int = 0
     joints: FloatArray | None = None
     velocities: FloatArray | None = None
@@ -81,14 +88,21 @@ class Pipeline:
         estimator: see `Estimator`. With `delay_frames` each call answers for the frame so many
             calls before. What such an answer needs of frames in which a person was not seen is
             filled by the newest one in which they were.
+        make_smoother: called when a person's window begins; None to leave answers as they are.
 
     Attributes:
         answered: the frame that the last answer was for; None if there was none yet.
     """
 
-    def __init__(self, perception: Perception, estimator: Estimator) -> None:
+    def __init__(
+        self,
+        perception: Perception,
+        estimator: Estimator,
+        make_smoother: Callable[[], Smoother] | None = None,
+    ) -> None:
         self.perception = perception
         self.estimator = estimator
+        self.make_smoother = make_smoother
         self.answered: Frame | None = None
         self._tracks: dict[int, _Track] = {}
         self._waiting: deque[tuple[Frame, list[_Question]]] = deque()
@@ -163,7 +177,8 @@ class Pipeline:
         for person, row in zip(seen.people, rows, strict=True):
             track = self._tracks.get(person.track_id)
             if track is None:
-                track = _Track(deque(maxlen=self.estimator.window), stamp)
+                smoother = self.make_smoother() if self.make_smoother else None
+                track = _Track(deque(maxlen=self.estimator.window), stamp, smoother)
                 self._tracks[person.track_id] = track
             track.window.append(row)
             track.stamp = stamp
@@ -248,6 +263,8 @@ def _window(question: _Question, estimator: Estimator) -> tuple[list[Features], 
 def _human(question: _Question, body: Body, fill: float) -> Human:
     """The person's body, with velocities from the one in their frame before."""
     track, seconds = question.track, question.stamp - question.track.answered
+    if track.smoother is not None:
+        body = track.smoother(body, question.stamp)
     if track.joints is None or track.velocities is None:
         track.velocities = np.zeros_like(body.joints)
     elif seconds > 0:
@@ -272,6 +289,8 @@ def build_pipeline(
     mesh_sampling: str | None = None,
     joint_regressor: str | None = None,
     smpl: str | None = None,
+    filter_min_cutoff: float = 0.0,
+    filter_beta: float = 0.0,
 ) -> Pipeline:
     """A pipeline ready to run.
 
@@ -288,6 +307,8 @@ def build_pipeline(
         mesh_sampling: a file that published networks need, see `create_estimator`.
         joint_regressor: another one.
         smpl: another one.
+        filter_min_cutoff: of the 1 euro filter over the answers, Hz, see `OneEuro`; 0 for none.
+        filter_beta: of the same.
 
     Raises:
         ValueError: if a name or a number is not one of those possible.
@@ -309,6 +330,8 @@ def build_pipeline(
         smpl=smpl,
     )
     tracker = PeopleTracker(landmarks=landmarks, detect_every=detect_every, max_people=max_people)
-    pipeline = Pipeline(tracker, estimator)
+    one_euro = OneEuro(filter_min_cutoff, filter_beta) if filter_min_cutoff else None
+    make_smoother = partial(BodySmoother, estimator.joint_names, one_euro)
+    pipeline = Pipeline(tracker, estimator, make_smoother)
     pipeline.warm_up()
     return pipeline

@@ -68,5 +68,7 @@ def build_rig(cameras: Sequence[str], model: str, **options: Any) -> Rig:
     assert isinstance(first.perception, PeopleTracker)
     pipelines = {cameras[0]: first}
     for camera in cameras[1:]:
-        pipelines[camera] = Pipeline(first.perception.sibling(), first.estimator)
+        pipelines[camera] = Pipeline(
+            first.perception.sibling(), first.estimator, first.make_smoother
+        )
     return Rig(pipelines)

@@ -122,6 +122,7 @@ def test_options_reach_the_pipeline(tmp_path: Path, built: dict[str, Any]) -> No
     options += ["--landmarks", "lite", "--checkpoint", "a.pt", "--smpl", "b.pkl"]
     options += ["--mesh-sampling", "c.npz", "--joint-regressor", "d.npy"]
     options += ["--backbone", "resnet50", "--delay-frames", "3"]
+    options += ["--filter-min-cutoff", "1.5", "--filter-beta", "0.5"]
     assert main(["run", str(images), "--out", str(tmp_path), *options]) == 0
     assert built == {
         "model": "other",
@@ -133,6 +134,8 @@ def test_options_reach_the_pipeline(tmp_path: Path, built: dict[str, Any]) -> No
         "mesh_sampling": "c.npz",
         "joint_regressor": "d.npy",
         "backbone": "resnet50",
+        "filter_min_cutoff": 1.5,
+        "filter_beta": 0.5,
         "delay_frames": 3,
     }
 

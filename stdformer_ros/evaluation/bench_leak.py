@@ -62,6 +62,7 @@ class ComingAndGoing:
             landmarks.astype(np.float32),
             np.ones(33, np.float32),
             Roi(float(centre[0]), float(centre[1]), 400.0),
+            np.zeros((33, 3), np.float32),
         )
         return Sighting(pose, np.full((2, 3), 0.5, np.float32))
 

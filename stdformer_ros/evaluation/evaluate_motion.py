@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +19,16 @@ from stdformer_ros.evaluation.faulty_detector import Detections, as_people, dete
 from stdformer_ros.evaluation.hard_cases import PLAIN, Case
 from stdformer_ros.evaluation.lifted_landmarks import MARKS, lift
 from stdformer_ros.evaluation.motion_errors import JOINTS, FrameErrors
-from stdformer_ros.evaluation.motion_scenes import Scene, SceneMaker, read_clip, standing_height
+from stdformer_ros.evaluation.motion_scenes import (
+    FRAME_SECONDS,
+    Scene,
+    SceneMaker,
+    read_clip,
+    standing_height,
+)
 from stdformer_ros.models.estimator import Estimator
+from stdformer_ros.one_euro import OneEuro
+from stdformer_ros.smoothing import BodySmoother
 from stdformer_ros.types import Body, Person
 
 CHUNK = 64
@@ -43,6 +52,7 @@ class SceneResult:
         scores: (.., 14) of these.
         hidden: (.., 14) bool, whether a joint's landmark was lost.
         errors: of the answers.
+        unsmoothed: of the estimator's own answers, before `BodySmoother`; without those of a mesh.
         baseline: errors of the baseline.
     """
 
@@ -55,6 +65,7 @@ class SceneResult:
     scores: NDArray[np.float32]
     hidden: NDArray[np.bool_]
     errors: FrameErrors
+    unsmoothed: FrameErrors
     baseline: FrameErrors
 
 
@@ -65,6 +76,7 @@ class MotionEvaluation:
         estimator: one that reads landmarks.
         seed: of bodies, cameras and the detector's faults.
         case: what is changed about the people.
+        one_euro: settings of the optional filter, as the pipeline's.
 
     Raises:
         ValueError: if the estimator reads images or lacks one of the common joints.
@@ -73,7 +85,13 @@ class MotionEvaluation:
         body: the embedded body at the level of the estimator's mesh, None if its mesh is another.
     """
 
-    def __init__(self, estimator: Estimator, seed: int = 0, case: Case = PLAIN) -> None:
+    def __init__(
+        self,
+        estimator: Estimator,
+        seed: int = 0,
+        case: Case = PLAIN,
+        one_euro: OneEuro | None = None,
+    ) -> None:
         if estimator.reads_images:
             raise ValueError(
                 f"{estimator.name} reads images, and people of motion capture have none; take an "
@@ -83,6 +101,7 @@ class MotionEvaluation:
         if missing:
             raise ValueError(f"{estimator.name} has no {', '.join(missing)}, which errors are of")
         self.estimator = estimator
+        self._one_euro = one_euro
         self._make_scenes = SceneMaker(seed, case)
         self._rows = [estimator.joint_names.index(name) for name in JOINTS]
         self._pelvis = estimator.joint_names.index("pelvis")
@@ -102,22 +121,27 @@ class MotionEvaluation:
         detections = detect(scene.pixels, scene.pixel_height, scene.hidden, scene.seed)
         seen = as_people(detections)
         answers = causal_answers(self.estimator, scene.camera, seen)
-        bodies = answers[self.estimator.delay_frames :]
-        ours = np.stack([body.joints for body in bodies])
+        raw = answers[self.estimator.delay_frames :]
+        smooth = BodySmoother(self.estimator.joint_names, self._one_euro)
+        bodies = [smooth(body, frame * FRAME_SECONDS) for frame, body in enumerate(raw)]
+        joints, pelvis = self._joints(bodies)
         scores = np.stack([body.joint_scores for body in bodies])[:, self._rows]
-        joints, pelvis = ours[:, self._rows], ours[:, self._pelvis]
-        true = scene.joints.numpy()
-        true_joints, true_pelvis = true[: len(ours), _TRUE], true[: len(ours), _PELVIS]
-        errors = FrameErrors.of(
+        true = scene.joints.numpy()[: len(bodies)]
+        true_joints, true_pelvis = true[:, _TRUE], true[:, _PELVIS]
+        compare = partial(
+            FrameErrors.of,
+            true_joints=true_joints,
+            true_pelvis=true_pelvis,
+            true_height=scene.stature,
+        )
+        errors = compare(
             joints,
             pelvis,
-            true_joints,
-            true_pelvis,
-            true_height=scene.stature,
             height=self._heights(bodies),
             mpvpe=self._vertex_errors(scene, bodies, pelvis),
         )
-        hidden = [detections.lost[: len(ours), marks].any(axis=1) for marks in _MARK_ROWS]
+        unsmoothed = compare(*self._joints(raw), height=self._heights(raw))
+        hidden = [detections.lost[: len(bodies), marks].any(axis=1) for marks in _MARK_ROWS]
         return SceneResult(
             scene,
             detections,
@@ -128,8 +152,14 @@ class MotionEvaluation:
             scores,
             np.stack(hidden, axis=1),
             errors,
+            unsmoothed,
             _baseline_errors(scene, detections),
         )
+
+    def _joints(self, bodies: list[Body]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """(N, 14, 3) and the pelvis (N, 3), metres, camera frame."""
+        joints = np.stack([body.joints for body in bodies])
+        return joints[:, self._rows], joints[:, self._pelvis]
 
     def _heights(self, bodies: list[Body]) -> NDArray[np.float32] | None:
         betas = [body.betas for body in bodies if body.betas is not None]

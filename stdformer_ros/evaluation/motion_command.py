@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -39,6 +40,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="then all clips again with people who sit, lie, are children, half seen, in crowds",
     )
     group.add_argument(
+        "--filter-min-cutoff", type=float, default=0.0, metavar="HZ", help="as of `run`; 0: none"
+    )
+    group.add_argument("--filter-beta", type=float, default=0.0, metavar="B", help="as of `run`")
+    group.add_argument(
         "--mesh-level", type=int, default=1723, metavar="N", help="vertices: 6890, 1723 or 431"
     )
 
@@ -60,6 +65,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     from stdformer_ros.evaluation.motion_plots import MotionPlots
     from stdformer_ros.evaluation.motion_report import MotionReport, table
     from stdformer_ros.models.estimators import create_estimator
+    from stdformer_ros.one_euro import OneEuro
 
     paths = clip_paths(options.motion, options.clips_matching)
     name = options.model or DEFAULT_MODEL
@@ -72,7 +78,10 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         joint_regressor=options.joint_regressor,
         smpl=options.smpl,
     )
-    evaluation = MotionEvaluation(estimator, options.seed)
+    one_euro = None
+    if options.filter_min_cutoff:
+        one_euro = OneEuro(options.filter_min_cutoff, options.filter_beta)
+    evaluation = MotionEvaluation(estimator, options.seed, one_euro=one_euro)
     report = MotionReport()
     plots = MotionPlots(options.plots, estimator, evaluation.body) if options.plots else None
     for results in _bar(evaluation(paths), len(paths), "clips"):
@@ -85,13 +94,17 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         "model": name,
         "checkpoint": options.checkpoint,
         "seed": options.seed,
+        "filter": None if one_euro is None else asdict(one_euro),
         "vertices": None if evaluation.body is None else evaluation.body.level,
         **report.summary(),
     }
     if options.hard_cases:
         result["hard_cases"] = {}
         for case, change in HARD_CASES.items():
-            evaluation, report = MotionEvaluation(estimator, options.seed, change), MotionReport()
+            evaluation, report = (
+                MotionEvaluation(estimator, options.seed, change, one_euro),
+                MotionReport(),
+            )
             for results in _bar(evaluation(paths), len(paths), case):
                 report.add(results)
             whole = report.summary()

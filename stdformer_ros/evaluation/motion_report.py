@@ -29,6 +29,7 @@ class MotionReport:
         self.rows: list[dict[str, Any]] = []
         self.reliability = {"all": Reliability(), "hidden": Reliability()}
         self._errors: list[FrameErrors] = []
+        self._unsmoothed: list[FrameErrors] = []
         self._baseline: list[FrameErrors] = []
         self._conditions: list[dict[str, NDArray[np.bool_]]] = []
 
@@ -38,6 +39,7 @@ class MotionReport:
         row = {"clip": results[0].scene.clip, **summary(errors), "baseline": summary(baseline)}
         self.rows.append(row)
         self._errors += errors
+        self._unsmoothed += [r.unsmoothed for r in results]
         self._baseline += baseline
         for result in results:
             held = conditions(result.scene, result.detections)
@@ -53,6 +55,7 @@ class MotionReport:
             **summary(self._errors),
             "calibration_error": _rounded(everything.error),
             "calibration_error_hidden": _rounded(hidden.error),
+            "unsmoothed": summary(self._unsmoothed),
             "baseline": summary(self._baseline),
             "conditions": {
                 name: summary_where(self._errors, [held[name] for held in self._conditions])
@@ -64,13 +67,13 @@ class MotionReport:
 
 
 def table(result: dict[str, Any]) -> str:
-    """Clips, best first, then conditions, hard cases, everything, and the baseline."""
+    """Clips, best first, then conditions, hard cases, everything, and what it is compared with."""
     clips = sorted(result["clips"], key=lambda row: float(row["mpjpe_mm"]))
     blocks = [
         {row["clip"]: row for row in clips},
         result["conditions"],
         result.get("hard_cases", {}),
-        {"overall": result, "baseline": result["baseline"]},
+        {"overall": result, "unsmoothed": result["unsmoothed"], "baseline": result["baseline"]},
     ]
     width = max(len(name) for block in blocks for name in block)
     text = [" " * width + "".join(f"{title:>10}" for title in COLUMNS.values())]

@@ -94,6 +94,14 @@ class Parameters:
         "Names of several cameras: NAME/image in, ~/NAME/humans out. Default: one without a name.",
         refuse=_bad_cameras,
     )
+    filter_min_cutoff: float = _parameter(
+        0.0,
+        "Hz, of a 1 euro filter over each person's answers: lower is calmer and later; 0: none.",
+        between=(0.0, 30.0),
+    )
+    filter_beta: float = _parameter(
+        0.0, "Hz by which its cutoff rises for each m/s: higher lags less.", between=(0.0, 100.0)
+    )
     image_timeout: float = _parameter(
         2.0, "Warn after so many seconds without an image.", between=(0.1, 3600.0)
     )
