@@ -72,7 +72,6 @@ class Parameters:
         0,
         "Answer so many frames late, from frames on both sides: the keypoint networks, up to half "
         "their window. Stamps are those of the frames answered for.",
-        between=(0, 40),
     )
     landmarks: str = _parameter(
         "full", "The landmark model: lite is faster, full is better.", one_of=("lite", "full")
