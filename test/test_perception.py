@@ -94,6 +94,28 @@ def test_it_is_searched_more_often_while_somebody_is_lost(scene):
     assert scene.searches - before == 12 // SEARCH_EVERY
 
 
+def test_landmarks_that_surprise_are_looked_at_again_and_the_likeliest_answer_is_taken(scene):
+    honest, looks = scene.tracker._find_landmarks, []
+
+    def torn(image, roi):
+        """On a region of the usual size the limbs are anywhere in every other frame."""
+        looks.append(roi.side)
+        pose = honest(image, roi)
+        if scene.frames % 2 == 0 and roi.side > 0.95 * SIDE:
+            pose.landmarks[25:] += np.float32(60)
+        return pose
+
+    scene.show((300, 200))
+    true = honest(None, Roi(300, 200, SIDE)).landmarks
+    scene.tracker._find_landmarks = torn
+    for _ in range(8):
+        looks.clear()
+        (person,) = scene.show((300, 200))
+        np.testing.assert_allclose(person.landmarks, true, atol=1e-3)
+        sure = scene.frames % 2 == 1
+        assert len(looks) == (1 if sure else 3), "a second look is only for what surprises"
+
+
 def test_somebody_alone_is_believed_at_once_and_a_second_one_soon(scene):
     assert scene.ids((150, 200)) == [0]
     answers = [scene.ids((150, 200), (450, 200)) for _ in range(15)]

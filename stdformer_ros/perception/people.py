@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from copy import copy
+from dataclasses import replace
 
 import numpy as np
 
@@ -24,6 +25,11 @@ EXPLAINED_IOU = 0.3
 """A box that overlaps this much with a person who is followed is that person."""
 SEARCH_EVERY = 3
 """Frames from one search of the whole image to the next while somebody is lost."""
+SURPRISE = 0.05
+"""Joints on average so far from where they were expected, in parts of the person's size, are
+looked at again."""
+SECOND_LOOKS = (0.9, 1.1)
+"""Sizes of the regions for that, in parts of the first one's."""
 REFINEMENTS = 2
 """On a region from a box the pose's score says little: it is judged on regions from landmarks."""
 BOX_MARGIN = 0.08
@@ -118,7 +124,7 @@ class PeopleTracker:
         """The people in the regions where they are expected, each one once."""
         people: list[tuple[Pose, list[Track]]] = []
         for track in self._tracker.expected(stamp):
-            pose = self._find_landmarks(image, track.predicted(stamp))
+            pose = self._look(image, track, stamp)
             if pose.score < KEPT_SCORE:
                 continue
             for i, (other, tracks) in enumerate(people):
@@ -129,6 +135,26 @@ class PeopleTracker:
             else:
                 people.append((pose, [track]))
         return [Sighting(p, clothing(image, p.landmarks), tuple(tracks)) for p, tracks in people]
+
+    def _look(self, image: ImageArray, track: Track, stamp: float) -> Pose:
+        """Somebody who is followed; where the landmarks surprise, the least surprising of several
+        regions.
+
+        In motion blur, against the light or without a face BlazePose is torn between readings
+        (front and back, one leg and the other), and a region a little larger or smaller tips it.
+        """
+        roi = track.predicted(stamp)
+        pose = self._find_landmarks(image, roi)
+
+        def surprise(pose: Pose) -> float:
+            return self._keep_sides.surprise(track.track_id, pose.landmarks, stamp)
+
+        if pose.score < KEPT_SCORE or surprise(pose) < SURPRISE:
+            return pose
+        others = [
+            self._find_landmarks(image, replace(roi, side=roi.side * size)) for size in SECOND_LOOKS
+        ]
+        return min([pose, *(p for p in others if p.score >= KEPT_SCORE)], key=surprise)
 
     def _detection_interval(self, seen: int) -> int:
         """Frames from the last search of the whole image to the next."""
