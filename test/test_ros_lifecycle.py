@@ -72,18 +72,38 @@ def test_what_cannot_be_configured_fails_with_the_reason_and_can_be_mended(tmp_p
         assert landmarks.additional_constraints == "one of lite, full"
         assert detect_every.integer_range[0].from_value == 1
 
-        def refusal(name, value):
-            parameter = Parameter(name, value=value).to_parameter_msg()
-            request = SetParameters.Request(parameters=[parameter])
-            result = client.call(SetParameters, "set_parameters", request).results[0]
-            return "" if result.successful else result.reason
-
-        assert refusal("landmarks", "heavy") == "landmarks must be one of lite, full, not heavy"
-        assert refusal("detect_every", 0)
-        assert refusal("mesh_level", 5)
-        assert not refusal("model", "present")
+        wrong = refusal(client, "landmarks", "heavy")
+        assert wrong == "landmarks must be one of lite, full, not heavy"
+        assert refusal(client, "detect_every", 0)
+        assert refusal(client, "mesh_level", 5)
+        assert not refusal(client, "model", "present")
         assert client.transition(Transition.TRANSITION_CONFIGURE)
-        assert "applies on configure" in refusal("model", "another")
+        assert "applies on configure" in refusal(client, "model", "another")
+
+
+def refusal(client, name, value):
+    """Why the node does not take this value for a parameter; empty if it does."""
+    parameter = Parameter(name, value=value).to_parameter_msg()
+    request = SetParameters.Request(parameters=[parameter])
+    result = client.call(SetParameters, "set_parameters", request).results[0]
+    return "" if result.successful else result.reason
+
+
+def test_files_can_be_named_at_start_only(tmp_path, client):
+    with NodeProcess(tmp_path / "log", checkpoint="/somewhere/net.bin"):
+        assert "can only be set at start" in refusal(client, "checkpoint", "/else/where.bin")
+        assert refusal(client, "file_folders", "/")
+        assert not refusal(client, "checkpoint", "")
+        assert client.transition(Transition.TRANSITION_CONFIGURE)
+
+
+def test_files_lie_in_the_folders_that_were_named_at_start(tmp_path, client):
+    with NodeProcess(tmp_path / "log", file_folders=tmp_path, smpl="/etc/passwd") as node:
+        assert not refusal(client, "checkpoint", str(tmp_path / "net.bin"))
+        assert "lies in none of" in refusal(client, "checkpoint", f"{tmp_path}/../secret.bin")
+        assert refusal(client, "file_folders", "/")
+        assert not client.transition(Transition.TRANSITION_CONFIGURE)
+        assert "smpl is /etc/passwd, which lies in none of" in node.output
 
 
 def test_with_autostart_a_failure_ends_the_process(tmp_path):

@@ -13,15 +13,12 @@ pytest.importorskip("rclpy", reason="needs ROS 2 (./run test)")
 pytest.importorskip("stdformer_ros.msg", reason="needs the built workspace (./run test)")
 
 import rclpy
-from ros_client import LATCHED, Client, NodeProcess
+from ros_client import LATCHED, PATIENCE, Client, NodeProcess
 from sensor_msgs.msg import Image
 from stdformer_ros.msg import BodyModel
 from visualization_msgs.msg import MarkerArray
 
 pytestmark = pytest.mark.ros
-
-STARTING = 60.0
-"""Seconds that a process may take to start on a busy machine."""
 
 LISTENER = """
 import rclpy
@@ -63,9 +60,7 @@ def test_a_killed_and_respawned_node_is_found_by_those_who_listened(tmp_path, cl
         client.humans.clear()
         client.heard["/stdformer/body_model"].clear()
         with NodeProcess(tmp_path / f"log{round_}", autostart=True) as node:
-            assert client.until(lambda: client.heard["/stdformer/body_model"], STARTING), (
-                node.output
-            )
+            assert client.until(lambda: client.heard["/stdformer/body_model"]), node.output
             answer = client.answer(2)
             assert [human.track_id for human in answer.humans] == [1, 2]
             client.send(1, hundredths=20)  # dies with a frame in work
@@ -100,7 +95,7 @@ def test_a_killed_camera_is_missed_and_its_successor_is_heard(tmp_path, client, 
         for _ in range(2):
             camera = Camera(pictures)
             try:
-                assert client.until(lambda: len(client.humans) > 5, STARTING), node.output
+                assert client.until(lambda: len(client.humans) > 5), node.output
                 assert len(client.humans[-1].humans) == 2
             finally:
                 kill(camera.process)
@@ -118,7 +113,7 @@ def test_killed_subscribers_hold_up_nobody(tmp_path, client):
     client.listen(MarkerArray, "/stdformer/markers")
     client.listen(Image, "/stdformer/overlay", 1)
     with NodeProcess(tmp_path / "log", autostart=True) as node:
-        assert client.until(lambda: client.node.count_subscribers("/camera/image"), STARTING)
+        assert client.until(lambda: client.node.count_subscribers("/camera/image"))
         client.connect()
         for _ in range(3):
             victim = subprocess.Popen(
@@ -127,7 +122,7 @@ def test_killed_subscribers_hold_up_nobody(tmp_path, client):
             heard = []
             reader = threading.Thread(target=lambda: heard.append(victim.stdout.readline()))  # noqa: B023
             reader.start()
-            for _ in range(round(STARTING / 0.2)):
+            for _ in range(round(PATIENCE / 0.2)):
                 client.send(1)
                 client.until(lambda: heard, 0.2)  # noqa: B023
                 if heard:

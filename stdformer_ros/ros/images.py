@@ -49,6 +49,9 @@ _PLANAR: dict[str, int] = {
 
 _DEPTH = ("16UC1", "32FC1")
 
+MAX_PIXELS = 50_000_000
+"""More than any camera has; a message that claims more is an error or an attack."""
+
 ENCODINGS = (*_PACKED, *_PLANAR)
 """What `to_rgb` understands."""
 
@@ -64,11 +67,16 @@ def to_rgb(message: Image) -> ImageArray:
         (H, W, 3) uint8 RGB. May share the message's memory.
 
     Raises:
-        BadInput: if the encoding is unknown or the data do not fit the size that is claimed.
+        BadInput: if the encoding is unknown, the data do not fit the size that is claimed, or
+            that is above MAX_PIXELS.
     """
     encoding, height, width = message.encoding, message.height, message.width
     if height == 0 or width == 0:
         raise BadInput("empty", f"the image is empty ({width}x{height})")
+    if width * height > MAX_PIXELS:
+        raise BadInput(
+            "size", f"the image is too large ({width}x{height}, at most {MAX_PIXELS} pixels)"
+        )
     if encoding in _PACKED:
         depth, channels, convert = _PACKED[encoding]
         even_width = encoding.startswith(("yuv", "uyvy", "yuyv"))

@@ -9,6 +9,9 @@ from stdformer_ros.ros.bad_input import BadInput
 from stdformer_ros.ros.images import to_rgb
 from stdformer_ros.types import Frame
 
+MAX_RATIO = 100.0
+"""Between focal length and image size: a field of view of half a degree, or of all but one."""
+
 
 def camera_of(info: CameraInfo) -> Camera | None:
     """The intrinsics of a CameraInfo, or None if it says that the camera is not calibrated.
@@ -22,11 +25,30 @@ def camera_of(info: CameraInfo) -> Camera | None:
     if not any(info.k):
         return None
     try:
-        return Camera(
+        camera = Camera(
             info.width, info.height, fx=info.k[0], fy=info.k[4], cx=info.k[2], cy=info.k[5]
         )
+        _require_plausible(camera)
+        return camera
     except ValueError as error:
         raise BadInput("intrinsics", str(error)) from None
+
+
+def _require_plausible(camera: Camera) -> None:
+    """Refuse what would put people kilometres away, or nowhere in float32.
+
+    Raises:
+        ValueError: if the focal lengths or the principal point do not fit the image's size.
+    """
+    for focal, centre, size in (
+        (camera.fx, camera.cx, camera.width),
+        (camera.fy, camera.cy, camera.height),
+    ):
+        if not size / MAX_RATIO < focal < size * MAX_RATIO or abs(centre) > size * MAX_RATIO:
+            raise ValueError(
+                f"focal length {focal:g} and principal point {centre:g} cannot be those of "
+                f"{size} pixels"
+            )
 
 
 def scaled(camera: Camera, width: int, height: int) -> Camera:

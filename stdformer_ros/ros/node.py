@@ -155,7 +155,8 @@ class HumanNode(LifecycleNode):
             output.destroy()
 
     def _on_set_parameters(self, changes: list[Parameter]) -> SetParametersResult:
-        return check_change(changes, configured=self._rig is not None)
+        folders = self.get_parameter("file_folders").value
+        return check_change(changes, self._rig is not None, folders)
 
 
 def main(args: Sequence[str] | None = None, build: Build = build) -> int:

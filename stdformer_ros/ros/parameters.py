@@ -16,6 +16,8 @@ from rcl_interfaces.msg import (
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
+from stdformer_ros.ros.file_folders import outside, split_folders
+
 
 def _parameter(
     default: Any,
@@ -24,6 +26,7 @@ def _parameter(
     between: tuple[float, float] | None = None,
     one_of: Sequence[Any] = (),
     refuse: Callable[[Any], str] | None = None,
+    read_only: bool = False,
 ) -> Any:
     return field(
         default=default,
@@ -32,6 +35,7 @@ def _parameter(
             "between": between,
             "one_of": tuple(one_of),
             "refuse": refuse,
+            "read_only": read_only,
         },
     )
 
@@ -101,9 +105,19 @@ class Parameters:
     filter_beta: float = _parameter(
         0.0, "Hz by which its cutoff rises for each m/s: higher lags less.", between=(0.0, 100.0)
     )
+    file_folders: str = _parameter(
+        "",
+        "Folders, separated by ':', in which the files that parameters name must lie. Empty: files "
+        "may lie anywhere, but can only be named at start. Cannot be changed later.",
+        read_only=True,
+    )
     image_timeout: float = _parameter(
         2.0, "Warn after so many seconds without an image.", between=(0.1, 3600.0)
     )
+
+
+FILES = ("checkpoint", "mesh_sampling", "joint_regressor", "smpl")
+"""The parameters that name files."""
 
 
 def declare_parameters(node: Node) -> None:
@@ -123,10 +137,16 @@ def read_parameters(node: Node) -> Parameters:
         reason = _refusal(item, values[item.name])
         if reason:
             raise ValueError(reason)
+    folders = split_folders(values["file_folders"])
+    for name in FILES:
+        if folders and values[name] and (reason := outside(values[name], folders)):
+            raise ValueError(f"{name} {reason}")
     return Parameters(**values | {"cameras": tuple(values["cameras"])})
 
 
-def check_change(changes: Sequence[Parameter], configured: bool) -> SetParametersResult:
+def check_change(
+    changes: Sequence[Parameter], configured: bool, file_folders: str
+) -> SetParametersResult:
     """Whether parameters may be set, for a node's set-parameters callback."""
     ours = {item.name: item for item in fields(Parameters)}
     for change in changes:
@@ -138,9 +158,19 @@ def check_change(changes: Sequence[Parameter], configured: bool) -> SetParameter
                 reason=f"{change.name} applies on configure: deactivate and clean up first",
             )
         reason = _refusal(ours[change.name], change.value)
+        if not reason and change.name in FILES and change.value:
+            reason = _file_refusal(change.name, change.value, file_folders)
         if reason:
             return SetParametersResult(successful=False, reason=reason)
     return SetParametersResult(successful=True)
+
+
+def _file_refusal(name: str, path: str, file_folders: str) -> str:
+    folders = split_folders(file_folders)
+    if not folders:
+        return f"{name} can only be set at start, unless file_folders names where it may lie"
+    reason = outside(path, folders)
+    return f"{name} {reason}" if reason else ""
 
 
 def _refusal(item: Field[Any], value: Any) -> str:
@@ -152,7 +182,9 @@ def _refusal(item: Field[Any], value: Any) -> str:
 
 
 def _descriptor(item: Field[Any]) -> ParameterDescriptor:
-    descriptor = ParameterDescriptor(description=item.metadata["description"])
+    descriptor = ParameterDescriptor(
+        description=item.metadata["description"], read_only=item.metadata["read_only"]
+    )
     if item.metadata["one_of"]:
         choices = ", ".join(map(str, item.metadata["one_of"]))
         descriptor.additional_constraints = f"one of {choices}"

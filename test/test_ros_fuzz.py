@@ -1,0 +1,121 @@
+"""Ten thousand malformed messages: each is used or refused with a reason; the node answers on."""
+
+from itertools import islice
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy", reason="needs ROS 2 (./run test)")
+pytest.importorskip("stdformer_ros.msg", reason="needs the built workspace (./run test)")
+
+import rclpy
+from malformed import camera_infos, garbled, images
+from ros_client import PATIENCE, Client, NodeProcess
+
+from stdformer_ros.ros.bad_input import BadInput
+from stdformer_ros.ros.images import MAX_PIXELS, to_rgb
+from stdformer_ros.ros.intake import Intake
+
+pytestmark = pytest.mark.ros
+
+MESSAGES = 10_000
+
+
+def outcome(use, messages):
+    """How many were used and, by what was wrong with them, refused; anything else is an error."""
+    counts = {"used": 0}
+    for message in messages:
+        try:
+            use(message)
+            kind = "used"
+        except BadInput as bad:
+            kind = bad.kind
+        counts[kind] = counts.get(kind, 0) + 1
+    return counts
+
+
+def test_every_image_is_a_picture_of_its_size_or_is_refused():
+    def use(message):
+        rgb = to_rgb(message)
+        assert rgb.shape == (message.height, message.width, 3)
+        assert rgb.dtype == np.uint8
+
+    counts = outcome(use, islice(images(1), MESSAGES))
+    assert counts["used"] > 0.05 * MESSAGES
+    assert {"encoding", "step", "data", "size", "empty"} <= set(counts)
+
+
+def test_intrinsics_are_plausible_whatever_a_camera_info_says():
+    intake = Intake()
+
+    def use(message):
+        intake.take_camera_info(message)
+        camera = intake.camera
+        if camera is not None:
+            x, y = camera.width, camera.height
+            rays = camera.rays(np.array([[0, 0], [x, 0], [0, y], [x, y]], np.float32))
+            assert np.isfinite(rays).all()
+            assert np.abs(rays).max() < 1e6
+
+    counts = outcome(use, islice(camera_infos(2), MESSAGES))
+    assert counts["used"] > 0.02 * MESSAGES
+    assert counts["intrinsics"] > 0.1 * MESSAGES
+
+
+def test_frames_come_of_any_mixture_of_images_and_camera_infos():
+    intake, infos = Intake(), camera_infos(3)
+
+    def use(message):
+        outcome(intake.take_camera_info, [next(infos)])
+        frame = intake.frame(message)
+        assert frame.image.shape == (frame.camera.height, frame.camera.width, 3)
+        assert np.isfinite(frame.stamp)
+
+    assert outcome(use, islice(images(4), MESSAGES))["used"] > 0
+
+
+def test_an_image_may_not_be_larger_than_any_camera_makes_them():
+    message = next(images(5))
+    message.encoding, message.width, message.height = "mono8", 10_000, MAX_PIXELS // 10_000 + 1
+    message.step = message.width
+    with pytest.raises(BadInput, match="too large"):
+        to_rgb(message)
+
+
+def answers(client):
+    """Whether a good image among all the others is answered."""
+    sent = []
+    for _ in range(round(PATIENCE / 0.3)):
+        sent.append(client.send(2).header)
+        if client.until(lambda: any(h.header in sent for h in client.humans), 0.3):
+            return all(len(h.humans) == 2 for h in client.humans if h.header in sent)
+    return False
+
+
+@pytest.mark.slow
+def test_a_node_that_is_sent_all_of_them_keeps_answering(tmp_path):
+    """Over real topics, half of them as bytes that are no message at all."""
+    rclpy.init()
+    client = Client()
+    with NodeProcess(tmp_path / "log", autostart=True) as node:
+        client.connect()
+        each = MESSAGES // 4
+        streams = [
+            (client._image, images(6)),
+            (client._info, camera_infos(7)),
+            (client._image, garbled(8, images(9))),
+            (client._info, garbled(10, camera_infos(11))),
+        ]
+        for number in range(each):
+            for publisher, messages in streams:
+                publisher.publish(next(messages))
+            if number % 25 == 0:
+                client.until(lambda: False, 0.01)  # the node hears some of each kind
+            if number % 500 == 499:
+                client.humans.clear()
+                assert answers(client), node.output
+        assert node.process.poll() is None
+        assert "Traceback" not in node.output
+        assert node.output.count("frame dropped") > 3, "nothing bad has arrived"
+    client.close()
+    rclpy.shutdown()
