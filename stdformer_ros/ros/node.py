@@ -88,7 +88,7 @@ class HumanNode(LifecycleNode):
         Returns:
             False if that was asked for and has failed.
         """
-        if not read_parameters(self).autostart:
+        if not self.get_parameter("autostart").value:
             return True
         success = TransitionCallbackReturn.SUCCESS
         return self.trigger_configure() == success and self.trigger_activate() == success
