@@ -25,6 +25,7 @@ MAY_IMPORT = {
     "steadying": {"types"},
     "smoothing": {"one_euro", "steadying", "types"},
     "pipeline": {"camera", "models", "one_euro", "perception", "quality", "smoothing", "types"},
+    "rep155": {"camera", "types"},
     "video": {"camera", "types"},
     "sample_clip": set(),
     "overlay": {"camera", "types"},

@@ -1,0 +1,101 @@
+"""REP-155's topics, with the real hri_msgs where they are installed."""
+
+import sys
+import time
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy", reason="needs ROS 2 (./run test)")
+pytest.importorskip("stdformer_ros.msg", reason="needs the built workspace (./run test)")
+
+import rclpy
+from rclpy.executors import SingleThreadedExecutor
+from ros_client import PATIENCE, stamp_of
+from sensor_msgs.msg import JointState
+from std_msgs.msg import Header
+from test_rep155 import NAMES, standing
+
+from stdformer_ros.camera import Camera
+from stdformer_ros.ros.rep155_topics import Rep155Topics
+from stdformer_ros.types import Body, Human, Person
+
+pytestmark = pytest.mark.ros
+
+CAMERA = Camera.assumed(100, 50)
+
+
+@pytest.fixture
+def node():
+    rclpy.init()
+    node = rclpy.create_node("bodies")
+    yield node
+    node.destroy_node()
+    rclpy.shutdown()
+
+
+def human(track_id):
+    joints = standing(left_wrist=(1, 0, 0)) + np.array([0, 0, 3], np.float32)
+    person = Person(
+        track_id,
+        0.75,
+        np.array([10, -5, 60, 40], np.float32),
+        np.full((33, 2), 24.5, np.float32),
+        np.full(33, 0.5, np.float32),
+    )
+    body = Body(joints, np.ones(len(joints)), None, None, None, True)
+    return Human(person, body, np.zeros_like(joints), 1.0)
+
+
+def test_without_hri_msgs_it_says_what_to_install(node, monkeypatch):
+    monkeypatch.setitem(sys.modules, "hri_msgs", None)
+    with pytest.raises(ValueError, match=r"sudo apt install ros-\$ROS_DISTRO-hri-msgs"):
+        Rep155Topics(node, "", NAMES)
+
+
+def test_who_is_seen_has_topics_and_who_has_left_has_none(node):
+    messages = pytest.importorskip("hri_msgs.msg", reason="needs hri_msgs").__dict__
+    topics = Rep155Topics(node, "", NAMES)
+    heard = {}
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+
+    def listen(kind, name):
+        heard[name] = []
+        node.create_subscription(kind, f"/humans/bodies/{name}", heard[name].append, 10)
+
+    listen(messages["IdsList"], "tracked")
+    listen(messages["NormalizedRegionOfInterest2D"], "b0007/roi")
+    listen(messages["Skeleton2D"], "b0007/skeleton2d")
+    listen(JointState, "b0007/joint_states")
+    header = Header(stamp=stamp_of(12.5), frame_id="optical")
+    end = time.monotonic() + PATIENCE
+    while not all(heard.values()) and time.monotonic() < end:
+        topics.publish(header, [human(7), human(12)], CAMERA)
+        executor.spin_once(timeout_sec=0.1)
+    assert all(heard.values())
+
+    assert list(heard["tracked"][-1].ids) == ["b0007", "b0012"]
+    roi = heard["b0007/roi"][-1]
+    found = [roi.xmin, roi.ymin, roi.xmax, roi.ymax, roi.c]
+    assert found == pytest.approx([0.1, 0.0, 0.6, 0.8, 0.75])
+    skeleton = heard["b0007/skeleton2d"][-1].skeleton
+    assert len(skeleton) == 18
+    assert (skeleton[0].x, skeleton[0].y, skeleton[0].c) == pytest.approx((0.25, 0.5, 0.5))
+    state = heard["b0007/joint_states"][-1]
+    angles = dict(zip(state.name, state.position, strict=True))
+    assert angles["r_elbow_b0007"] == pytest.approx(0.0, abs=1e-3)
+    assert len(angles) == 17
+    for messages_of_topic in heard.values():
+        assert messages_of_topic[-1].header == header
+
+    own = {name for name, _ in node.get_publisher_names_and_types_by_node("bodies", "/")}
+    assert "/humans/bodies/b0012/roi" in own
+    topics.publish(header, [human(7)], CAMERA)
+    own = {name for name, _ in node.get_publisher_names_and_types_by_node("bodies", "/")}
+    assert "/humans/bodies/b0012/roi" not in own
+    assert "/humans/bodies/b0007/roi" in own
+    topics.destroy()
+    own = {name for name, _ in node.get_publisher_names_and_types_by_node("bodies", "/")}
+    assert not any(name.startswith("/humans") for name in own)
+    executor.shutdown()
