@@ -118,6 +118,26 @@ def test_an_assumed_camera_makes_the_distance_uncertain():
     assert assumed.pose.covariance[0] == known[0]  # x
 
 
+def test_the_covariance_grows_as_the_joints_scores_fall():
+    human = make_human()
+
+    def variances(score):
+        scores = np.full(len(NAMES), score, np.float32)
+        message = message_of(replace(human, body=replace(human.body, joint_scores=scores)))
+        return np.diag(np.reshape(message.pose.covariance, (6, 6)))
+
+    usual, sure, unsure, lost = (variances(s) for s in (0.9, 0.97, 0.5, 0.0))
+    distance = 2.0
+    assert np.sqrt(usual) == pytest.approx(
+        [0.02 * distance] * 2 + [0.1 * distance] + [0.0833] * 3, rel=1e-2
+    )
+    assert unsure == pytest.approx(9 * usual, rel=1e-3)
+    assert sure[:3] == pytest.approx(usual[:3])
+    assert (sure[3:] < 0.4 * usual[3:]).all()
+    assert np.isfinite(lost).all()
+    assert (lost > 10 * unsure).all()
+
+
 def test_the_cloud_holds_every_joint_with_score_person_and_index():
     humans = [make_human(0), make_human(1)]
     cloud = joint_cloud(HEADER, humans)

@@ -111,7 +111,10 @@ def _on_h36m(options: argparse.Namespace) -> dict[str, Any]:
     from stdformer_ros.evaluation.evaluate_h36m import evaluate_h36m
     from stdformer_ros.models.estimators import LIFTING, usable_device
     from stdformer_ros.models.keypoint_weights import load_keypoint_network
+    from stdformer_ros.models.registry import MODELS
 
+    if options.model not in MODELS:
+        raise ValueError(f"there is no model {options.model!r}; `models` lists those that are")
     if options.model not in LIFTING:
         raise ValueError(
             f"{options.model} does not answer from keypoints, which is all that VideoPose3D's "

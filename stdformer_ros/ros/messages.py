@@ -20,7 +20,11 @@ from stdformer_ros.types import Body, FloatArray, Human
 # How far off we expect the pelvis to be (one standard deviation), as a part of its distance:
 # across the line of sight, along it with known intrinsics, and along it with assumed ones.
 SIDEWAYS_PART, DEPTH_PART, ASSUMED_DEPTH_PART = 0.02, 0.1, 0.3
-ORIENTATION_RADIANS = 0.3
+ORIENTATION_RADIANS = 0.25
+"""Where joints are as likely right as wrong; with the square root of the odds it falls, as the
+errors do that `cli evaluate --motion` finds (docs/accuracy.md)."""
+USUAL_SCORE = 0.9
+"""Mean joint score up to which the place is as uncertain as said above."""
 
 CLOUD_TYPE = np.dtype(
     [
@@ -145,9 +149,12 @@ def _human(
 def _covariance(body: Body, joint_names: Sequence[str]) -> NDArray[np.float64]:
     distance = float(np.linalg.norm(body.joints[joint_names.index("pelvis")]))
     depth = DEPTH_PART if body.metric_depth else ASSUMED_DEPTH_PART
-    sideways = (SIDEWAYS_PART * distance) ** 2
-    along = (depth * distance) ** 2
-    turn = ORIENTATION_RADIANS**2
+    score = float(np.clip(body.joint_scores.mean(), 0.05, 0.99))
+    odds = score / (1.0 - score)  # of a joint being right
+    doubt = max(USUAL_SCORE / (1.0 - USUAL_SCORE) / odds, 1.0)
+    sideways = doubt * (SIDEWAYS_PART * distance) ** 2
+    along = doubt * (depth * distance) ** 2
+    turn = ORIENTATION_RADIANS**2 / odds
     return np.diag([sideways, sideways, along, turn, turn, turn]).ravel()
 
 
