@@ -7,17 +7,20 @@ import time
 import numpy as np
 import pytest
 import torch
-from tiny_networks import tiny_stdformer
 
 from stdformer_ros.body.embedded_mesh import embedded_mesh_sampling
 from stdformer_ros.body.mesh_sampling import LEVELS
 from stdformer_ros.evaluation import bench
+from stdformer_ros.evaluation.bench_device import compare
+from stdformer_ros.evaluation.bench_growth import PEOPLE, SIZES, WINDOWS
 from stdformer_ros.evaluation.bench_leak import ABSENCE, STAY, ComingAndGoing, bench_leak
 from stdformer_ros.evaluation.bench_pipeline import stream_figures
+from stdformer_ros.evaluation.bench_plots import growth_charts
 from stdformer_ros.evaluation.bench_streaming import default_network, largest_difference, poseformer
 from stdformer_ros.evaluation.footage import crowd, frame_of, one_person, resized, there_and_back
+from stdformer_ros.evaluation.line_chart import OURS
 from stdformer_ros.evaluation.timing import Stopwatch, in_alternation, resident_bytes, timed
-from stdformer_ros.models.stdformer import STDFormer
+from stdformer_ros.models.registry import create_model
 from stdformer_ros.perception.tracking import MAX_LOST_SECONDS
 from stdformer_ros.pipeline import build_pipeline
 
@@ -125,8 +128,6 @@ def test_the_embedded_body_stands_in_for_smpls_mesh():
     neighbours = mesh.coarse_adjacency()
     assert bool((neighbours == neighbours.T).all())
     assert 5 < float(neighbours.float().sum(1).mean()) < 9  # six neighbours and itself
-    network = tiny_stdformer(2)
-    assert isinstance(network, STDFormer)
 
 
 def test_in_the_leak_test_people_come_go_and_are_new_when_they_return():
@@ -162,6 +163,40 @@ def test_json_holds_the_figures_of_the_parts_asked_for(tmp_path, monkeypatch, ca
     assert bench.main(["--only", "leak", "--json", str(tmp_path / "x.json")]) == 0
     assert (tmp_path / "x.json").read_text() == '{\n  "leak_resident_growth": 0.5\n}\n'
     assert "MISSED" in capsys.readouterr().out
+
+
+def test_the_three_ways_on_a_device_give_the_same_meshes():
+    """On the CPU with a small backbone; `./run bench --device cuda` is for a GPU."""
+    options = {"backbone": "resnet50", "window": 2, "smpl_regressor": False}
+    network = create_model("stdformer_S", mesh_sampling=embedded_mesh_sampling(), **options).eval()
+    with torch.inference_mode():
+        figures = compare(network, torch.device("cpu"), people=2, repeats=1)
+    assert 0 < figures["device_difference_mm_2_people"] <= 1.0
+    ours, recompute = (figures[f"device_{k}_ms_2_people"] for k in ("ours", "recompute"))
+    assert figures["device_speedup_2_people"] == pytest.approx(recompute / ours)
+    assert figures["device_ours_fps_2_people"] == pytest.approx(1e3 / ours)
+
+
+def test_growth_is_drawn_as_curves():
+    figures = {f"ms_at_{n}_people": 20.0 + 8.0 * n for n in PEOPLE}
+    figures |= {f"{k}ms_at_{n}": 20.0 for n in SIZES for k in ("", "network_")}
+    figures |= {f"{k}_ms_at_window_{n}": 9.0 for n in WINDOWS for k in ("stream", "recompute")}
+    picture = growth_charts(figures)
+    assert picture.shape == (3 * 260, 700, 3)
+    chart = picture[:260].astype(int)
+    blue = np.argwhere(np.abs(chart - OURS).sum(axis=2) < 30)
+    low, high = blue[blue[:, 1].argmin()], blue[blue[:, 1].argmax()]
+    assert low[0] > high[0] + 20, "the line does not rise"
+
+
+def test_a_plot_without_growth_is_refused():
+    with pytest.raises(SystemExit):
+        bench.main(["--only", "leak", "--plot", "x.png"])
+
+
+def test_a_device_that_is_not_there_is_refused(capsys):
+    assert bench.main(["--device", "cuda:77"]) == 2
+    assert "device 'cuda:77' cannot be used" in capsys.readouterr().err
 
 
 def test_another_video_than_the_clip_is_refused(tmp_path, monkeypatch, capsys):

@@ -17,6 +17,7 @@ from stdformer_ros.camera import Camera
 from stdformer_ros.models.estimators import create_estimator
 from stdformer_ros.models.keypoint_estimator import KeypointEstimator
 from stdformer_ros.models.stdformer_keypoints import STDFormerKeypoints
+from stdformer_ros.models.threads import one_thread
 from stdformer_ros.training.motion_library import MotionLibrary
 from stdformer_ros.training.retarget import retarget
 from stdformer_ros.training.synthetic import SyntheticPeople
@@ -166,3 +167,34 @@ def test_the_shipped_weights_follow_people_who_stand_with_their_arms_down() -> N
     assert errors["mpjpe_mm"] < 100.0
     assert errors["pa_mpjpe_mm"] < 65.0
     assert errors["mpvpe_mm"] < 100.0
+
+
+def test_the_mesh_level_can_change_while_the_stream_runs():
+    estimator = create_estimator("stdformer_s_keypoints")
+    frame, people = Frame(np.zeros((480, 640, 3), np.uint8), 0.0, Camera.assumed(640, 480)), []
+    landmarks = np.random.default_rng(0).uniform((250, 100), (390, 400), (33, 2))
+    people = [Person(0, 1.0, np.zeros(4), landmarks.astype(np.float32), np.ones(33, np.float32))]
+    with torch.inference_mode():
+        features = estimator.encode(frame, people)
+        window = {k: torch.stack([v] * estimator.window, dim=1) for k, v in features.items()}
+        (fine,) = estimator.decode(window)
+        for level in (1723, 431, 6890):
+            estimator.use_mesh_level(level)
+            (body,) = estimator.decode(window)
+            assert body.vertices.shape == (level, 3)
+            assert estimator.faces.max() == level - 1
+            np.testing.assert_allclose(body.joints, fine.joints, atol=1e-6)
+    np.testing.assert_allclose(body.vertices, fine.vertices, atol=1e-6)
+    with pytest.raises(ValueError, match="6890 or 1723 or 431 vertices, not 7"):
+        estimator.use_mesh_level(7)
+
+
+def test_other_work_keeps_its_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with one_thread():
+            assert torch.get_num_threads() == 1
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)

@@ -11,21 +11,29 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import torch
+
+from stdformer_ros.evaluation.bench_device import bench_device
 from stdformer_ros.evaluation.bench_growth import bench_growth
 from stdformer_ros.evaluation.bench_leak import bench_leak
 from stdformer_ros.evaluation.bench_pipeline import bench_pipeline
+from stdformer_ros.evaluation.bench_plots import growth_charts
 from stdformer_ros.evaluation.bench_streaming import bench_streaming
 from stdformer_ros.evaluation.bench_topics import bench_overload, bench_ros_costs
 from stdformer_ros.evaluation.footage import one_person
 from stdformer_ros.evaluation.timing import Figures
+from stdformer_ros.models.estimators import usable_device
+from stdformer_ros.pictures import write_png
 from stdformer_ros.sample_clip import sample_clip
 from stdformer_ros.types import ImageArray
 from stdformer_ros.video import VideoError
 
-PARTS: dict[str, Callable[[Sequence[ImageArray]], Figures]] = {
+Part = Callable[[Sequence[ImageArray]], Figures]
+
+PARTS: dict[str, Part] = {
     "pipeline": bench_pipeline,
     "ros": bench_ros_costs,
     "overload": bench_overload,
@@ -43,9 +51,13 @@ GATES: dict[str, tuple[str, float]] = {
     "mesh_publish_ms_per_person": ("<=", 3.0),
     "overload_latency_over_processing": ("<=", 2.2),
     "people_growth_exponent": ("<=", 1.0),
+    "device_ours_ms_1_people": ("<=", 5.0),
+    "device_ours_fps_32_people": (">=", 30.0),
+    "device_speedup_1_people": (">=", 10.0),
+    "device_difference_mm_1_people": ("<=", 1.0),
     "leak_resident_growth": ("<=", 0.02),
 }
-"""What is asked for, of two cores without a GPU."""
+"""What is asked for: of two cores without a GPU, and for `device_` of an H200."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -59,25 +71,45 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--only", nargs="+", choices=PARTS, default=list(PARTS), help="default: everything"
     )
+    parser.add_argument(
+        "--device",
+        metavar="NAME",
+        help="instead of all that STDFormer-L on this device (cuda)",
+    )
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="growth, as a PNG")
     options = parser.parse_args(arguments)
+    if options.plot and (options.device or "growth" not in options.only):
+        parser.error("--plot shows what the part 'growth' has measured")
     cache = Path(os.environ.get("STDFORMER_CACHE", Path.home() / ".cache" / "stdformer_ros"))
     try:
-        images = one_person(sample_clip(cache))
-        figures = measure(options.only, images)
+        if options.device:
+            device = usable_device(options.device)
+            parts = {f"STDFormer-L on {device_name(device)}": lambda _: bench_device(device)}
+            figures = measure(parts, [])
+        else:
+            images = one_person(sample_clip(cache))
+            figures = measure({name: PARTS[name] for name in options.only}, images)
     except (VideoError, RuntimeError, ValueError) as error:
         print(f"bench: {error}", file=sys.stderr)
         return 2
     if options.json:
         options.json.write_text(json.dumps(figures, indent=2) + "\n")
+    if options.plot:
+        write_png(options.plot, growth_charts(figures))
     return 0
 
 
-def measure(parts: Sequence[str], images: Sequence[ImageArray]) -> Figures:
+def device_name(device: torch.device) -> str:
+    """The card's name, or the device's."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
+
+
+def measure(parts: Mapping[str, Part], images: Sequence[ImageArray]) -> Figures:
     """The figures of these parts, printed as they come."""
     figures: Figures = {}
-    for name in parts:
+    for name, part in parts.items():
         began = time.monotonic()
-        found = PARTS[name](images)
+        found = part(images)
         print(f"\n{name} ({time.monotonic() - began:.0f} s)")
         print("\n".join(table(found)), flush=True)
         figures |= found

@@ -14,7 +14,8 @@ from stdformer_ros.body.skeleton import BONES, JOINT_NAMES
 from stdformer_ros.camera import weak_perspective_to_metres
 from stdformer_ros.models.estimator import Estimator, Features
 from stdformer_ros.models.placement import place_by_landmarks
-from stdformer_ros.models.stdformer_keypoints import STDFormerKeypoints
+from stdformer_ros.models.stdformer_keypoints import LEVEL_KEYS, STDFormerKeypoints
+from stdformer_ros.models.threads import one_thread
 from stdformer_ros.types import Body, FloatArray, Frame, Person
 
 METRIC = "metric"
@@ -35,6 +36,7 @@ class KeypointEstimator(Estimator):
     def __init__(self, model: STDFormerKeypoints) -> None:
         self.model = model
         self.window = model.window
+        self.mesh_levels = tuple(LEVEL_KEYS)
         self.faces = model.body.faces
         self._device = next(model.parameters()).device
         self._landmarks = BodyLandmarks().to(self._device)
@@ -43,6 +45,7 @@ class KeypointEstimator(Estimator):
         """See `Estimator.encode`; whether the intrinsics are known travels along."""
         return self.encode_frames([(frame, people)])
 
+    @one_thread()
     def encode_frames(self, seen: Sequence[tuple[Frame, Sequence[Person]]]) -> Features:
         """See `Estimator.encode_frames`: one batch over all cameras."""
         index = list(BLAZEPOSE_INDEX)
@@ -56,6 +59,7 @@ class KeypointEstimator(Estimator):
         known = np.array([frame.camera.known for frame, _ in everybody], np.float32)
         return features | {METRIC: self._tensor(known)}
 
+    @one_thread()
     def decode(self, windows: Features) -> list[Body]:
         """See `Estimator.decode`."""
         answer = self.model.decode(windows)
@@ -81,6 +85,14 @@ class KeypointEstimator(Estimator):
             Body(joints[i], scores[i], vertices[i], turns[i], betas[i], bool(metric[i]))
             for i in range(len(joints))
         ]
+
+    def use_mesh_level(self, level: int) -> None:
+        """See `Estimator.use_mesh_level`."""
+        if level not in self.mesh_levels:
+            there = " or ".join(map(str, self.mesh_levels))
+            raise ValueError(f"{self.name} has meshes of {there} vertices, not {level}")
+        self.model.use_mesh_level(level)
+        self.faces = self.model.body.faces
 
     def _tensor(self, array: FloatArray) -> Tensor:
         return torch.from_numpy(array).to(self._device)

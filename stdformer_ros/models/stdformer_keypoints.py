@@ -73,6 +73,12 @@ class STDFormerKeypoints(nn.Module):
         self.upsample = Upsample(LEVEL, mesh_level)
         self.register_buffer("joint_regressor", _refined_joint_regressor(), persistent=False)
 
+    def use_mesh_level(self, level: int) -> None:
+        """Let `decode` give meshes of so many vertices, see `mesh_level`; no weight changes."""
+        device = self.joint_regressor.device
+        self.body = BodyModel(level).to(device)
+        self.upsample = Upsample(LEVEL, level).to(device)
+
     def encode(self, rays: Tensor, visibility: Tensor) -> Features:
         """What is kept of one frame.
 

@@ -1,0 +1,66 @@
+"""Overload over real processes: the newest frame wins, nothing queues, drops are told."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy", reason="needs ROS 2 (./run test)")
+pytest.importorskip("stdformer_ros.msg", reason="needs the built workspace (./run test)")
+
+import time
+
+import rclpy
+from ros_client import Client, NodeProcess
+
+from stdformer_ros.evaluation.timing import resident_bytes
+
+pytestmark = pytest.mark.ros
+
+PROCESSING = 0.4
+"""Seconds for which the fake pipeline works on each image: long beside what a busy machine adds."""
+PERIOD = 1 / 30
+SECONDS = 12.0
+
+
+@pytest.fixture
+def client():
+    rclpy.init()
+    client = Client()
+    yield client
+    client.close()
+    rclpy.shutdown()
+
+
+def test_far_more_images_than_can_be_answered_are_dropped_not_queued(tmp_path, client):
+    """`./run bench --only overload` is the long form, with the real models."""
+    with NodeProcess(tmp_path / "log", autostart=True) as node:
+        client.listen_to_all()
+        client.connect()
+        sent, arrived = {}, {}
+        began, memory = time.monotonic(), 0
+        while time.monotonic() < began + SECONDS:
+            image = client.send(1, hundredths=round(100 * PROCESSING))
+            sent[image.header.stamp.sec, image.header.stamp.nanosec] = time.monotonic()
+            client.until(lambda: False, PERIOD)
+            now = time.monotonic()
+            for answer in client.humans[len(arrived) :]:
+                arrived[answer.header.stamp.sec, answer.header.stamp.nanosec] = now
+            if not memory and now > began + SECONDS / 3:
+                memory = resident_bytes(node.process.pid)
+        grown = resident_bytes(node.process.pid) / memory - 1.0
+        latencies = [arrived[stamp] - sent[stamp] for stamp in arrived]
+        assert len(latencies) >= 5
+        assert len(latencies) < 0.5 * len(sent), "the pipeline was not overloaded"
+        # At worst an image arrives just after another one was begun, and waits for that one.
+        assert np.percentile(latencies, 99) / PROCESSING <= 2.2
+        assert grown <= 0.02
+
+        told = client.heard["/diagnostics"]
+
+        def dropped():
+            values = {item.key: item.value for item in told[-1].status[0].values}
+            return int(values["frames dropped for newer ones"])
+
+        told.clear()
+        assert client.until(lambda: told)
+        # Best effort may lose images on the way; whatever arrived was answered or counted.
+        assert 0.5 * len(sent) - len(arrived) <= dropped() <= len(sent) - len(arrived) + 1
