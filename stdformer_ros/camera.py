@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from stdformer_ros.distortion import Distortion
+
 ASSUMED_FIELD_OF_VIEW = radians(60.0)
 
 
@@ -19,6 +21,7 @@ class Camera:
     Attributes:
         fx, fy, cx, cy: focal lengths and principal point in pixels.
         known: False if the intrinsics were assumed, so that distances are only plausible.
+        distortion: of the lens; None for a rectified image.
     """
 
     width: int
@@ -28,6 +31,7 @@ class Camera:
     cx: float
     cy: float
     known: bool = True
+    distortion: Distortion | None = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot be a camera.
@@ -51,15 +55,31 @@ class Camera:
         return cls(width, height, focal, focal, 0.5 * width, 0.5 * height, known=False)
 
     def rays(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Pixels (..., 2) to x/z, y/z in camera coordinates."""
+        """Pixels (..., 2) to x/z, y/z in camera coordinates, without the lens' distortion."""
         centre = np.array([self.cx, self.cy], np.float32)
-        return ((pixels - centre) / np.array([self.fx, self.fy], np.float32)).astype(np.float32)
+        rays = ((pixels - centre) / np.array([self.fx, self.fy], np.float32)).astype(np.float32)
+        return rays if self.distortion is None else self.distortion.undistort(rays)
 
     def project(self, points: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Points (..., 3) in camera coordinates, z > 0, to pixels (..., 2)."""
+        """Points (..., 3) in camera coordinates, z > 0, to pixels (..., 2) of this lens."""
         centre = np.array([self.cx, self.cy], np.float32)
         focal = np.array([self.fx, self.fy], np.float32)
-        return (points[..., :2] / points[..., 2:] * focal + centre).astype(np.float32)
+        rays = points[..., :2] / points[..., 2:]
+        if self.distortion is not None:
+            rays = self._bent(rays)
+        return (rays * focal + centre).astype(np.float32)
+
+    def _bent(self, rays: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Distorted rays. Far outside the image polynomials fold back into it: not there."""
+        assert self.distortion is not None
+        bent = self.distortion.distort(rays)
+        if self.distortion.model == "equidistant":
+            return bent
+        size = np.array([self.width, self.height], np.float32)
+        focal = np.array([self.fx, self.fy], np.float32)
+        pixels = rays * focal + np.array([self.cx, self.cy], np.float32)
+        near = np.all((pixels > -0.5 * size) & (pixels < 1.5 * size), axis=-1, keepdims=True)
+        return np.where(near, bent, rays).astype(np.float32)
 
 
 def weak_perspective_to_metres(weak: torch.Tensor, half_size: torch.Tensor) -> torch.Tensor:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 import torch
 
+from stdformer_ros.body_distance import MeasuredDistance
 from stdformer_ros.camera import Camera
+from stdformer_ros.depth import torso_depth
 from stdformer_ros.models.estimator import Estimator, Features
 from stdformer_ros.one_euro import OneEuro
 from stdformer_ros.quality import Quality
@@ -34,11 +36,19 @@ class AdjustablePerception(Protocol):
         """Change the landmark model and the frames between two searches for new people."""
 
 
+@runtime_checkable
+class Forgetful(Protocol):
+    """A perception that remembers people, and can forget them."""
+
+    def reset(self) -> None:
+        """Forget everybody; identities go on counting."""
+
+
 MAX_GAP_SECONDS = 0.5
 """A person unseen for longer starts with a new window: older frames tell of another pose."""
 
 VELOCITY_SECONDS = 0.1
-"""Time constant of the low-pass over joint velocities, which difference noise would drown."""
+"""Default time constant of the low-pass over velocities, which difference noise would drown."""
 
 
 @dataclass
@@ -50,16 +60,20 @@ class _Track:
         stamp: of the newest one.
         smoother: of their answers, if there is to be one.
         count: how many frames there have been.
+        distance: how measured and estimated distance relate.
         joints, velocities, answered: of the last frame that was answered for, and its stamp.
+        velocity_seconds: time constant of their low-pass.
     """
 
     window: deque[Features]
     stamp: float
     smoother: Smoother | None
     count: int = 0
+    distance: MeasuredDistance = field(default_factory=MeasuredDistance)
     joints: FloatArray | None = None
     velocities: FloatArray | None = None
     answered: float = -np.inf
+    velocity_seconds: float = VELOCITY_SECONDS
 
 
 @dataclass(frozen=True)
@@ -92,6 +106,7 @@ class Pipeline:
 
     Attributes:
         answered: the frame that the last answer was for; None if there was none yet.
+        velocity_seconds: time constant of the low-pass over joint velocities.
     """
 
     def __init__(
@@ -103,6 +118,7 @@ class Pipeline:
         self.perception = perception
         self.estimator = estimator
         self.make_smoother = make_smoother
+        self.velocity_seconds = VELOCITY_SECONDS
         self.answered: Frame | None = None
         self._tracks: dict[int, _Track] = {}
         self._waiting: deque[tuple[Frame, list[_Question]]] = deque()
@@ -130,7 +146,7 @@ class Pipeline:
         if frame.stamp < self._newest_stamp:
             self.reset()
         self._newest_stamp = frame.stamp
-        people = self.perception(frame)
+        people = [_with_depth(person, frame) for person in self.perception(frame)]
         self._tracks = {
             i: t for i, t in self._tracks.items() if frame.stamp - t.stamp <= MAX_GAP_SECONDS
         }
@@ -152,6 +168,12 @@ class Pipeline:
         self._waiting.clear()
         self.answered = None
         self._newest_stamp = -np.inf
+
+    def forget(self) -> None:
+        """Forget everybody; identities go on counting."""
+        self.reset()
+        if isinstance(self.perception, Forgetful):
+            self.perception.reset()
 
     def warm_up(self) -> None:
         """Run everything once on a made-up person: a first call takes many times a later one's."""
@@ -182,6 +204,7 @@ class Pipeline:
                 self._tracks[person.track_id] = track
             track.window.append(row)
             track.stamp = stamp
+            track.velocity_seconds = self.velocity_seconds
             questions.append(_Question(person, track, track.count, stamp))
             track.count += 1
         self._waiting.append((seen.frame, questions))
@@ -243,8 +266,18 @@ def _answers(estimator: Estimator, due: Sequence[list[_Question]]) -> list[list[
     )
     fills = iter(fill for _, fill in windows)
     return [
-        [_human(question, next(bodies), next(fills)) for question in questions] for questions in due
+        [_human(question, next(bodies), next(fills), estimator) for question in questions]
+        for questions in due
     ]
+
+
+def _with_depth(person: Person, frame: Frame) -> Person:
+    """The person, with the distance to their torso where the frame has depth."""
+    if frame.depth is None:
+        return person
+    size = frame.camera.width, frame.camera.height
+    distance = torso_depth(frame.depth, person.landmarks, person.visibility, size)
+    return replace(person, torso_depth=distance)
 
 
 def _window(question: _Question, estimator: Estimator) -> tuple[list[Features], float]:
@@ -260,16 +293,18 @@ def _window(question: _Question, estimator: Estimator) -> tuple[list[Features], 
     return padded, len(frames) / estimator.window
 
 
-def _human(question: _Question, body: Body, fill: float) -> Human:
-    """The person's body, with velocities from the one in their frame before."""
+def _human(question: _Question, body: Body, fill: float, estimator: Estimator) -> Human:
+    """The person's body at its distance, with velocities from the one in their frame before."""
     track, seconds = question.track, question.stamp - question.track.answered
+    depth = question.person.torso_depth
     if track.smoother is not None:
         body = track.smoother(body, question.stamp)
+    body = track.distance(body, estimator.joint_names, depth, question.stamp)
     if track.joints is None or track.velocities is None:
         track.velocities = np.zeros_like(body.joints)
     elif seconds > 0:
         newest = (body.joints - track.joints) / seconds
-        share = seconds / (VELOCITY_SECONDS + seconds)
+        share = seconds / (track.velocity_seconds + seconds)
         track.velocities = track.velocities + share * (newest - track.velocities)
     track.joints, track.answered = body.joints, question.stamp
     return Human(question.person, body, track.velocities.astype(np.float32), fill)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
+
 from stdformer_ros.models.estimator import Estimator
 from stdformer_ros.perception import PeopleTracker
 from stdformer_ros.pipeline import Pipeline, Seen, answer, build_pipeline
@@ -29,6 +31,7 @@ class Rig:
             raise ValueError("a rig needs at least one camera, and one estimator for all of them")
         self._pipelines = dict(pipelines)
         self.estimator: Estimator = next(iter(self._pipelines.values())).estimator
+        self._device = self.estimator.device
 
     def see(self, camera: str, frame: Frame) -> Seen:
         """Who is in a camera's next frame."""
@@ -51,6 +54,34 @@ class Rig:
     def reset(self, camera: str) -> None:
         """Forget a camera's windows, not the identities."""
         self._pipelines[camera].reset()
+
+    def forget(self) -> None:
+        """Forget everybody. Identities go on counting: none is given twice."""
+        for pipeline in self._pipelines.values():
+            pipeline.forget()
+
+    @property
+    def velocity_seconds(self) -> float:
+        """Time constant of the low-pass over joint velocities."""
+        return next(iter(self._pipelines.values())).velocity_seconds
+
+    @velocity_seconds.setter
+    def velocity_seconds(self, seconds: float) -> None:
+        for pipeline in self._pipelines.values():
+            pipeline.velocity_seconds = seconds
+
+    def rest(self) -> None:
+        """Free the estimator's device until `resume`."""
+        self.forget()
+        if self._device.type != "cpu":
+            self.estimator.move_to(torch.device("cpu"))
+            if self._device.type == "cuda":
+                torch.cuda.empty_cache()
+
+    def resume(self) -> None:
+        """Be ready again on the estimator's device."""
+        if self._device.type != "cpu":
+            self.estimator.move_to(self._device)
 
 
 def build_rig(cameras: Sequence[str], model: str, **options: Any) -> Rig:

@@ -7,11 +7,13 @@ have their origin at the centre of the upper left pixel; times are seconds.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import nan
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stdformer_ros.camera import Camera
+from stdformer_ros.depth import DepthImage
 
 FloatArray = NDArray[np.float32]
 ImageArray = NDArray[np.uint8]
@@ -25,11 +27,13 @@ class Frame:
         image: (H, W, 3) uint8 RGB.
         stamp: seconds, the time of exposure.
         camera: the intrinsics that belong to this image's size.
+        depth: aligned to the image, None where there is no depth camera.
     """
 
     image: ImageArray
     stamp: float
     camera: Camera
+    depth: DepthImage | None = None
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,8 @@ class Person:
         visibility: (33,) 0..1, the probability that the landmark is in the image and not hidden.
         world_landmarks: (33, 3) BlazePose's own guess in space, to compare with: metres along the
             camera's axes, the middle of the hips at the origin; None if unknown.
+        torso_depth: metres along the optical axis to the visible surface of the torso, measured by
+            a depth image; NaN where there is none.
     """
 
     track_id: int
@@ -52,6 +58,7 @@ class Person:
     landmarks: FloatArray
     visibility: FloatArray
     world_landmarks: FloatArray | None = None
+    torso_depth: float = nan
 
 
 @dataclass(frozen=True)
@@ -67,6 +74,7 @@ class Body:
         betas: (10,) shape parameters, or None.
         metric_depth: True if the distance rests on known intrinsics or on a depth image, False if
             the field of view was assumed.
+        measured_depth: True if a depth image has measured the distance.
     """
 
     joints: FloatArray
@@ -75,6 +83,7 @@ class Body:
     rotations: FloatArray | None
     betas: FloatArray | None
     metric_depth: bool
+    measured_depth: bool = False
 
 
 @dataclass(frozen=True)

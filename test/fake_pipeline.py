@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict, deque
 from collections.abc import Iterator
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -37,12 +38,12 @@ BOX_FACES = np.array(
 """A box around a person, outward sides counter-clockwise."""
 
 
-def make_human(i: int = 0, known: bool = True) -> Human:
-    """Person i, standing upright and facing the camera."""
+def make_human(i: int = 0, known: bool = True, first: int = 0) -> Human:
+    """Person i, standing upright and facing the camera; `first` is added to the identity."""
     place = np.array([i, 0.0, 2.0 + i], np.float32)
     joints = np.array(list(JOINTS.values()), np.float32) + place
     person = Person(
-        track_id=i + 1,
+        track_id=i + 1 + first,
         score=0.75,
         box=np.array([10, 20, 110, 220], np.float32),
         landmarks=np.zeros((33, 2), np.float32),
@@ -59,11 +60,26 @@ def make_human(i: int = 0, known: bool = True) -> Human:
     return Human(person, body, np.full_like(joints, 0.25), window_fill=0.5)
 
 
+def _measured(human: Human, frame: Frame) -> Human:
+    """The human where the depth image's middle says, if it is near enough to be theirs."""
+    if frame.depth is None:
+        return human
+    size = frame.camera.width, frame.camera.height
+    middle = np.array([[size[0] / 2, size[1] / 2]], np.float32)
+    depth = float(frame.depth.at(middle, size)[0])
+    body = human.body
+    if abs(depth - body.joints[0, 2]) < 1.0:
+        joints = body.joints + np.array([0, 0, depth - body.joints[0, 2]], np.float32)
+        body = replace(body, joints=joints, measured_depth=True)
+    return replace(human, body=body, person=replace(human.person, torso_depth=depth))
+
+
 class FakePipeline:
     """Behaves as `stdformer_ros.pipeline.Pipeline` does."""
 
     def __init__(self, delay_frames: int = 0) -> None:
         self.resets = 0
+        self._first = 0
         self.answered: Frame | None = None
         self._waiting: deque[Frame] = deque()
         self.estimator = SimpleNamespace(
@@ -92,7 +108,19 @@ class FakePipeline:
 
     def _answer(self) -> list[Human]:
         frame = self.answered = self._waiting.popleft()
-        return [make_human(i, frame.camera.known) for i in range(frame.image[0, 0, 0])]
+        humans = [make_human(i, frame.camera.known) for i in range(frame.image[0, 0, 0])]
+        return [
+            _measured(
+                replace(h, person=replace(h.person, track_id=h.person.track_id + self._first)),
+                frame,
+            )
+            for h in humans
+        ]
+
+    def forget(self) -> None:
+        """Everybody who comes now is a hundred later than before."""
+        self.reset()
+        self._first += 100
 
     def reset(self) -> None:
         self.resets += 1
@@ -103,6 +131,7 @@ class FakeRig:
     """Behaves as `stdformer_ros.rig.Rig` does towards the node."""
 
     def __init__(self, delay_frames: int = 0) -> None:
+        self.velocity_seconds = 0.1
         self._pipelines = defaultdict(lambda: FakePipeline(delay_frames))
         self.estimator = FakePipeline(delay_frames).estimator
 
@@ -120,6 +149,16 @@ class FakeRig:
 
     def use_quality(self, quality: Quality) -> None:
         self.estimator.faces = BOX_FACES if quality.mesh_level > 4 else BOX_FACES[:6]
+
+    def forget(self) -> None:
+        for pipeline in self._pipelines.values():
+            pipeline.forget()
+
+    def rest(self) -> None:
+        pass
+
+    def resume(self) -> None:
+        pass
 
 
 def build(parameters: object) -> FakeRig:

@@ -16,7 +16,9 @@ from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseArray
 from lifecycle_msgs.srv import ChangeState, GetState
+from rcl_interfaces.srv import SetParameters
 from rclpy.executors import SingleThreadedExecutor
+from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile, qos_profile_sensor_data
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_msgs.msg import Header
@@ -41,7 +43,8 @@ class NodeProcess:
 
     def __init__(self, log: Path, script: Path = FAKE_NODE, **parameters: object) -> None:
         command = [sys.executable, str(script), "--ros-args"]
-        command += ["-r", "image:=/camera/image", "-r", "camera_info:=/camera/camera_info"]
+        for topic in ("image", "camera_info", "depth"):
+            command += ["-r", f"{topic}:=/camera/{topic}"]
         for name, value in parameters.items():
             command += ["-p", f"{name}:={str(value).lower() if value in (0, 1) else value}"]
         self._log = log
@@ -78,7 +81,7 @@ class Client:
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(self.node)
         sensor = qos_profile_sensor_data
-        source = f"/{camera or 'camera'}"
+        source = self._source = f"/{camera or 'camera'}"
         self._image = self.node.create_publisher(Image, f"{source}/image", sensor)
         self._info = self.node.create_publisher(CameraInfo, f"{source}/camera_info", sensor)
         self.heard: dict[str, list] = {}
@@ -142,6 +145,30 @@ class Client:
         self._image.publish(message)
         return message
 
+    def send_depth(self, metres: float, encoding: str = "16UC1", **fields) -> Image:
+        """Publish a depth image of one distance, with the stamp of the newest image."""
+        if not hasattr(self, "_depth"):
+            self._depth = self.node.create_publisher(
+                Image, f"{self._source}/depth", qos_profile_sensor_data
+            )
+            assert self.until(lambda: self._depth.get_subscription_count() > 0)
+            self.until(lambda: False, 0.3)
+        values = np.full((48, 64), metres, np.float32)
+        if encoding == "16UC1":
+            values = (1000 * values).astype(np.uint16)
+        message = Image(
+            header=Header(stamp=stamp_of(self._stamp), frame_id="optical"),
+            height=48,
+            width=64,
+            encoding=encoding,
+            step=values.strides[0],
+            data=values.tobytes(),
+        )
+        for name, value in fields.items():
+            setattr(message, name, value)
+        self._depth.publish(message)
+        return message
+
     def rewind(self) -> None:
         """Let the stamps go back by ten seconds."""
         self._stamp -= 10.0
@@ -176,6 +203,13 @@ class Client:
         future = client.call_async(request)
         assert self.until(future.done), f"no answer from {service}"
         return future.result()
+
+    def set_parameter(self, name: str, value: object) -> str:
+        """Set a parameter of the node; returns why not, or nothing."""
+        parameter = Parameter(name, value=value).to_parameter_msg()
+        request = SetParameters.Request(parameters=[parameter])
+        result = self.call(SetParameters, "set_parameters", request).results[0]
+        return "" if result.successful else result.reason
 
     def transition(self, number: int) -> bool:
         """Ask for a lifecycle transition."""

@@ -294,13 +294,13 @@ def test_an_impossible_mesh_level_is_refused() -> None:
 
 
 def test_the_parameter_file_for_official_weights_fits_the_node() -> None:
-    """It sets the node's parameters, all of them, and asks for files that its model uses."""
+    """It sets parameters that the node has, and asks for files that its model uses."""
     config = Path(__file__).parents[1] / "config"
     default, official = (
         yaml.safe_load((config / name).read_text())["/**"]["ros__parameters"]
         for name in ("default.yaml", "smpl.yaml")
     )
-    assert official.keys() == default.keys()
+    assert official.keys() <= default.keys()
     assert official["model"] in ESTIMATORS
     options = ("checkpoint", "mesh_sampling", "joint_regressor")
     with pytest.raises(FileNotFoundError, match=r"mesh_downsampling\.npz"):

@@ -84,9 +84,9 @@ def test_every_requirement_is_pinned():
     assert "torch==2.13.0" in pins
 
 
-def test_the_parameter_file_and_the_readme_show_the_true_defaults():
+def test_the_parameter_file_and_the_documentation_show_the_true_defaults():
     pytest.importorskip("rclpy", reason="needs ROS 2 (./run test)")
-    from dataclasses import asdict
+    from dataclasses import asdict, fields
 
     from stdformer_ros.ros.parameters import Parameters
 
@@ -96,10 +96,12 @@ def test_the_parameter_file_and_the_readme_show_the_true_defaults():
     written = config["/**"]["ros__parameters"]
     assert written == {name: defaults[name] for name in written}
     assert set(defaults) - set(written) == {"autostart"}
-    readme = (ROOT / "README.md").read_text()
-    for name, default in defaults.items():
-        row = re.search(rf"^\| `{name}` \|([^|]*)\|", readme, re.MULTILINE)
-        assert row, f"README.md does not tell of {name}"
+    documentation = (ROOT / "docs" / "ros_interface.md").read_text()
+    for item in fields(Parameters):
+        name, default = item.name, defaults[item.name]
+        row = re.search(rf"^\| `{name}` \|([^|]*)\|([^|]*)\|", documentation, re.MULTILINE)
+        assert row, f"docs/ros_interface.md does not tell of {name}"
+        assert (row[2].strip() == "yes") == item.metadata["live"], name
         shown = row[1].strip().strip("`").removesuffix(" s")
         assert shown == (str(default).lower() if isinstance(default, bool) else str(default))
 

@@ -137,3 +137,56 @@ def test_pixels_come_through():
     message = image(1.0, width=2, height=1)
     message.data = bytes([1, 2, 3, 4, 5, 6])
     np.testing.assert_array_equal(Intake().frame(message).image, [[[1, 2, 3], [4, 5, 6]]])
+
+
+def lens(model, coefficients, **fields):
+    message = info(width=640, height=480, fx=500.0, fy=500.0, cx=320.0, cy=240.0)
+    message.distortion_model, message.d = model, coefficients
+    message.p = [400.0, 0.0, 310.0, 0.0, 0.0, 410.0, 230.0, 0.0, 0.0, 0.0, 1.0, 0.0]
+    for name, value in fields.items():
+        setattr(message, name, value)
+    return message
+
+
+@pytest.mark.parametrize(
+    ("model", "count", "ours"),
+    [
+        ("plumb_bob", 5, "plumb_bob"),
+        ("plumb_bob", 8, "rational_polynomial"),
+        ("rational_polynomial", 8, "rational_polynomial"),
+        ("equidistant", 4, "equidistant"),
+        ("fisheye", 4, "equidistant"),
+    ],
+)
+def test_the_lens_is_taken_from_the_info(model, count, ours):
+    distortion = camera_of(lens(model, [0.01] * count)).distortion
+    assert (distortion.model, len(distortion.coefficients)) == (ours, count)
+
+
+def test_zeros_are_no_distortion_whatever_the_model():
+    assert camera_of(lens("plumb_bob", [0.0] * 5)).distortion is None
+    assert camera_of(lens("", [])).distortion is None
+
+
+@pytest.mark.parametrize("d", [[0.1], [math.nan] * 5])
+def test_a_lens_that_cannot_be_is_refused(d):
+    with pytest.raises(BadInput):
+        camera_of(lens("plumb_bob", d))
+    with pytest.raises(BadInput, match="unknown distortion model 'barrel'"):
+        camera_of(lens("barrel", [0.1] * 5))
+
+
+def test_rectified_images_have_the_projections_intrinsics_and_no_distortion():
+    camera = camera_of(lens("plumb_bob", [0.1] * 5), rectified=True)
+    assert (camera.fx, camera.fy, camera.cx, camera.cy) == (400.0, 410.0, 310.0, 230.0)
+    assert camera.distortion is None
+
+
+def test_a_part_of_the_sensor_has_its_own_origin_and_size():
+    message = lens("plumb_bob", [0.1] * 5)
+    message.roi.x_offset, message.roi.y_offset = 100, 60
+    message.roi.width, message.roi.height = 320, 240
+    camera = camera_of(message)
+    assert (camera.width, camera.height, camera.cx, camera.cy) == (320, 240, 220.0, 180.0)
+    binned = scaled(camera, 160, 120)
+    assert (binned.fx, binned.cx, binned.distortion) == (250.0, 109.75, camera.distortion)

@@ -9,8 +9,9 @@ pytest.importorskip("launch_ros", reason="needs ROS 2's launch_ros")
 
 from conftest import ROOT
 from launch import LaunchContext
-from launch.actions import DeclareLaunchArgument, SetEnvironmentVariable
+from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
 from launch.launch_description_sources import get_launch_description_from_python_launch_file
+from launch.utilities import perform_substitutions
 from launch_ros.actions import LifecycleNode
 
 pytestmark = pytest.mark.ros
@@ -20,7 +21,7 @@ def description(name):
     return get_launch_description_from_python_launch_file(str(ROOT / "launch" / name))
 
 
-@pytest.mark.parametrize("name", ["camera.launch.py", "demo.launch.py"])
+@pytest.mark.parametrize("name", ["camera.launch.py", "demo.launch.py", "multi_camera.launch.py"])
 def test_every_argument_is_described(name):
     arguments = [e for e in description(name).entities if isinstance(e, DeclareLaunchArgument)]
     assert arguments
@@ -46,3 +47,21 @@ def test_images_go_through_shared_memory_unless_the_user_says_otherwise(monkeypa
                 entity.execute(context)
         profile = context.environment[name]
         assert profile == value if value else Path(profile).name == "fastdds_shm.xml"
+
+
+def test_several_cameras_are_one_node_with_topics_of_each():
+    context = LaunchContext()
+    entities = description("multi_camera.launch.py").entities
+    for entity in entities:
+        if isinstance(entity, DeclareLaunchArgument):
+            entity.execute(context)
+    context.launch_configurations["cameras"] = "[left, right]"
+    (started,) = next(e for e in entities if isinstance(e, OpaqueFunction)).execute(context)
+    assert isinstance(started, LifecycleNode)
+    rules = {
+        perform_substitutions(context, a): perform_substitutions(context, b)
+        for a, b in started._Node__remappings
+    }
+    assert rules["left/image"] == "/left/image_raw"
+    assert rules["right/camera_info"] == "/right/camera_info"
+    assert len(rules) == 6

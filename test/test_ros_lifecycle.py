@@ -1,18 +1,24 @@
 """The node's life: transitions, parameters, failures to start, and how it ends."""
 
 import signal
+import threading
+from pathlib import Path
 
 import pytest
 
 pytest.importorskip("rclpy", reason="needs ROS 2 (./run test)")
 pytest.importorskip("stdformer_ros.msg", reason="needs the built workspace (./run test)")
 
+import fake_pipeline
 import rclpy
 from lifecycle_msgs.msg import Transition
 from rcl_interfaces.srv import DescribeParameters, SetParameters
+from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from ros_client import PATIENCE, Client, NodeProcess
 from visualization_msgs.msg import Marker
+
+from stdformer_ros.ros.node import HumanNode
 
 pytestmark = pytest.mark.ros
 
@@ -122,3 +128,50 @@ def test_asked_twice_to_end_it_ends_cleanly(tmp_path, client, how):
         node.process.send_signal(how)
         assert node.process.wait(PATIENCE) == 0
         assert "Traceback" not in node.output
+
+
+def test_fifty_lives_leave_nothing_behind():
+    """Memory, threads, topics and services of the process, without the networks."""
+    node = HumanNode(fake_pipeline.build)
+
+    def live():
+        for transition in ("configure", "activate", "deactivate", "cleanup"):
+            result = getattr(node, f"trigger_{transition}")()
+            assert result == TransitionCallbackReturn.SUCCESS, transition
+
+    def belongings():
+        publishers, subscriptions = len(list(node.publishers)), len(list(node.subscriptions))
+        services, timers = len(list(node.services)), len(list(node.timers))
+        return publishers, subscriptions, services, timers, threading.active_count()
+
+    def memory():
+        status = Path("/proc/self/status").read_text()
+        return int(status.split("VmRSS:")[1].split()[0]) / 1024
+
+    for _ in range(10):  # what is allocated once is not growth
+        live()
+    before, had = memory(), belongings()
+    for _ in range(50):
+        live()
+    assert belongings() == had
+    assert memory() - before < 8.0  # MB
+    node.destroy_node()
+
+
+def test_an_inactive_node_hears_no_image_and_has_no_worker():
+    node = HumanNode(fake_pipeline.build)
+
+    def works():
+        return "inference" in {thread.name for thread in threading.enumerate()}
+
+    def hears():
+        return "/image" in {subscription.topic_name for subscription in node.subscriptions}
+
+    node.trigger_configure()
+    assert (works(), hears()) == (False, False)
+    for _ in range(2):
+        node.trigger_activate()
+        assert (works(), hears()) == (True, True)
+        node.trigger_deactivate()
+        assert (works(), hears()) == (False, False)
+    node.destroy_node()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -46,3 +48,11 @@ class AcceleratedSTDFormer(nn.Module):
     def decode(self, windows: Features) -> dict[str, Tensor]:
         """See `STDFormer.decode`; the answer is in float32."""
         return self._decode(windows)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> AcceleratedSTDFormer:
+        # What torch calls to move a module: graphs hold the places that tensors have left.
+        for graphed in (self._encode, self._decode):
+            if isinstance(graphed, Graphed):
+                graphed.forget()
+        super()._apply(fn, recurse)
+        return self

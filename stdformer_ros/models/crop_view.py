@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import sqrt
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -28,10 +29,8 @@ def crop_view(squares: Sequence[Square], camera: Camera, device: torch.device) -
         1 where the intrinsics are known, 0 where they are assumed.
     """
     focal = sqrt(camera.fx * camera.fy)
-    view = [
-        ((s.x - camera.cx) / camera.fx, (s.y - camera.cy) / camera.fy, 0.5 * s.size / focal)
-        for s in squares
-    ]
+    centres = camera.rays(np.array([(s.x, s.y) for s in squares], np.float32))
+    view = [(x, y, 0.5 * s.size / focal) for (x, y), s in zip(centres, squares, strict=True)]
     known = torch.full((len(squares),), float(camera.known), device=device)
     return {VIEW: torch.tensor(view, dtype=torch.float32, device=device), METRIC: known}
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from stdformer_ros.types import Body, Frame, Person
 
@@ -31,6 +31,7 @@ class Estimator(ABC):
         reads_images: whether `encode` looks at the image, or at landmarks alone.
         mesh_levels: vertices of the meshes that `use_mesh_level` can change to.
         people_at_once: how many fit on the device; None as long as memory has not run out.
+        device: where it runs.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Estimator(ABC):
     reads_images: bool = False
     mesh_levels: tuple[int, ...] = ()
     people_at_once: int | None = None
+    device: torch.device = torch.device("cpu")
 
     @abstractmethod
     def encode(self, frame: Frame, people: Sequence[Person]) -> Features:
@@ -87,6 +89,13 @@ class Estimator(ABC):
             ValueError: if it is none of `mesh_levels`.
         """
         raise ValueError(f"{self.name} cannot change its mesh to {level} vertices")
+
+    def move_to(self, device: torch.device) -> None:
+        """Put networks and constants on another device."""
+        for name, value in vars(self).items():
+            if isinstance(value, nn.Module | Tensor):
+                setattr(self, name, value.to(device))
+        self.device = device
 
 
 def concatenated(parts: Sequence[Features]) -> Features:

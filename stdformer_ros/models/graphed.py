@@ -48,6 +48,10 @@ class Graphed:
         # The next replay writes to the same place.
         return {name: tensor[:people].clone() for name, tensor in answer.items()}
 
+    def forget(self) -> None:
+        """Drop all recordings: what they read is about to move in memory."""
+        self._graphs.clear()
+
     def _record(self, size: int, example: Features) -> None:
         if size in self._graphs:
             return

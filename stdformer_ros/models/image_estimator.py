@@ -92,10 +92,10 @@ class ImageEstimator(Estimator):
         self._smpl = smpl
         self._device_crops = device_crops
         self.use_mesh_level(mesh_level)
-        self._device = next(model.parameters()).device
+        self.device = next(model.parameters()).device
         self._regressor = None
         if joint_regressor is not None:
-            self._regressor = joint_regressor.to(self._device)
+            self._regressor = joint_regressor.to(self.device)
 
     def encode(self, frame: Frame, people: Sequence[Person]) -> Features:
         """See `Estimator.encode`; where the crops lie travels along."""
@@ -107,12 +107,12 @@ class ImageEstimator(Estimator):
         for frame, people in seen:
             squares = [square_around(p, frame.image.shape, CROP_SCALE) for p in people]
             crops.append(self._crops(frame, squares))
-            views.append(crop_view(squares, frame.camera, self._device))
+            views.append(crop_view(squares, frame.camera, self.device))
             sight += [sight_of_joints(p.visibility, self.joint_names) for p in people]
         return {
             **self.model.encode(normalised(torch.cat(crops), IMAGE_MEAN, IMAGE_STD)),
             **concatenated(views),
-            SIGHT: torch.from_numpy(np.stack(sight)).to(self._device),
+            SIGHT: torch.from_numpy(np.stack(sight)).to(self.device),
         }
 
     def decode(self, windows: Features) -> list[Body]:
@@ -147,9 +147,9 @@ class ImageEstimator(Estimator):
     def _crops(self, frame: Frame, squares: Sequence[Square]) -> Tensor:
         """(P, 3, 224, 224) in 0..255 on the device; a GPU gets the image once, not P crops."""
         if self._device_crops:
-            return cut(upload(frame.image, self._device), squares, IMAGE_SIZE)
+            return cut(upload(frame.image, self.device), squares, IMAGE_SIZE)
         crops = np.stack([crop(frame.image, square, IMAGE_SIZE) for square in squares])
-        return torch.from_numpy(crops).to(self._device).permute(0, 3, 1, 2).float()
+        return torch.from_numpy(crops).to(self.device).permute(0, 3, 1, 2).float()
 
     def _smpl_parameters(self, answer: dict[str, Tensor]) -> tuple[Tensor | None, Tensor | None]:
         if self._smpl is None:

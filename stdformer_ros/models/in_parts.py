@@ -37,6 +37,7 @@ class InParts(Estimator):
         self.faces = estimator.faces
         self.reads_images = estimator.reads_images
         self.mesh_levels = estimator.mesh_levels
+        self.device = estimator.device
 
     def encode(self, frame: Frame, people: Sequence[Person]) -> Features:
         """See `Estimator.encode`.
@@ -72,6 +73,11 @@ class InParts(Estimator):
         """See `Estimator.use_mesh_level`."""
         self._estimator.use_mesh_level(level)
         self.faces = self._estimator.faces
+
+    def move_to(self, device: torch.device) -> None:
+        """See `Estimator.move_to`."""
+        self._estimator.move_to(device)
+        self.device = device
 
     def _in_parts(self, run: Callable[[slice], Part], people: int) -> list[Part]:
         parts: list[Part] = []

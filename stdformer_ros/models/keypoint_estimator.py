@@ -38,8 +38,8 @@ class KeypointEstimator(Estimator):
         self.window = model.window
         self.mesh_levels = tuple(LEVEL_KEYS)
         self.faces = model.body.faces
-        self._device = next(model.parameters()).device
-        self._landmarks = BodyLandmarks().to(self._device)
+        self.device = next(model.parameters()).device
+        self._landmarks = BodyLandmarks().to(self.device)
 
     def encode(self, frame: Frame, people: Sequence[Person]) -> Features:
         """See `Estimator.encode`; whether the intrinsics are known travels along."""
@@ -95,7 +95,7 @@ class KeypointEstimator(Estimator):
         self.faces = self.model.body.faces
 
     def _tensor(self, array: FloatArray) -> Tensor:
-        return torch.from_numpy(array).to(self._device)
+        return torch.from_numpy(array).to(self.device)
 
 
 def _array(tensor: Tensor) -> FloatArray:

@@ -53,7 +53,7 @@ class LiftingEstimator(Estimator):
         self.model = model
         self.window = model.window
         self.delay_frames = model.delay_frames
-        self._device = next(model.parameters()).device
+        self.device = next(model.parameters()).device
 
     def encode(self, frame: Frame, people: Sequence[Person]) -> Features:
         """See `Estimator.encode`; where the keypoints are seen travels along."""
@@ -62,15 +62,15 @@ class LiftingEstimator(Estimator):
     def encode_frames(self, seen: Sequence[tuple[Frame, Sequence[Person]]]) -> Features:
         """See `Estimator.encode_frames`: one batch over all cameras."""
         rays = [f.camera.rays(np.stack([p.landmarks for p in people])) for f, people in seen]
-        keypoints = h36m_keypoints(torch.from_numpy(np.concatenate(rays)).to(self._device))
+        keypoints = h36m_keypoints(torch.from_numpy(np.concatenate(rays)).to(self.device))
         everybody = [(frame, person) for frame, people in seen for person in people]
         sight = np.stack([sight_of_joints(p.visibility, self.joint_names) for _, p in everybody])
         known = np.array([frame.camera.known for frame, _ in everybody], np.float32)
         return {
             **self.model.encode(keypoints),
             KEYPOINTS: keypoints,
-            SIGHT: torch.from_numpy(sight).to(self._device),
-            METRIC: torch.from_numpy(known).to(self._device),
+            SIGHT: torch.from_numpy(sight).to(self.device),
+            METRIC: torch.from_numpy(known).to(self.device),
         }
 
     def decode(self, windows: Features) -> list[Body]:

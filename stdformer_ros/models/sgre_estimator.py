@@ -59,7 +59,7 @@ class SGREEstimator(Estimator):
         self.model = model
         self.faces = smpl.faces
         self._smpl = smpl
-        self._device = next(model.parameters()).device
+        self.device = next(model.parameters()).device
 
     def encode(self, frame: Frame, people: Sequence[Person]) -> Features:
         """See `Estimator.encode`; where the crops lie travels along."""
@@ -67,7 +67,7 @@ class SGREEstimator(Estimator):
 
     def encode_frames(self, seen: Sequence[tuple[Frame, Sequence[Person]]]) -> Features:
         """See `Estimator.encode_frames`: the backbone runs once over all cameras' crops."""
-        device = self._device
+        device = self.device
         crops, views, given, sight = [], [], [], []
         for frame, people in seen:
             squares = [square_around(p, frame.image.shape, CROP_SCALE) for p in people]

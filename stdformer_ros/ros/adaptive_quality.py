@@ -15,6 +15,12 @@ if TYPE_CHECKING:
     from stdformer_ros.rig import Rig
 
 
+def wanted_quality(parameters: Parameters) -> Quality:
+    """The quality that the parameters ask for, while there is time for it."""
+    landmarks = cast(Literal["lite", "full"], parameters.landmarks)
+    return Quality(parameters.detect_every, landmarks, parameters.mesh_level)
+
+
 class AdaptiveQuality:
     """Changes a rig's quality while frames take too long, if `target_fps` asks for it.
 
@@ -38,8 +44,7 @@ class AdaptiveQuality:
         self._clock = clock
         self._controller: QualityController | None = None
         if self._target_fps > 0:
-            landmarks = cast(Literal["lite", "full"], parameters.landmarks)
-            wanted = Quality(parameters.detect_every, landmarks, parameters.mesh_level)
+            wanted = wanted_quality(parameters)
             self._steps = quality_steps(wanted, rig.estimator.mesh_levels)
             self._controller = QualityController(self._target_fps, len(self._steps))
             rig.use_quality(wanted)

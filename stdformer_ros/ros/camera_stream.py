@@ -5,31 +5,29 @@ from __future__ import annotations
 import traceback
 from collections import deque
 from collections.abc import Callable, Sequence
+from math import isfinite
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from diagnostic_msgs.msg import DiagnosticStatus
-from rclpy.qos import QoSProfile, qos_profile_sensor_data
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.subscription import Subscription
 from rclpy.time import Time
-from sensor_msgs.msg import CameraInfo, Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
+from stdformer_ros.depth import DepthImage
 from stdformer_ros.ros.bad_input import BadInput, Voice
-from stdformer_ros.ros.diagnostics import Statistics, camera_status
-from stdformer_ros.ros.intake import Intake
-from stdformer_ros.ros.outputs import Outputs
+from stdformer_ros.ros.depth_intake import DepthIntake
+from stdformer_ros.ros.diagnostics import Statistics, Thresholds, camera_status
+from stdformer_ros.ros.intake import Intake, nanoseconds
+from stdformer_ros.ros.outputs import OVERRIDABLE, Outputs
 from stdformer_ros.ros.parameters import Parameters
+from stdformer_ros.ros.transform_buffer import TransformError
 from stdformer_ros.types import Frame, Human
 
 if TYPE_CHECKING:
     from rclpy.lifecycle import LifecycleNode
-
-NEWEST_IMAGE = QoSProfile(
-    depth=1,
-    reliability=qos_profile_sensor_data.reliability,
-    durability=qos_profile_sensor_data.durability,
-    history=qos_profile_sensor_data.history,
-)
 
 
 class CameraStream:
@@ -42,6 +40,9 @@ class CameraStream:
         settings: the node's parameters.
         voice: what says that something is wrong.
         offer: called with each image in the executor's thread.
+
+    Attributes:
+        settings: may be replaced by others in which only `live` parameters differ.
     """
 
     def __init__(
@@ -56,34 +57,46 @@ class CameraStream:
         self.camera = camera
         self._node = node
         self._outputs = outputs
-        self._settings = settings
+        self.settings = settings
         self._voice = voice
         self._offer = offer
         self._statistics = Statistics()
-        self._intake = Intake()
+        self._intake = Intake(settings.rectified)
         self._intake_lock = Lock()
+        self._depth = DepthIntake(settings.depth_tolerance) if settings.depth else None
         self._says_assumed = True
         self._waiting: deque[tuple[Header, Frame]] = deque()
+        self._subscriptions: list[Subscription] = []
         prefix = f"{camera}/" if camera else ""
-        self._camera_info = node.create_subscription(
-            CameraInfo, f"{prefix}camera_info", self._on_camera_info, qos_profile_sensor_data
-        )
-        self._image = node.create_subscription(
-            Image, f"{prefix}image", self._on_image, NEWEST_IMAGE
-        )
+        self._image_topic = node.resolve_topic_name(f"{prefix}image")
+        if settings.image_transport == "compressed":  # as image_transport names it
+            self._image_topic += "/compressed"
+        self._info_topic = node.resolve_topic_name(f"{prefix}camera_info")
+        self._depth_topic = node.resolve_topic_name(f"{prefix}depth")
+        self.listen()
 
-    def read(self, message: Image) -> tuple[Frame, bool] | None:
+    def listen(self) -> None:
+        """Take images from now on."""
+        self._statistics = Statistics()
+        kind = CompressedImage if self.settings.image_transport == "compressed" else Image
+        self._subscribe(kind, self._image_topic, self._on_image, depth=1)
+        self._subscribe(CameraInfo, self._info_topic, self._on_camera_info, depth=5)
+        if self._depth is not None:
+            self._subscribe(Image, self._depth_topic, self._depth.take, depth=5)
+
+    def read(self, message: Image | CompressedImage) -> tuple[Frame, bool] | None:
         """The image as a frame, and whether it does not continue those before it.
 
         None if it cannot be used, which has been said then.
         """
         try:
+            depth = self._depth_at(message.header)
             with self._intake_lock:
-                frame = self._intake.frame(message)
+                frame = self._intake.frame(message, depth)
                 jumped, self._intake.jumped = self._intake.jumped, False
         except BadInput as bad:
-            self._statistics.rejected += 1
-            self._warn(f"image {bad.kind}", f"{self._image.topic_name}: {bad}; frame dropped")
+            self._statistics.bad_image(refused=True)
+            self._warn(f"image {bad.kind}", f"{self._image_topic}: {bad}; frame dropped")
             return None
         if jumped:
             self._waiting.clear()
@@ -96,25 +109,33 @@ class CameraStream:
         header, frame = self._waiting.popleft()
         while frame is not answered:
             header, frame = self._waiting.popleft()
-        self._outputs.publish(header, frame, humans)
+        self._check_depth(frame, humans)
+        try:
+            self._outputs.publish(header, frame, humans)
+        except TransformError as error:
+            self._statistics.bad_image(refused=False)
+            self._warn("transform", f"{error}; the people of this image are not published")
+            return
         age = self._node.get_clock().now() - Time.from_msg(header.stamp)
         self._statistics.answer(len(humans), 1e-9 * age.nanoseconds)
 
     def fail(self, error: Exception) -> None:
         """Say that an image could not be answered, and begin anew with the next one."""
-        self._statistics.failed += 1
+        self._statistics.bad_image(refused=False)
         self._waiting.clear()
         trace = "".join(traceback.format_exception(error))
         self._voice.error(
             f"{self.camera} {type(error).__name__}",
-            f"{self._image.topic_name}: frame failed with {error!r}\n{trace}",
+            f"{self._image_topic}: frame failed with {error!r}\n{trace}",
         )
 
     def check_silence(self) -> None:
-        """Warn if no image has come for long."""
+        """Warn if no image has come for long, unless none is wanted."""
+        if not self._subscriptions:
+            return
         silence = self._statistics.silence()
-        if silence > self._settings.image_timeout:
-            topic = self._image.topic_name
+        if silence > self.settings.image_timeout:
+            topic = self._image_topic
             publishers = self._node.count_publishers(topic)
             self._warn(
                 "silence", f"{topic}: no image for {silence:.1f} s ({publishers} publishers)"
@@ -124,25 +145,74 @@ class CameraStream:
         self, dropped: int, values: dict[str, str], restrictions: Sequence[str]
     ) -> DiagnosticStatus:
         """How this camera is doing; see `camera_status` for the arguments."""
+        settings = self.settings
+        name = f"{self._node.get_fully_qualified_name()}: {self.camera or 'people'}"
+        if not self._subscriptions:
+            return DiagnosticStatus(
+                level=DiagnosticStatus.OK, name=name, message="disabled by ~/enable"
+            )
+        thresholds = Thresholds(
+            settings.image_timeout, settings.latency_warn, settings.latency_error, settings.min_fps
+        )
         return camera_status(
-            f"{self._node.get_fully_qualified_name()}: {self.camera or 'people'}",
+            name,
             self._statistics,
             dropped,
-            self._settings.image_timeout,
-            {**values, "image topic": self._image.topic_name},
+            thresholds,
+            {**values, "image topic": self._image_topic},
             restrictions,
         )
 
     def close(self) -> None:
         """Stop listening."""
-        self._node.destroy_subscription(self._image)
-        self._node.destroy_subscription(self._camera_info)
+        for subscription in self._subscriptions:
+            self._node.destroy_subscription(subscription)
+        self._subscriptions.clear()
 
     def clear(self) -> None:
         """Take everybody out of RViz."""
         self._outputs.clear()
 
-    def _on_image(self, message: Image) -> None:
+    def _subscribe(
+        self, kind: type, topic: str, callback: Callable[[Any], None], depth: int
+    ) -> None:
+        profile = QoSProfile(
+            depth=depth, reliability=ReliabilityPolicy[self.settings.image_reliability.upper()]
+        )
+        self._subscriptions.append(
+            self._node.create_subscription(
+                kind, topic, callback, profile, qos_overriding_options=OVERRIDABLE
+            )
+        )
+
+    def _depth_at(self, header: Header) -> DepthImage | None:
+        if self._depth is None:
+            return None
+        try:
+            depth = self._depth.at(nanoseconds(header.stamp))
+        except BadInput as bad:
+            self._warn(f"depth {bad.kind}", f"{self._depth_topic}: {bad}; depth not used")
+            return None
+        if depth is None:
+            self._warn(
+                "depth missing",
+                f"{self._depth_topic}: nothing within {self.settings.depth_tolerance:g} s of the "
+                "image; distances are estimated",
+            )
+        return depth
+
+    def _check_depth(self, frame: Frame, humans: Sequence[Human]) -> None:
+        for human in humans:
+            depth = human.person.torso_depth
+            if frame.depth is not None and isfinite(depth) and not human.body.measured_depth:
+                self._warn(
+                    "depth differs",
+                    f"{self._depth_topic}: the torso of person {human.person.track_id} is "
+                    f"{depth:.2f} m away by depth, {human.body.joints[0, 2]:.2f} m by size: not "
+                    "used; are the units right (16UC1 in mm, 32FC1 in m), is it aligned?",
+                )
+
+    def _on_image(self, message: Image | CompressedImage) -> None:
         self._statistics.image()
         self._offer(message)
 
@@ -151,7 +221,7 @@ class CameraStream:
             with self._intake_lock:
                 self._intake.take_camera_info(message)
         except BadInput as bad:
-            self._warn(f"camera_info {bad.kind}", f"{self._camera_info.topic_name}: {bad}; ignored")
+            self._warn(f"camera_info {bad.kind}", f"{self._info_topic}: {bad}; ignored")
 
     def _warn(self, kind: str, text: str) -> None:
         self._voice.warn(f"{self.camera} {kind}", text)
@@ -160,6 +230,6 @@ class CameraStream:
         if not frame.camera.known and self._says_assumed:
             self._says_assumed = False
             self._node.get_logger().warning(
-                f"no calibration on {self._camera_info.topic_name}: assuming a field of view of "
+                f"no calibration on {self._info_topic}: assuming a field of view of "
                 "60 degrees, so distances are not measured (metric_depth is false)"
             )

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
+
+OTHER_CLOCK_SECONDS = 3600.0
+"""Stamps that are further from the clock than this are of another clock, as a bag's can be."""
+BAD_SECONDS = 30.0
+"""Images that could not be used are a reason to warn for so long."""
 
 
 class Statistics:
@@ -27,6 +35,7 @@ class Statistics:
         self._answered: deque[tuple[float, float]] = deque()
         self._since = clock()
         self._last_image: float | None = None
+        self._bad: deque[float] = deque()
         self.rejected = 0
         self.failed = 0
         self.people = 0
@@ -44,6 +53,20 @@ class Statistics:
             self._answered.append((self._clock(), latency))
             self.people = people
             self._forget()
+
+    def bad_image(self, refused: bool) -> None:
+        """An image was refused for what it is, or has failed to be answered."""
+        with self._lock:
+            self._bad.append(self._clock())
+            self.rejected += refused
+            self.failed += not refused
+            self._forget()
+
+    def lately_bad(self) -> int:
+        """How many images of the last BAD_SECONDS could not be used."""
+        with self._lock:
+            self._forget()
+            return len(self._bad)
 
     def silence(self) -> float:
         """Seconds since the last image, or since the beginning if there was none."""
@@ -73,13 +96,32 @@ class Statistics:
             self._received.popleft()
         while self._answered and self._answered[0][0] < oldest:
             self._answered.popleft()
+        while self._bad and self._bad[0] < self._clock() - BAD_SECONDS:
+            self._bad.popleft()
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """What is worth a warning.
+
+    Attributes:
+        image_timeout: seconds of silence after which the camera counts as stale.
+        latency_warn: seconds of median latency.
+        latency_error: the same, for an error.
+        min_fps: answered images a second.
+    """
+
+    image_timeout: float
+    latency_warn: float
+    latency_error: float
+    min_fps: float
 
 
 def camera_status(
     name: str,
     statistics: Statistics,
     dropped: int,
-    image_timeout: float,
+    thresholds: Thresholds,
     settings: dict[str, str],
     restrictions: Sequence[str] = (),
 ) -> DiagnosticStatus:
@@ -89,24 +131,13 @@ def camera_status(
         name: the node's and the camera's.
         statistics: what happened.
         dropped: frames that were replaced by newer ones before their turn.
-        image_timeout: seconds of silence after which the camera counts as stale.
+        thresholds: what is worth a warning.
         settings: further values, such as the model and the device.
         restrictions: why people are answered, but not as the parameters say.
     """
+    level, text = _judgement(statistics, thresholds, restrictions)
     received, answered = statistics.rates()
     median, late = statistics.latencies()
-    silence = statistics.silence()
-    if silence > image_timeout:
-        level, text = DiagnosticStatus.STALE, f"no image for {silence:.1f} s"
-    elif received > 0 and answered == 0:
-        level, text = DiagnosticStatus.ERROR, "images arrive, but none can be answered"
-    elif statistics.rejected or statistics.failed:
-        bad = statistics.rejected + statistics.failed
-        level, text = DiagnosticStatus.WARN, f"{bad} images could not be used so far"
-    elif restrictions:
-        level, text = DiagnosticStatus.WARN, "; ".join(restrictions)
-    else:
-        level, text = DiagnosticStatus.OK, f"{statistics.people} people, {answered:.1f} frames/s"
     values = {
         "frames per second received": f"{received:.1f}",
         "frames per second answered": f"{answered:.1f}",
@@ -116,6 +147,7 @@ def camera_status(
         "latency p50 ms": f"{1e3 * median:.1f}",
         "latency p99 ms": f"{1e3 * late:.1f}",
         "people": str(statistics.people),
+        **memory(),
         **settings,
     }
     return DiagnosticStatus(
@@ -125,3 +157,48 @@ def camera_status(
         hardware_id=settings.get("device", ""),
         values=[KeyValue(key=key, value=value) for key, value in values.items()],
     )
+
+
+def memory() -> dict[str, str]:
+    """What the process has taken of the machine's memory and, with CUDA, of the device's."""
+    values = {}
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            values["memory MB"] = f"{int(line.split()[1]) / 1024:.0f}"
+    torch = sys.modules.get("torch")  # imported by the pipeline, if at all
+    if torch is not None and torch.cuda.is_available() and torch.cuda.is_initialized():
+        values["device memory MB"] = f"{torch.cuda.memory_reserved() / 2**20:.0f}"
+    return values
+
+
+def _judgement(
+    statistics: Statistics, thresholds: Thresholds, restrictions: Sequence[str]
+) -> tuple[bytes, str]:
+    """The level and what to say, the worst first."""
+    received, answered = statistics.rates()
+    median, _ = statistics.latencies()
+    silence, bad = statistics.silence(), statistics.lately_bad()
+    if silence > thresholds.image_timeout:
+        return DiagnosticStatus.STALE, f"no image for {silence:.1f} s"
+    if received > 0 and answered == 0:
+        return DiagnosticStatus.ERROR, "images arrive, but none can be answered"
+    other_clock = abs(median) > OTHER_CLOCK_SECONDS
+    if median > thresholds.latency_error and not other_clock:
+        return DiagnosticStatus.ERROR, f"answers come {median:.1f} s after their images"
+    if bad:
+        return (
+            DiagnosticStatus.WARN,
+            f"{bad} images of the last {BAD_SECONDS:.0f} s could not be used",
+        )
+    if median > thresholds.latency_warn and not other_clock:
+        return DiagnosticStatus.WARN, f"answers come {median:.1f} s after their images"
+    if answered < thresholds.min_fps:
+        return DiagnosticStatus.WARN, f"only {answered:.1f} frames/s"
+    if restrictions:
+        return DiagnosticStatus.WARN, "; ".join(restrictions)
+    if other_clock:
+        return (
+            DiagnosticStatus.WARN,
+            f"stamps and clock are {abs(median):.0f} s apart: does use_sim_time fit the images?",
+        )
+    return DiagnosticStatus.OK, f"{statistics.people} people, {answered:.1f} frames/s"

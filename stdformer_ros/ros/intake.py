@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from sensor_msgs.msg import CameraInfo, Image
+from dataclasses import replace
+
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from stdformer_ros.camera import Camera
+from stdformer_ros.depth import DepthImage
+from stdformer_ros.distortion import Distortion
 from stdformer_ros.ros.bad_input import BadInput
+from stdformer_ros.ros.compressed_images import decompressed
 from stdformer_ros.ros.images import to_rgb
 from stdformer_ros.types import Frame
 
@@ -13,20 +18,34 @@ MAX_RATIO = 100.0
 """Between focal length and image size: a field of view of half a degree, or of all but one."""
 
 
-def camera_of(info: CameraInfo) -> Camera | None:
+def camera_of(info: CameraInfo, rectified: bool = False) -> Camera | None:
     """The intrinsics of a CameraInfo, or None if it says that the camera is not calibrated.
 
     A driver without calibration sends K filled with zeros (sensor_msgs/CameraInfo defines K[0] = 0
     so).
 
+    Args:
+        info: the message.
+        rectified: whether the images are rectified: then P holds, and nothing is distorted.
+
     Raises:
         BadInput: if the numbers cannot be those of a camera.
     """
-    if not any(info.k):
+    k = (*info.p[0:3], *info.p[4:7], *info.p[8:11]) if rectified else info.k
+    if not any(k):
         return None
+    # The part of the sensor that is sent; 0 means all of it.
+    roi = info.roi
+    width, height = roi.width or info.width, roi.height or info.height
     try:
         camera = Camera(
-            info.width, info.height, fx=info.k[0], fy=info.k[4], cx=info.k[2], cy=info.k[5]
+            width,
+            height,
+            fx=k[0],
+            fy=k[4],
+            cx=k[2] - roi.x_offset,
+            cy=k[5] - roi.y_offset,
+            distortion=None if rectified else _distortion_of(info),
         )
         _require_plausible(camera)
         return camera
@@ -51,6 +70,22 @@ def _require_plausible(camera: Camera) -> None:
             )
 
 
+def _distortion_of(info: CameraInfo) -> Distortion | None:
+    """How the lens distorts, None if it does not.
+
+    Raises:
+        ValueError: if the model is unknown or does not fit its coefficients.
+    """
+    coefficients = tuple(info.d)
+    if not any(coefficients):
+        return None
+    # What calibrations call plumb_bob with eight numbers is OpenCV's rational model.
+    model = info.distortion_model
+    if model == "plumb_bob" and len(coefficients) == 8:
+        model = "rational_polynomial"
+    return Distortion({"fisheye": "equidistant"}.get(model, model), coefficients)
+
+
 def scaled(camera: Camera, width: int, height: int) -> Camera:
     """The same camera for an image that was resized to `width` x `height`.
 
@@ -60,20 +95,25 @@ def scaled(camera: Camera, width: int, height: int) -> Camera:
     if (width, height) == (camera.width, camera.height):
         return camera
     x, y = width / camera.width, height / camera.height
-    return Camera(
-        width,
-        height,
+    return replace(
+        camera,
+        width=width,
+        height=height,
         fx=camera.fx * x,
         fy=camera.fy * y,
         cx=(camera.cx + 0.5) * x - 0.5,
         cy=(camera.cy + 0.5) * y - 0.5,
-        known=camera.known,
     )
 
 
 def seconds(stamp: object) -> float:
     """A builtin_interfaces/Time as seconds."""
     return stamp.sec + 1e-9 * stamp.nanosec  # type: ignore[attr-defined]
+
+
+def nanoseconds(stamp: object) -> int:
+    """A builtin_interfaces/Time as whole nanoseconds."""
+    return stamp.sec * 1_000_000_000 + stamp.nanosec  # type: ignore[attr-defined]
 
 
 class Intake:
@@ -83,9 +123,13 @@ class Intake:
         camera: the newest usable intrinsics, None as long as there were none.
         jumped: True if the newest frame does not continue the one before it (time went back, or
             the image has changed its size), so that what was remembered of it is void.
+
+    Args:
+        rectified: whether the images are rectified, see `camera_of`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, rectified: bool = False) -> None:
+        self._rectified = rectified
         self.camera: Camera | None = None
         self.jumped = False
         self._stamp_ns: int | None = None
@@ -97,10 +141,10 @@ class Intake:
         Raises:
             BadInput: if the numbers cannot be those of a camera.
         """
-        self.camera = camera_of(info) or self.camera
+        self.camera = camera_of(info, self._rectified) or self.camera
 
-    def frame(self, message: Image) -> Frame:
-        """The image as a Frame.
+    def frame(self, message: Image | CompressedImage, depth: DepthImage | None = None) -> Frame:
+        """The image as a Frame, with the depth that belongs to it.
 
         An image whose size or time does not continue the one before it is refused once; the next
         one continues from there.
@@ -109,7 +153,7 @@ class Intake:
             BadInput: if the image cannot be used.
         """
         stamp = message.header.stamp
-        stamp_ns = stamp.sec * 1_000_000_000 + stamp.nanosec
+        stamp_ns = nanoseconds(stamp)
         before, self._stamp_ns = self._stamp_ns, stamp_ns
         if before is not None and stamp_ns == before:
             raise BadInput("repeated stamp", f"the stamp {seconds(stamp):.3f} s repeats")
@@ -119,18 +163,18 @@ class Intake:
                 "stamp back",
                 f"the stamp went back from {1e-9 * before:.3f} to {seconds(stamp):.3f} s",
             )
-        image = to_rgb(message)
-        old, self._size = self._size, (message.width, message.height)
+        image = to_rgb(message) if isinstance(message, Image) else decompressed(message)
+        height, width = image.shape[:2]
+        old, self._size = self._size, (width, height)
         if old is not None and old != self._size:
             self.jumped = True
             raise BadInput(
                 "changed size",
-                f"the image changed its size from {old[0]}x{old[1]} to "
-                f"{message.width}x{message.height}",
+                f"the image changed its size from {old[0]}x{old[1]} to {width}x{height}",
             )
         camera = (
-            Camera.assumed(message.width, message.height)
+            Camera.assumed(width, height)
             if self.camera is None
-            else scaled(self.camera, message.width, message.height)
+            else scaled(self.camera, width, height)
         )
-        return Frame(image, seconds(stamp), camera)
+        return Frame(image, seconds(stamp), camera, depth)

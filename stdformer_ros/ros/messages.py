@@ -15,6 +15,7 @@ from std_msgs.msg import Header
 from stdformer_ros.camera import Camera
 from stdformer_ros.msg import Human as HumanMessage
 from stdformer_ros.msg import HumanArray
+from stdformer_ros.ros.transform_buffer import Transform
 from stdformer_ros.types import Body, FloatArray, Human
 
 # How far off we expect the pelvis to be (one standard deviation), as a part of its distance:
@@ -25,6 +26,8 @@ ORIENTATION_RADIANS = 0.25
 errors do that `cli evaluate --motion` finds (docs/accuracy.md)."""
 USUAL_SCORE = 0.9
 """Mean joint score up to which the place is as uncertain as said above."""
+# With a depth image: the torso's thickness is not known, and depth cameras err with distance.
+MEASURED_METRES, MEASURED_PART = 0.05, 0.01
 
 CLOUD_TYPE = np.dtype(
     [
@@ -46,13 +49,24 @@ def human_array(
     humans: Sequence[Human],
     camera: Camera,
     with_vertices: bool,
+    place: Transform | None = None,
 ) -> HumanArray:
-    """Everybody in one image; `camera` is that of the image."""
+    """Everybody in one image.
+
+    Args:
+        header: with the frame that the humans are in.
+        estimator: its name.
+        joint_names: of the humans' joints.
+        humans: everybody.
+        camera: that of the image.
+        with_vertices: whether to put the meshes into the message.
+        place: from the camera to the header's frame, None if that is the camera's.
+    """
     return HumanArray(
         header=header,
         estimator=estimator,
         joint_names=list(joint_names),
-        humans=[_human(human, joint_names, camera, with_vertices) for human in humans],
+        humans=[_human(human, joint_names, camera, with_vertices, place) for human in humans],
     )
 
 
@@ -117,7 +131,11 @@ def pelvis_rotation(body: Body, joint_names: Sequence[str]) -> NDArray[np.float6
 
 
 def _human(
-    human: Human, joint_names: Sequence[str], camera: Camera, with_vertices: bool
+    human: Human,
+    joint_names: Sequence[str],
+    camera: Camera,
+    with_vertices: bool,
+    place: Transform | None,
 ) -> HumanMessage:
     body = human.body
     message = HumanMessage(
@@ -130,13 +148,14 @@ def _human(
         ],
         joint_scores=_floats(body.joint_scores),
         metric_depth=body.metric_depth,
+        measured_depth=body.measured_depth,
         window_fill=float(human.window_fill),
     )
     pose = message.pose.pose
     pose.position = message.joints[joint_names.index("pelvis")]
     x, y, z, w = Rotation.from_matrix(pelvis_rotation(body, joint_names)).as_quat().tolist()
     pose.orientation = Quaternion(x=x, y=y, z=z, w=w)
-    message.pose.covariance = _covariance(body, joint_names)
+    message.pose.covariance = _covariance(body, joint_names, place)
     if with_vertices and body.vertices is not None:
         message.vertices = _floats(body.vertices)
     if body.rotations is not None:
@@ -146,16 +165,24 @@ def _human(
     return message
 
 
-def _covariance(body: Body, joint_names: Sequence[str]) -> NDArray[np.float64]:
-    distance = float(np.linalg.norm(body.joints[joint_names.index("pelvis")]))
-    depth = DEPTH_PART if body.metric_depth else ASSUMED_DEPTH_PART
+def _covariance(
+    body: Body, joint_names: Sequence[str], place: Transform | None
+) -> NDArray[np.float64]:
+    pelvis = body.joints[joint_names.index("pelvis")]
+    distance = float(np.linalg.norm(pelvis if place is None else pelvis - place.translation))
     score = float(np.clip(body.joint_scores.mean(), 0.05, 0.99))
     odds = score / (1.0 - score)  # of a joint being right
     doubt = max(USUAL_SCORE / (1.0 - USUAL_SCORE) / odds, 1.0)
     sideways = doubt * (SIDEWAYS_PART * distance) ** 2
-    along = doubt * (depth * distance) ** 2
+    part = DEPTH_PART if body.metric_depth else ASSUMED_DEPTH_PART
+    along = doubt * (part * distance) ** 2
+    if body.measured_depth:
+        along = (MEASURED_METRES + MEASURED_PART * distance) ** 2
     turn = ORIENTATION_RADIANS**2 / odds
-    return np.diag([sideways, sideways, along, turn, turn, turn]).ravel()
+    covariance = np.diag([sideways, sideways, along, turn, turn, turn])
+    if place is not None:
+        covariance[:3, :3] = place.rotation @ covariance[:3, :3] @ place.rotation.T
+    return covariance.ravel()
 
 
 def _region(box: FloatArray, camera: Camera) -> RegionOfInterest:

@@ -24,6 +24,7 @@ from stdformer_ros.ros.parameters import (
 )
 from stdformer_ros.ros.session import Session
 from stdformer_ros.ros.stopping import stop_requests
+from stdformer_ros.ros.transform_buffer import TransformListener
 
 if TYPE_CHECKING:
     from stdformer_ros.rig import Rig
@@ -70,7 +71,8 @@ class HumanNode(LifecycleNode):
     def __init__(self, build: Build = build) -> None:
         super().__init__("stdformer")
         declare_parameters(self)
-        self.add_on_set_parameters_callback(self._on_set_parameters)
+        self.add_on_set_parameters_callback(self._check_change)
+        self.add_post_set_parameters_callback(self._apply_change)
         self._build = build
         # A lambda each: rclpy allows a place in the code only one severity.
         self._voice = Voice(
@@ -80,6 +82,7 @@ class HumanNode(LifecycleNode):
         self._settings = Parameters()
         self._rig: Rig | None = None
         self._outputs: dict[str, Outputs] = {}
+        self._transforms: TransformListener | None = None
         self._session: Session | None = None
 
     def start(self) -> bool:
@@ -98,15 +101,13 @@ class HumanNode(LifecycleNode):
         try:
             self._settings = read_parameters(self)
             self._rig = self._build(self._settings)
+            self._create_outputs(self._rig)
         # Whatever is wrong with models and files must end here as a failed transition.
         except Exception as error:
+            self._release()
             self.get_logger().error(f"cannot configure: {error}")
             self.get_logger().debug(traceback.format_exc())
             return TransitionCallbackReturn.FAILURE
-        self._outputs = {
-            camera: Outputs(self, camera, self._rig.estimator, self._settings.publish_vertices)
-            for camera in self._settings.cameras
-        }
         self.get_logger().info(f"configured: {self._rig.estimator.name} on {self._settings.device}")
         return super().on_configure(state)
 
@@ -114,11 +115,12 @@ class HumanNode(LifecycleNode):
         """Listen to the cameras."""
         result = super().on_activate(state)
         assert self._rig is not None
+        self._rig.resume()
         self._session = Session(self, self._rig, self._outputs, self._settings, self._voice)
         return result
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Stop listening and working, and take everybody out of RViz."""
+        """Stop listening and working, give the device back, take everybody out of RViz."""
         self._stop()
         return super().on_deactivate(state)
 
@@ -148,15 +150,44 @@ class HumanNode(LifecycleNode):
         session, self._session = self._session, None
         if session is not None:
             session.close()
+        if self._rig is not None:
+            self._rig.rest()
+
+    def _create_outputs(self, rig: Rig) -> None:
+        settings = self._settings
+        if settings.target_frame:
+            self._transforms = TransformListener(self)
+        buffer = None if self._transforms is None else self._transforms.buffer
+        for camera in settings.cameras:
+            self._outputs[camera] = Outputs(self, camera, rig.estimator, settings, buffer)
 
     def _release(self) -> None:
         outputs, self._outputs, self._rig = self._outputs, {}, None
         for output in outputs.values():
             output.destroy()
+        transforms, self._transforms = self._transforms, None
+        if transforms is not None:
+            transforms.close()
 
-    def _on_set_parameters(self, changes: list[Parameter]) -> SetParametersResult:
+    def _check_change(self, changes: list[Parameter]) -> SetParametersResult:
         folders = self.get_parameter("file_folders").value
-        return check_change(changes, self._rig is not None, folders)
+        result = check_change(changes, self._rig is not None, folders)
+        for change in changes if self._rig is not None else []:
+            levels = {self._settings.mesh_level, *self._rig.estimator.mesh_levels}
+            if change.name == "mesh_level" and result.successful and change.value not in levels:
+                name = self._rig.estimator.name
+                reason = f"{name} has meshes of {sorted(levels)} vertices, not {change.value}"
+                return SetParametersResult(successful=False, reason=reason)
+        return result
+
+    def _apply_change(self, changes: list[Parameter]) -> None:
+        if self._rig is None:
+            return
+        self._settings = read_parameters(self)
+        for output in self._outputs.values():
+            output.settings = self._settings
+        if self._session is not None:
+            self._session.apply(self._settings)
 
 
 def main(args: Sequence[str] | None = None, build: Build = build) -> int:

@@ -11,7 +11,8 @@ from geometry_msgs.msg import PoseArray
 from numpy.typing import NDArray
 from rclpy.lifecycle import LifecycleNode
 from rclpy.publisher import Publisher
-from rclpy.qos import DurabilityPolicy, QoSProfile
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import Image, PointCloud2
 from std_msgs.msg import Header
 from visualization_msgs.msg import MarkerArray
@@ -20,13 +21,17 @@ from stdformer_ros.msg import BodyModel, HumanArray
 from stdformer_ros.overlay import Figure, draw_overlay
 from stdformer_ros.ros.markers import MeshMarkerWriter, deletions, people_markers
 from stdformer_ros.ros.messages import human_array, joint_cloud, joint_poses
+from stdformer_ros.ros.parameters import Parameters
+from stdformer_ros.ros.placement import human_frames, placement
+from stdformer_ros.ros.transform_buffer import TransformBuffer, tf_message
 from stdformer_ros.types import Frame, Human, ImageArray
 
 if TYPE_CHECKING:
     from stdformer_ros.models.estimator import Estimator
 
 QUEUE = 5
-LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+OVERRIDABLE = QoSOverridingOptions.with_default_policies()
+"""What `qos_overrides` parameters may change of every topic: history, depth, reliability."""
 
 
 class Outputs:
@@ -36,23 +41,53 @@ class Outputs:
         node: whose publishers they are.
         camera: name of the camera, which the topics begin with; empty for the only one.
         estimator: its name, joint names, skeleton and faces.
-        publish_vertices: whether ~/humans holds the meshes.
+        settings: the node's parameters.
+        transforms: where other frames are; needed for a `target_frame`.
+
+    Attributes:
+        settings: may be replaced by others in which only `live` parameters differ.
+
+    Raises:
+        ValueError: if a parameter asks for what is not installed.
     """
 
     def __init__(
-        self, node: LifecycleNode, camera: str, estimator: Estimator, publish_vertices: bool
+        self,
+        node: LifecycleNode,
+        camera: str,
+        estimator: Estimator,
+        settings: Parameters,
+        transforms: TransformBuffer | None,
     ) -> None:
+        self.settings = settings
+        self._camera = camera
+        self._transforms = transforms
         self._node = node
         self._estimator = estimator
-        self._publish_vertices = publish_vertices
-        create = node.create_lifecycle_publisher
+        reliability = ReliabilityPolicy[settings.output_reliability.upper()]
+
+        def create(kind: type, topic: str, depth: int, latched: bool = False) -> Publisher:
+            durability = "TRANSIENT_LOCAL" if latched else "VOLATILE"
+            # Who joins late must get what is latched.
+            profile = QoSProfile(
+                depth=depth,
+                reliability=ReliabilityPolicy.RELIABLE if latched else reliability,
+                durability=DurabilityPolicy[durability],
+            )
+            return node.create_lifecycle_publisher(
+                kind, topic, profile, qos_overriding_options=OVERRIDABLE
+            )
+
         under = f"~/{camera}/" if camera else "~/"
         self._humans = create(HumanArray, f"{under}humans", QUEUE)
         self._markers = create(MarkerArray, f"{under}markers", 10 * QUEUE)
         self._joints = create(PoseArray, f"{under}joints", QUEUE)
         self._cloud = create(PointCloud2, f"{under}joints_cloud", QUEUE)
         self._overlay = create(Image, f"{under}overlay", 1)
-        self._body_model = create(BodyModel, f"{under}body_model", LATCHED)
+        self._body_model = create(BodyModel, f"{under}body_model", 1, latched=True)
+        self._tf = None
+        if settings.tf != "none":
+            self._tf = node.create_lifecycle_publisher(tf_message(), "/tf", 100)
         self._writer: MeshMarkerWriter | None = None
         self._shown: set[int] = set()
         self._header = Header()
@@ -76,20 +111,39 @@ class Outputs:
             header: the image's own; its stamp goes into every message unchanged.
             frame: the image.
             humans: everybody in it.
+
+        Raises:
+            TransformError: if it is not known where the camera is in the `target_frame`.
         """
-        names = self._estimator.joint_names
+        names, settings = self._estimator.joint_names, self.settings
+        humans = [human for human in humans if human.person.score >= settings.min_score]
+        if _wanted(self._overlay):
+            self._overlay.publish(rgb_message(header, self._draw(frame, humans)))
+        place = None
+        if self._transforms is not None and settings.target_frame:
+            placed = placement(self._transforms, settings.target_frame, header)
+            header = Header(stamp=header.stamp, frame_id=settings.target_frame)
+            humans, place = [placed(human) for human in humans], placed.now
+        vertices = settings.publish_vertices
         message = human_array(
-            header, self._estimator.name, names, humans, frame.camera, self._publish_vertices
+            header, self._estimator.name, names, humans, frame.camera, vertices, place
         )
         self._humans.publish(message)
+        if self._tf is not None:
+            frames = human_frames(
+                header,
+                humans,
+                names,
+                with_joints=settings.tf == "joints",
+                camera=self._camera,
+            )
+            self._tf.publish(tf_message()(transforms=frames))
         if _wanted(self._joints):
             self._joints.publish(joint_poses(header, humans))
         if _wanted(self._cloud):
             self._cloud.publish(joint_cloud(header, humans))
         if _wanted(self._markers):
             self._publish_markers(header, humans)
-        if _wanted(self._overlay):
-            self._overlay.publish(rgb_message(header, self._draw(frame, humans)))
 
     def clear(self) -> None:
         """Take everybody out of RViz."""
@@ -107,8 +161,10 @@ class Outputs:
             self._cloud,
             self._overlay,
             self._body_model,
+            self._tf,
         ):
-            self._node.destroy_publisher(publisher)
+            if publisher is not None:
+                self._node.destroy_publisher(publisher)
 
     def _publish_markers(self, header: Header, humans: Sequence[Human]) -> None:
         present = {human.person.track_id for human in humans}

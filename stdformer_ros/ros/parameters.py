@@ -27,6 +27,7 @@ def _parameter(
     one_of: Sequence[Any] = (),
     refuse: Callable[[Any], str] | None = None,
     read_only: bool = False,
+    live: bool = False,
 ) -> Any:
     return field(
         default=default,
@@ -36,6 +37,7 @@ def _parameter(
             "one_of": tuple(one_of),
             "refuse": refuse,
             "read_only": read_only,
+            "live": live,
         },
     )
 
@@ -54,7 +56,10 @@ def _bad_cameras(names: Sequence[str]) -> str:
 
 @dataclass(frozen=True)
 class Parameters:
-    """Name, type, default, range and description of every parameter. They apply on configure."""
+    """Name, type, default, range and description of every parameter.
+
+    They apply on configure; those that are `live` can also be changed while the node is configured.
+    """
 
     autostart: bool = _parameter(
         False, "Configure and activate on start; if that fails, the process ends with code 1."
@@ -76,22 +81,70 @@ class Parameters:
         0,
         "Answer so many frames late, from frames on both sides: the keypoint networks, up to half "
         "their window. Stamps are those of the frames answered for.",
+        between=(0, 1000),
     )
     landmarks: str = _parameter(
-        "full", "The landmark model: lite is faster, full is better.", one_of=("lite", "full")
+        "full",
+        "The landmark model: lite is faster, full is better.",
+        one_of=("lite", "full"),
+        live=True,
     )
     detect_every: int = _parameter(
-        10, "Look for new people in every so many frames.", between=(1, 300)
+        10, "Look for new people in every so many frames.", between=(1, 300), live=True
     )
     max_people: int = _parameter(8, "Follow so many people at most.", between=(1, 64))
-    mesh_level: int = _parameter(6890, "Vertices of the mesh.", one_of=(431, 1723, 6890))
+    mesh_level: int = _parameter(6890, "Vertices of the mesh.", one_of=(431, 1723, 6890), live=True)
     target_fps: float = _parameter(
         0.0,
         "Lower the quality while frames take longer than this rate allows: rarer searches for new "
         "people, lite landmarks, coarser meshes; 0: never.",
         between=(0.0, 240.0),
+        live=True,
     )
-    publish_vertices: bool = _parameter(False, "Put the vertices into ~/humans too.")
+    publish_vertices: bool = _parameter(False, "Put the vertices into ~/humans too.", live=True)
+    min_score: float = _parameter(
+        0.0, "Leave out people who are less sure than this.", between=(0.0, 1.0), live=True
+    )
+    velocity_smoothing: float = _parameter(
+        0.1,
+        "Time constant in seconds of the low-pass over joint velocities; they lag by as much.",
+        between=(0.0, 2.0),
+        live=True,
+    )
+    rectified: bool = _parameter(
+        False, "The images are rectified: use CameraInfo's P, and no distortion."
+    )
+    image_transport: str = _parameter(
+        "raw",
+        "compressed: take sensor_msgs/CompressedImage (JPEG, PNG) from image/compressed.",
+        one_of=("raw", "compressed"),
+    )
+    image_reliability: str = _parameter(
+        "best_effort",
+        "QoS of the inputs; reliable sends lost images again, which costs time.",
+        one_of=("best_effort", "reliable"),
+    )
+    output_reliability: str = _parameter(
+        "reliable",
+        "QoS of the outputs; a best effort output suits lossy radio links.",
+        one_of=("reliable", "best_effort"),
+    )
+    depth: bool = _parameter(
+        False, "Take distances from depth (16UC1 in mm or 32FC1 in m, aligned to the image)."
+    )
+    depth_tolerance: float = _parameter(
+        0.05,
+        "Seconds that may lie between the stamps of image and depth.",
+        between=(0.0, 1.0),
+    )
+    tf: str = _parameter(
+        "none",
+        "Publish frames human_ID on /tf: of the pelvis alone, or of all joints. Needs tf2_msgs.",
+        one_of=("none", "pelvis", "joints"),
+    )
+    target_frame: str = _parameter(
+        "", "Give positions in this frame instead of the camera's, by /tf. Needs tf2_msgs."
+    )
     cameras: tuple[str, ...] = _parameter(
         ("",),
         "Names of several cameras: NAME/image in, ~/NAME/humans out. Default: one without a name.",
@@ -112,7 +165,22 @@ class Parameters:
         read_only=True,
     )
     image_timeout: float = _parameter(
-        2.0, "Warn after so many seconds without an image.", between=(0.1, 3600.0)
+        2.0, "Warn after so many seconds without an image.", between=(0.1, 3600.0), live=True
+    )
+    latency_warn: float = _parameter(
+        0.3,
+        "Diagnostics warn if the median answer comes so many seconds after its image's stamp.",
+        between=(0.0, 3600.0),
+        live=True,
+    )
+    latency_error: float = _parameter(
+        2.0, "The same, for an error.", between=(0.0, 3600.0), live=True
+    )
+    min_fps: float = _parameter(
+        0.0,
+        "Diagnostics warn if fewer images a second are answered; 0: never.",
+        between=(0.0, 1000.0),
+        live=True,
     )
 
 
@@ -152,7 +220,7 @@ def check_change(
     for change in changes:
         if change.name not in ours:
             continue
-        if configured:
+        if configured and not ours[change.name].metadata["live"]:
             return SetParametersResult(
                 successful=False,
                 reason=f"{change.name} applies on configure: deactivate and clean up first",

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from threading import Lock
 from typing import TYPE_CHECKING
 
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.clock import Clock, ClockType
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
-from stdformer_ros.ros.adaptive_quality import AdaptiveQuality
+from stdformer_ros.ros.adaptive_quality import AdaptiveQuality, wanted_quality
 from stdformer_ros.ros.bad_input import Voice
 from stdformer_ros.ros.camera_stream import CameraStream
 from stdformer_ros.ros.outputs import Outputs
 from stdformer_ros.ros.parameters import Parameters
+from stdformer_ros.ros.services import Services
 from stdformer_ros.ros.worker import NewestWorker
 
 if TYPE_CHECKING:
@@ -50,8 +52,11 @@ class Session:
         self._rig = rig
         self._settings = settings
         self._outputs = outputs
+        self._enabled = True
+        rig.velocity_seconds = settings.velocity_smoothing
+        self._rig_lock = Lock()
         self._quality = AdaptiveQuality(rig, settings, node.get_logger())
-        self._worker: NewestWorker[Image] = NewestWorker(self._answer)
+        self._worker: NewestWorker[Image | CompressedImage] = NewestWorker(self._answer)
         self._streams: dict[str, CameraStream] = {}
         for camera in outputs:
             rig.reset(camera)
@@ -64,6 +69,7 @@ class Session:
                 voice,
                 offer=lambda image, camera=camera: self._worker.offer(camera, image),
             )
+        self._services = Services(node, self.reset, self.enable)
         self._diagnostics = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
         # Silence has to be noticed even if simulated time stands still.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
@@ -72,6 +78,7 @@ class Session:
     def close(self) -> None:
         """Stop everything, the worker after its present frames."""
         self._node.destroy_timer(self._timer)
+        self._services.close()
         for stream in self._streams.values():
             stream.close()
         self._worker.stop()
@@ -79,8 +86,49 @@ class Session:
             stream.clear()
         self._node.destroy_publisher(self._diagnostics)
 
-    def _answer(self, images: dict[str, Image]) -> None:
-        """In the worker's thread: from images to published humans. Never raises.
+    def apply(self, settings: Parameters) -> None:
+        """Go on with other `live` parameters."""
+        before, self._settings = self._settings, settings
+        for stream in self._streams.values():
+            stream.settings = settings
+        with self._rig_lock:
+            self._rig.velocity_seconds = settings.velocity_smoothing
+            if (wanted_quality(settings), settings.target_fps) != (
+                wanted_quality(before),
+                before.target_fps,
+            ):
+                self._rig.use_quality(wanted_quality(settings))
+                self._quality = AdaptiveQuality(self._rig, settings, self._node.get_logger())
+                for output in self._outputs.values():
+                    output.announce()
+
+    def reset(self) -> None:
+        """Forget everybody: windows, identities (which go on counting), markers."""
+        with self._rig_lock:
+            self._rig.forget()
+            for stream in self._streams.values():
+                stream.clear()
+
+    def enable(self, wanted: bool) -> None:
+        """Take images, or none. What was remembered of people is forgotten in between."""
+        if wanted == self._enabled:
+            return
+        self._enabled = wanted
+        for stream in self._streams.values():
+            if wanted:
+                stream.listen()
+            else:
+                stream.close()
+        self.reset()
+
+    def _answer(self, images: dict[str, Image | CompressedImage]) -> None:
+        """In the worker's thread: one round."""
+        with self._rig_lock:
+            if self._enabled:
+                self._answer_round(images)
+
+    def _answer_round(self, images: dict[str, Image | CompressedImage]) -> None:
+        """From images to published humans. Never raises.
 
         One camera's bad image must cost neither the node nor the other cameras anything.
         """

@@ -1,0 +1,108 @@
+"""Lens distortion, as sensor_msgs/CameraInfo names it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+DistortionModel = Literal["plumb_bob", "rational_polynomial", "equidistant"]
+
+COUNTS: dict[str, tuple[int, ...]] = {
+    "plumb_bob": (4, 5),
+    "rational_polynomial": (8,),
+    "equidistant": (4,),
+}
+"""The models, and how many coefficients each may have."""
+
+ROUNDS = 50
+EXACT = 1e-3
+"""A point that comes back no nearer to where it was, at unit depth, was not inverted."""
+MAX_ANGLE = np.radians(85.0)
+"""Rays further from the optical axis have no useful place at unit depth."""
+
+_UNIT = np.eye(3)
+
+
+@dataclass(frozen=True)
+class Distortion:
+    """How a lens bends what a pinhole would show, at unit depth.
+
+    Attributes:
+        model: `plumb_bob` (Brown and Conrady: k1, k2, p1, p2[, k3]), `rational_polynomial` (and
+            k4, k5, k6) or `equidistant` (Kannala and Brandt, 2006: k1..k4, for fisheyes).
+        coefficients: in that order.
+    """
+
+    model: DistortionModel
+    coefficients: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        """Refuse what is no such model.
+
+        Raises:
+            ValueError: if the model is unknown, or a coefficient is missing or not finite.
+        """
+        if self.model not in COUNTS:
+            raise ValueError(
+                f"unknown distortion model {self.model!r} (known: {', '.join(sorted(COUNTS))})"
+            )
+        if len(self.coefficients) not in COUNTS[self.model]:
+            raise ValueError(
+                f"{self.model} has {' or '.join(map(str, COUNTS[self.model]))} coefficients, not "
+                f"{len(self.coefficients)}"
+            )
+        if not np.isfinite(self.coefficients).all():
+            raise ValueError(f"distortion coefficients must be finite, not {self.coefficients}")
+
+    def distort(self, points: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Where the lens shows the points (..., 2) of a pinhole at unit depth."""
+        flat = points.reshape(-1, 1, 2).astype(np.float64)
+        if not len(flat):
+            return points
+        if self.model == "equidistant":
+            bent = cv2.fisheye.distortPoints(flat, _UNIT, self._array())
+        else:
+            rays = np.concatenate([flat, np.ones_like(flat[..., :1])], axis=2)
+            zero = np.zeros(3)
+            bent, _ = cv2.projectPoints(rays, zero, zero, _UNIT, self._array())
+        return bent.reshape(points.shape).astype(np.float32)
+
+    def undistort(self, points: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The inverse of `distort`.
+
+        A point that no ray is shown at (far outside the image, where polynomials fold back) stays
+        where it is.
+        """
+        flat = points.reshape(-1, 1, 2).astype(np.float64)
+        if not len(flat):
+            return points
+        if self.model == "equidistant":
+            straight = self._undistort_fisheye(flat.reshape(-1, 2))
+        else:
+            until = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, ROUNDS, 1e-9)
+            found = cv2.undistortPointsIter(flat, _UNIT, self._array(), _UNIT, _UNIT, until)
+            straight = np.asarray(found)
+        straight = np.nan_to_num(straight.reshape(points.shape), posinf=0, neginf=0)
+        missed = np.linalg.norm(self.distort(straight.astype(np.float32)) - points, axis=-1)
+        good = missed < EXACT * (1 + np.linalg.norm(points, axis=-1))
+        return np.where(good[..., None], straight, points).astype(np.float32)
+
+    def _undistort_fisheye(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Newton's method for the angle whose image lies so far from the middle."""
+        k = np.array(self.coefficients)
+        radius = np.linalg.norm(points, axis=1)
+        angle = np.minimum(radius, MAX_ANGLE)
+        powers = np.arange(1, 5) * 2
+        for _ in range(ROUNDS):
+            series = angle[:, None] ** powers
+            value = angle * (1 + series @ k) - radius
+            slope = 1 + series @ (k * (powers + 1))
+            angle = np.clip(angle - value / np.where(slope > 0.1, slope, 0.1), 0.0, MAX_ANGLE)
+        return points * (np.tan(angle) / np.maximum(radius, 1e-9))[:, None]
+
+    def _array(self) -> NDArray[np.float64]:
+        return np.array(self.coefficients, np.float64)

@@ -1,0 +1,45 @@
+"""What can be asked of an active node."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from rclpy.node import Node
+from std_srvs.srv import SetBool, Trigger
+
+
+class Services:
+    """`~/reset` forgets everybody, `~/enable` stops the work and goes on with it.
+
+    Args:
+        node: whose services they are.
+        reset: called for `~/reset`.
+        enable: called for `~/enable` with what was asked for.
+    """
+
+    def __init__(
+        self, node: Node, reset: Callable[[], None], enable: Callable[[bool], None]
+    ) -> None:
+        self._node = node
+        self._reset = reset
+        self._enable = enable
+        self._services = [
+            node.create_service(Trigger, "~/reset", self._on_reset),
+            node.create_service(SetBool, "~/enable", self._on_enable),
+        ]
+
+    def close(self) -> None:
+        """Take the services back."""
+        for service in self._services:
+            self._node.destroy_service(service)
+
+    def _on_reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        self._reset()
+        response.success, response.message = True, "everybody is forgotten"
+        return response
+
+    def _on_enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+        self._enable(request.data)
+        response.success = True
+        response.message = "taking images" if request.data else "no images are taken"
+        return response

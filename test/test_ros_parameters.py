@@ -1,0 +1,147 @@
+"""What can be changed and asked while the node runs: parameters, ~/reset, ~/enable."""
+
+import pytest
+
+pytest.importorskip("rclpy", reason="needs ROS 2 (./run test)")
+pytest.importorskip("stdformer_ros.msg", reason="needs the built workspace (./run test)")
+
+from dataclasses import fields
+
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from rcl_interfaces.srv import DescribeParameters
+from ros_client import LATCHED, Client, NodeProcess
+from std_srvs.srv import SetBool, Trigger
+from stdformer_ros.msg import BodyModel
+from visualization_msgs.msg import Marker
+
+from stdformer_ros.ros.parameters import Parameters
+
+pytestmark = pytest.mark.ros
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _ros():
+    rclpy.init()
+    yield
+    rclpy.shutdown()
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory):
+    """An active node, shared by the tests that leave it as it was."""
+    log = tmp_path_factory.mktemp("node") / "log"
+    with NodeProcess(log, autostart=True) as node:
+        yield node
+
+
+@pytest.fixture
+def client():
+    client = Client()
+    client.connect()
+    yield client
+    client.close()
+
+
+def test_every_parameter_is_described_and_every_number_has_a_range(running, client):
+    names = [item.name for item in fields(Parameters)]
+    request = DescribeParameters.Request(names=names)
+    answer = client.call(DescribeParameters, "describe_parameters", request)
+    numbers = {item.name for item in fields(Parameters) if type(item.default) in (int, float)}
+    for descriptor in answer.descriptors:
+        assert len(descriptor.description) > 10, descriptor.name
+        bounded = descriptor.integer_range or descriptor.floating_point_range
+        if descriptor.name in numbers:
+            assert bounded or descriptor.additional_constraints, descriptor.name
+
+
+def test_vertices_are_switched_on_and_off_while_it_runs(running, client):
+    assert len(client.answer(1).humans[0].vertices) == 0
+    assert client.set_parameter("publish_vertices", True) == ""
+    assert len(client.answer(1).humans[0].vertices) == 24
+    assert client.set_parameter("publish_vertices", False) == ""
+    assert len(client.answer(1).humans[0].vertices) == 0
+
+
+def test_who_is_less_sure_than_min_score_is_left_out(running, client):
+    """The fake's people have a score of 0.75."""
+    assert client.set_parameter("min_score", 0.8) == ""
+    assert client.answer(2).humans == []
+    assert client.set_parameter("min_score", 0.7) == ""
+    assert len(client.answer(2).humans) == 2
+    assert client.set_parameter("min_score", 0.0) == ""
+
+
+def test_the_quality_changes_while_it_runs_as_far_as_the_estimator_can(running, client):
+    client.listen(BodyModel, "/stdformer/body_model", LATCHED)
+    heard = client.heard["/stdformer/body_model"]
+    assert client.until(lambda: heard)
+    heard.clear()
+    assert "one of 431, 1723, 6890, not 5" in client.set_parameter("mesh_level", 5)
+    reason = client.set_parameter("mesh_level", 431)
+    assert reason == "fake has meshes of [4, 8, 6890] vertices, not 431"
+    assert client.set_parameter("detect_every", 20) == ""
+    assert client.until(lambda: heard), "how bodies are connected was not said anew"
+    assert client.set_parameter("landmarks", "lite") == ""
+    assert client.set_parameter("target_fps", 15.0) == ""
+    assert len(client.answer(1).humans) == 1
+    for name, value in (("detect_every", 10), ("landmarks", "full"), ("target_fps", 0.0)):
+        assert client.set_parameter(name, value) == ""
+
+
+def test_what_cannot_change_is_refused_with_the_reason(running, client):
+    reason = client.set_parameter("model", "another")
+    assert reason == "model applies on configure: deactivate and clean up first"
+    assert client.set_parameter("min_score", 1.5) != ""
+    assert client.set_parameter("latency_warn", -1.0) != ""
+    assert client.set_parameter("min_score", "much") != ""
+    assert len(client.answer(1).humans) == 1
+
+
+def test_a_threshold_that_is_changed_changes_the_diagnosis(running, client):
+    client.listen(DiagnosticArray, "/diagnostics")
+    heard = client.heard["/diagnostics"]
+
+    def says(text):
+        def reached():
+            client.send(1)
+            status = heard[-1].status[0] if heard else None
+            return status and status.level == DiagnosticStatus.WARN and text in status.message
+
+        return reached
+
+    # The test's stamps are of 1970.
+    assert client.until(says("does use_sim_time fit the images?"))
+    values = {item.key: item.value for item in heard[-1].status[0].values}
+    assert float(values["memory MB"]) > 10
+    assert client.set_parameter("min_fps", 1000.0) == ""
+    assert client.until(says("only "))
+    assert client.set_parameter("min_fps", 0.0) == ""
+    assert client.until(says("does use_sim_time fit the images?"))
+
+
+def test_reset_forgets_everybody_and_gives_no_identity_twice(running, client):
+    client.listen_to_all()
+    before = {human.track_id for human in client.answer(2).humans}
+    markers = client.heard["/stdformer/markers"]
+    assert client.until(lambda: len(markers) >= 3)
+    markers.clear()
+    assert client.call(Trigger, "reset", Trigger.Request()).success
+    assert client.until(lambda: markers), "RViz was not cleared"
+    assert {marker.action for marker in markers[0].markers} == {Marker.DELETE}
+    assert not before & {human.track_id for human in client.answer(2).humans}
+
+
+def test_disabled_it_neither_listens_nor_complains_until_it_is_enabled(running, client):
+    client.listen(DiagnosticArray, "/diagnostics")
+    client.answer(1)
+    assert client.call(SetBool, "enable", SetBool.Request(data=False)).success
+    assert client.until(lambda: client._image.get_subscription_count() == 0)
+    heard = client.heard["/diagnostics"]
+    heard.clear()
+    assert client.until(lambda: heard)
+    assert heard[-1].status[0].message == "disabled by ~/enable"
+    assert heard[-1].status[0].level == DiagnosticStatus.OK
+    assert client.call(SetBool, "enable", SetBool.Request(data=True)).success
+    client.connect()
+    assert len(client.answer(2).humans) == 2
