@@ -81,13 +81,13 @@ PUBLISHED: dict[str, Recipe] = {
 
 SHIPPED: dict[str, Recipe] = {
     "poseformer_27": Recipe(
-        Schedule(steps=6000, sequences=16, learning_rate=1.5e-3, report_every=200),
+        Schedule(steps=3400, sequences=8, learning_rate=1.5e-3, report_every=200),
         options={"future_frames": 0, "joint_channels": 8},
         answers=4,
         precision="float32",
     ),
     "lstm_posenet_81": Recipe(
-        Schedule(steps=4000, sequences=32, learning_rate=1e-3, report_every=100),
+        Schedule(steps=2900, sequences=32, learning_rate=1e-3, report_every=200),
         options={"future_frames": 0},
         answers=54,
     ),
