@@ -9,10 +9,15 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from stdformer_ros.evaluation import command as evaluate_command
 from stdformer_ros.training import command as train_command
+
+if TYPE_CHECKING:
+    from stdformer_ros.pipeline import Pipeline
 
 INTERRUPTED = 130
 """What shells give for a program that Ctrl-C has ended."""
@@ -29,8 +34,10 @@ def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         description="Follow everybody through a video and write OUT/humans.npz: frame, track_id, "
         "joints (metres, camera frame), joint_names and more, one row per person and frame.",
     )
-    parser.add_argument("source", type=Path, metavar="VIDEO_OR_FOLDER")
+    parser.add_argument("source", type=Path, metavar="VIDEO_OR_FOLDER_OR_BAG")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR")
+    for option in ("--image-topic", "--camera-info-topic", "--depth-topic"):
+        parser.add_argument(option, default="", metavar="TOPIC", help="of a rosbag2")
     parser.add_argument(
         "--model", default="stdformer_s_keypoints", metavar="NAME", help="as `models` lists them"
     )
@@ -78,7 +85,8 @@ def _run(options: argparse.Namespace) -> int:
     from stdformer_ros.pipeline import build_pipeline
     from stdformer_ros.video import count_frames, read_video
 
-    frames = read_video(options.source)
+    is_bag = (options.source / "metadata.yaml").is_file()
+    frames = iter(()) if is_bag else read_video(options.source)
     try:
         pipeline = build_pipeline(
             options.model,
@@ -98,6 +106,8 @@ def _run(options: argparse.Namespace) -> int:
             raise ValueError(f"{options.model} gives joints and no mesh; leave out --vertices")
     except ValueError as error:
         raise CommandError(str(error)) from error
+    if is_bag:
+        return _run_bag(options, pipeline)
     summary = run_offline(
         frames,
         pipeline,
@@ -110,6 +120,28 @@ def _run(options: argparse.Namespace) -> int:
     for file in summary.files:
         print(f"  {file}")
     return INTERRUPTED if summary.interrupted else 0
+
+
+def _run_bag(options: argparse.Namespace, pipeline: Pipeline) -> int:
+    """A bag holds ROS' messages: what reads them is imported by name, and needs a sourced ROS 2."""
+    try:
+        bags = import_module("stdformer_ros.ros.bags")
+    except ImportError as error:
+        raise CommandError(
+            f"{options.source} is a rosbag2, and reading its messages needs ROS 2 (./run shell, or "
+            f"a sourced workspace): {error}"
+        ) from error
+    topics = bags.BagTopics(options.image_topic, options.camera_info_topic, options.depth_topic)
+    try:
+        frames, people, files = bags.process_bag(
+            options.source, pipeline, options.out, topics, vertices=options.vertices
+        )
+    except bags.BagError as error:
+        raise CommandError(str(error)) from error
+    print(f"{people} people in {frames} frames")
+    for file in files:
+        print(f"  {file}")
+    return 0
 
 
 def _add_models(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -18,6 +18,8 @@ COUNTS: dict[str, tuple[int, ...]] = {
 }
 """The models, and how many coefficients each may have."""
 
+MAX_COEFFICIENT = 1e4
+"""No lens has larger ones; what they would make of a point is no number."""
 ROUNDS = 50
 EXACT = 1e-3
 """A point that comes back no nearer to where it was, at unit depth, was not inverted."""
@@ -44,7 +46,7 @@ class Distortion:
         """Refuse what is no such model.
 
         Raises:
-            ValueError: if the model is unknown, or a coefficient is missing or not finite.
+            ValueError: if the model is unknown, or a coefficient is missing or no sensible number.
         """
         if self.model not in COUNTS:
             raise ValueError(
@@ -55,8 +57,11 @@ class Distortion:
                 f"{self.model} has {' or '.join(map(str, COUNTS[self.model]))} coefficients, not "
                 f"{len(self.coefficients)}"
             )
-        if not np.isfinite(self.coefficients).all():
-            raise ValueError(f"distortion coefficients must be finite, not {self.coefficients}")
+        if not np.all(np.abs(self.coefficients) < MAX_COEFFICIENT):
+            raise ValueError(
+                f"distortion coefficients must be finite and below {MAX_COEFFICIENT:g}, not "
+                f"{self.coefficients}"
+            )
 
     def distort(self, points: NDArray[np.float32]) -> NDArray[np.float32]:
         """Where the lens shows the points (..., 2) of a pinhole at unit depth."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from geometry_msgs.msg import Point, Pose, PoseArray, Quaternion, Vector3
@@ -13,10 +14,13 @@ from sensor_msgs.msg import PointCloud2, PointField, RegionOfInterest
 from std_msgs.msg import Header
 
 from stdformer_ros.camera import Camera
+from stdformer_ros.msg import BodyModel, HumanArray
 from stdformer_ros.msg import Human as HumanMessage
-from stdformer_ros.msg import HumanArray
 from stdformer_ros.ros.transform_buffer import Transform
 from stdformer_ros.types import Body, FloatArray, Human
+
+if TYPE_CHECKING:
+    from stdformer_ros.models.estimator import Estimator
 
 # How far off we expect the pelvis to be (one standard deviation), as a part of its distance:
 # across the line of sight, along it with known intrinsics, and along it with assumed ones.
@@ -67,6 +71,17 @@ def human_array(
         estimator=estimator,
         joint_names=list(joint_names),
         humans=[_human(human, joint_names, camera, with_vertices, place) for human in humans],
+    )
+
+
+def body_model(estimator: Estimator) -> BodyModel:
+    """How an estimator's joints and vertices are connected."""
+    faces = estimator.faces
+    return BodyModel(
+        estimator=estimator.name,
+        joint_names=list(estimator.joint_names),
+        bones=_indices(np.asarray(estimator.skeleton)),
+        triangles=_indices(np.zeros(0) if faces is None else faces),
     )
 
 
@@ -204,3 +219,7 @@ def _floats(values: NDArray[np.floating]) -> array[float]:
 def _unit(vector: NDArray[np.float64], otherwise: Sequence[float]) -> NDArray[np.float64]:
     length = np.linalg.norm(vector)
     return vector / length if length > 1e-6 else np.asarray(otherwise)
+
+
+def _indices(values: NDArray[np.integer]) -> array[int]:
+    return array("I", np.ascontiguousarray(values, np.uint32).tobytes())

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
 from geometry_msgs.msg import PoseArray
-from numpy.typing import NDArray
 from rclpy.lifecycle import LifecycleNode
 from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
@@ -20,7 +17,7 @@ from visualization_msgs.msg import MarkerArray
 from stdformer_ros.msg import BodyModel, HumanArray
 from stdformer_ros.overlay import Figure, draw_overlay
 from stdformer_ros.ros.markers import MeshMarkerWriter, deletions, people_markers
-from stdformer_ros.ros.messages import human_array, joint_cloud, joint_poses
+from stdformer_ros.ros.messages import body_model, human_array, joint_cloud, joint_poses
 from stdformer_ros.ros.parameters import Parameters
 from stdformer_ros.ros.placement import human_frames, placement
 from stdformer_ros.ros.transform_buffer import TransformBuffer, tf_message
@@ -94,15 +91,7 @@ class Outputs:
 
     def announce(self) -> None:
         """Publish for all, later subscribers too, how the bodies are connected now."""
-        faces = self._estimator.faces
-        self._body_model.publish(
-            BodyModel(
-                estimator=self._estimator.name,
-                joint_names=list(self._estimator.joint_names),
-                bones=_indices(np.asarray(self._estimator.skeleton)),
-                triangles=_indices(np.zeros(0) if faces is None else faces),
-            )
-        )
+        self._body_model.publish(body_model(self._estimator))
 
     def publish(self, header: Header, frame: Frame, humans: Sequence[Human]) -> None:
         """The humans of one image to every topic that has a subscriber.
@@ -207,10 +196,6 @@ def rgb_message(header: Header, image: ImageArray) -> Image:
         step=3 * width,
         data=image.tobytes(),
     )
-
-
-def _indices(values: NDArray[np.integer]) -> array[int]:
-    return array("I", np.ascontiguousarray(values, np.uint32).tobytes())
 
 
 def _wanted(publisher: Publisher) -> bool:
