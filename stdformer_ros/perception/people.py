@@ -12,6 +12,7 @@ from stdformer_ros.perception.boxes import iou
 from stdformer_ros.perception.detector import PersonDetector
 from stdformer_ros.perception.landmarks import LandmarkDetector, LandmarkModel, Pose, Roi
 from stdformer_ros.perception.sides import SideKeeper
+from stdformer_ros.perception.steady import LandmarkSteadier
 from stdformer_ros.perception.tracking import Sighting, Track, Tracker, same_person
 from stdformer_ros.types import FloatArray, Frame, ImageArray, Person
 
@@ -83,6 +84,7 @@ class PeopleTracker:
     def _begin(self) -> None:
         self._tracker = Tracker()
         self._keep_sides = SideKeeper()
+        self._steady = LandmarkSteadier()
         self._size: tuple[int, ...] = ()
         self._stamp = -np.inf
         self._frames_since_detection = 0
@@ -108,7 +110,9 @@ class PeopleTracker:
             sightings += self._search(image, sightings)
         tracks = self._tracker.update(sightings, stamp)
         people = [
-            self._keep_sides(person(track.track_id, sighting.pose, image.shape), stamp)
+            self._steady(
+                self._keep_sides(person(track.track_id, sighting.pose, image.shape), stamp), stamp
+            )
             for track, sighting in zip(tracks, sightings, strict=True)
             if track.track_id is not None
         ]
@@ -118,6 +122,7 @@ class PeopleTracker:
         """Forget everybody; identities go on counting."""
         self._tracker.forget()
         self._keep_sides.forget()
+        self._steady.forget()
         self._stamp = -np.inf
 
     def _follow(self, image: ImageArray, stamp: float) -> list[Sighting]:
