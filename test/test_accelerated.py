@@ -15,9 +15,10 @@ from tiny_networks import tiny_mesh
 from stdformer_ros.models.accelerated import AcceleratedSTDFormer
 from stdformer_ros.models.crops import Square, crop
 from stdformer_ros.models.device_crops import cut, upload
+from stdformer_ros.models.folding import folded
 from stdformer_ros.models.graphed import BATCHES, Graphed
 from stdformer_ros.models.image_estimator import ImageEstimator
-from stdformer_ros.models.registry import create_model
+from stdformer_ros.models.registry import BACKBONES, create_model
 from stdformer_ros.pipeline import Pipeline
 from stdformer_ros.types import Frame
 
@@ -133,3 +134,25 @@ def test_a_graph_answers_anew_each_time_and_leaves_earlier_answers_alone():
     with torch.inference_mode():
         answers = [graphed({"x": torch.full((3,), float(i), device="cuda")})["y"] for i in range(4)]
     assert [a.tolist() for a in answers] == [[float(i * i)] * 3 for i in range(4)]
+
+
+@pytest.mark.parametrize("backbone", ["resnet50", "hrnet_w32"])
+def test_folding_leaves_no_normalisation_and_the_same_answer(backbone):
+    torch.manual_seed(0)
+    network = BACKBONES[backbone]()
+    images = torch.randn(2, 3, 224, 224)
+    network.train()
+    with torch.no_grad():
+        network.features(network.maps(images))  # running means and variances that do something
+    network.eval()
+    plain = copy.deepcopy(network)
+    folded(network)
+    assert not any(isinstance(m, torch.nn.BatchNorm2d) for m in network.modules())
+    with torch.inference_mode():
+        a, b = (n.features(n.maps(images)) for n in (plain, network))
+    torch.testing.assert_close(b, a, atol=1e-4 * float(a.abs().max()), rtol=0)
+
+
+def test_a_network_in_training_is_not_folded():
+    with pytest.raises(ValueError, match="evaluation mode"):
+        folded(torch.nn.Sequential(torch.nn.Conv2d(1, 1, 1), torch.nn.BatchNorm2d(1)))

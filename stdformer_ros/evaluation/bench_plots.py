@@ -21,7 +21,8 @@ def growth_charts(figures: Figures) -> ImageArray:
     Raises:
         KeyError: if they are not there.
     """
-    people = _line(figures, "ms_at_{}_people", PEOPLE, PEOPLE)
+    followed = [figures[f"followed_at_{people}_people"] for people in PEOPLE]
+    people = _line(figures, "ms_at_{}_people", PEOPLE, followed)
     linear = Line(people.x, people.y[0] * people.x, GRAY, "linear in people")
     megapixels = [1e-6 * width * height for width, height in SIZES.values()]
     whole = _line(figures, "ms_at_{}", SIZES, megapixels)

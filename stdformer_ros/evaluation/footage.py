@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import count
 from pathlib import Path
 
 import cv2
@@ -38,33 +39,30 @@ def there_and_back(images: Sequence[ImageArray], index: int) -> ImageArray:
     return images[min(index, 2 * len(images) - 2 - index)]
 
 
-def crowd(images: Sequence[ImageArray], people: int, count: int) -> list[Frame]:
-    """Frames of so many people: the film side by side in a grid, each cell at another time.
+def crowd(images: Sequence[ImageArray], people: int) -> Iterator[Frame]:
+    """Endless frames of so many people: the film in the cells of a grid, each at another time.
 
     Args:
         images: of one person, all of one size.
         people: cells that are filled; others stay black.
-        count: of frames.
     """
     columns = int(np.ceil(np.sqrt(people)))
     rows = -(-people // columns)
     height, width = images[0].shape[:2]
-    frames = []
-    for i in range(count):
+    for i in count():
         canvas = np.zeros((rows * height, columns * width, 3), np.uint8)
         for k in range(people):
             y, x = k // columns * height, k % columns * width
             cell = there_and_back(images, i + k * len(images) // people)
             canvas[y : y + height, x : x + width] = cell
-        frames.append(frame_of(canvas, i))
-    return frames
+        yield frame_of(canvas, i)
 
 
-def resized(images: Sequence[ImageArray], width: int, height: int, count: int) -> list[Frame]:
+def resized(images: Sequence[ImageArray], width: int, height: int, number: int) -> list[Frame]:
     """The film of one person in another resolution."""
     return [
         frame_of(np.asarray(cv2.resize(there_and_back(images, i), (width, height)), np.uint8), i)
-        for i in range(count)
+        for i in range(number)
     ]
 
 

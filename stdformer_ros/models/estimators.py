@@ -17,6 +17,7 @@ from stdformer_ros.body.smpl import SmplBody, load_joint_regressor
 from stdformer_ros.models.accelerated import AcceleratedSTDFormer
 from stdformer_ros.models.checkpoint import load_checkpoint
 from stdformer_ros.models.estimator import Estimator
+from stdformer_ros.models.folding import folded
 from stdformer_ros.models.image_estimator import ImageEstimator
 from stdformer_ros.models.in_parts import InParts
 from stdformer_ros.models.keypoint_estimator import KeypointEstimator
@@ -164,8 +165,9 @@ def _image(
     assert isinstance(model, STDFormer | PointHMR)
     network = _filled(model, files, device)
     on_gpu = device.type == "cuda"
-    if on_gpu and isinstance(network, STDFormer):
-        network = AcceleratedSTDFormer(network)
+    if isinstance(network, STDFormer):
+        folded(network.backbone)
+        network = AcceleratedSTDFormer(network) if on_gpu else network
     return ImageEstimator(name, network, mesh, mesh_level, regressor, smpl, device_crops=on_gpu)
 
 
