@@ -61,30 +61,3 @@ def test_people_are_remembered_each_on_their_own_and_forgotten_after_a_gap():
     assert other.landmarks[11, 0] < 0
     later = keep(somebody(exchanged=True, track_id=0), STEP + 2 * PATIENCE_SECONDS)
     assert later.landmarks[11, 0] < 0
-
-
-def test_what_moves_on_as_before_is_no_surprise():
-    keep = SideKeeper()
-    assert keep.surprise(0, somebody().landmarks, 0.0) == 0.0, "a stranger"
-
-    def swinging(i):
-        person = somebody()
-        person.landmarks[27:] += np.float32([12.0 * i, 0])  # 12 pixels a frame, of 340 in height
-        return person
-
-    for i in range(12):
-        keep(swinging(i), i * STEP)
-    assert keep.surprise(0, swinging(12).landmarks, 12 * STEP) < 0.01
-    assert keep.surprise(0, swinging(12).landmarks[MIRROR], 12 * STEP) < 0.01
-    assert keep.surprise(0, swinging(0).landmarks, 12 * STEP) > 0.05
-    assert keep.surprise(0, somebody().landmarks, 12 * STEP + 2 * PATIENCE_SECONDS) == 0.0
-
-
-def test_one_senseless_frame_moves_what_is_expected_by_little():
-    keep = SideKeeper()
-    for i in range(6):
-        keep(somebody(), i * STEP)
-    senseless = somebody()
-    senseless.landmarks[25:] += np.float32([[200, -200]])
-    keep(senseless, 6 * STEP)
-    assert keep.surprise(0, somebody().landmarks, 7 * STEP) < 0.06

@@ -10,6 +10,7 @@ import numpy as np
 from stdformer_ros.perception.appearance import clothing
 from stdformer_ros.perception.boxes import iou
 from stdformer_ros.perception.detector import PersonDetector
+from stdformer_ros.perception.expectation import Expectation
 from stdformer_ros.perception.landmarks import LandmarkDetector, LandmarkModel, Pose, Roi
 from stdformer_ros.perception.sides import SideKeeper
 from stdformer_ros.perception.steady import LandmarkSteadier
@@ -84,6 +85,7 @@ class PeopleTracker:
     def _begin(self) -> None:
         self._tracker = Tracker()
         self._keep_sides = SideKeeper()
+        self._expectation = Expectation()
         self._steady = LandmarkSteadier()
         self._size: tuple[int, ...] = ()
         self._stamp = -np.inf
@@ -110,9 +112,7 @@ class PeopleTracker:
             sightings += self._search(image, sightings)
         tracks = self._tracker.update(sightings, stamp)
         people = [
-            self._steady(
-                self._keep_sides(person(track.track_id, sighting.pose, image.shape), stamp), stamp
-            )
+            self._in_time(person(track.track_id, sighting.pose, image.shape), stamp)
             for track, sighting in zip(tracks, sightings, strict=True)
             if track.track_id is not None
         ]
@@ -122,8 +122,15 @@ class PeopleTracker:
         """Forget everybody; identities go on counting."""
         self._tracker.forget()
         self._keep_sides.forget()
+        self._expectation.forget()
         self._steady.forget()
         self._stamp = -np.inf
+
+    def _in_time(self, person: Person, stamp: float) -> Person:
+        """A person as the frames before let see them: with their sides, and without tremor."""
+        person = self._keep_sides(person, stamp)
+        self._expectation.take(person, stamp)
+        return self._steady(person, stamp)
 
     def _follow(self, image: ImageArray, stamp: float) -> list[Sighting]:
         """The people in the regions where they are expected, each one once."""
@@ -152,7 +159,7 @@ class PeopleTracker:
         pose = self._find_landmarks(image, roi)
 
         def surprise(pose: Pose) -> float:
-            return self._keep_sides.surprise(track.track_id, pose.landmarks, stamp)
+            return self._expectation.surprise(track.track_id, pose.landmarks, stamp)
 
         if pose.score < KEPT_SCORE or surprise(pose) < SURPRISE:
             return pose
