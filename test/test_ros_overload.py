@@ -6,12 +6,17 @@ import pytest
 pytest.importorskip("rclpy", reason="needs ROS 2 (./run test)")
 pytest.importorskip("stdformer_ros.msg", reason="needs the built workspace (./run test)")
 
+import io
 import time
 
 import rclpy
+from fake_pipeline import FakeRig
 from ros_client import Client, NodeProcess
 
+from stdformer_ros.camera import Camera
 from stdformer_ros.evaluation.timing import resident_bytes
+from stdformer_ros.ros.bench_node import with_stopwatch
+from stdformer_ros.types import Frame
 
 pytestmark = pytest.mark.ros
 
@@ -64,3 +69,16 @@ def test_far_more_images_than_can_be_answered_are_dropped_not_queued(tmp_path, c
         assert client.until(lambda: told)
         # Best effort may lose images on the way; whatever arrived was answered or counted.
         assert 0.5 * len(sent) - len(arrived) <= dropped() <= len(sent) - len(arrived) + 1
+
+
+def test_the_benchmarks_rig_tells_how_long_it_took_and_can_be_held_up():
+    log = io.StringIO()
+    rig = with_stopwatch(FakeRig(), log, 0.05)
+    frame = Frame(np.full((48, 64, 3), (2, 0, 0), np.uint8), 12.5, Camera.assumed(64, 48))
+    began = time.perf_counter()
+    humans = rig.answer({"": rig.see("", frame)})
+    assert time.perf_counter() - began >= 0.05
+    assert len(humans[""]) == 2
+    stamp, took = log.getvalue().split()
+    assert int(stamp) == 12_500_000_000
+    assert float(took) >= 0.05

@@ -19,53 +19,34 @@ from stdformer_ros.types import Frame, Human
 
 if TYPE_CHECKING:
     from stdformer_ros.pipeline import Seen
-    from stdformer_ros.quality import Quality
     from stdformer_ros.rig import Rig
 
 
-class TimedRig:
-    """A rig of one camera that tells how long it takes.
+def with_stopwatch(rig: Rig, log: TextIO, seconds: float) -> Rig:
+    """The rig, which from now on tells how long it takes.
 
     Args:
-        rig: that does the work.
+        rig: of one camera; it is changed.
         log: for the lines.
         seconds: that a frame takes at least.
     """
+    see, answer = rig.see, rig.answer
+    began, stamp = 0.0, 0.0
 
-    def __init__(self, rig: Rig, log: TextIO, seconds: float) -> None:
-        self.estimator = rig.estimator
-        self._rig = rig
-        self._log = log
-        self._seconds = seconds
-        self._began = 0.0
-        self._stamp = 0.0
+    def timed_see(camera: str, frame: Frame) -> Seen:
+        nonlocal began, stamp
+        began, stamp = time.perf_counter(), frame.stamp
+        return see(camera, frame)
 
-    def see(self, camera: str, frame: Frame) -> Seen:
-        """See `Rig.see`."""
-        self._began = time.perf_counter()
-        self._stamp = frame.stamp
-        return self._rig.see(camera, frame)
-
-    def answer(self, seen: Mapping[str, Seen]) -> dict[str, list[Human]]:
-        """See `Rig.answer`."""
-        humans = self._rig.answer(seen)
-        time.sleep(max(0.0, self._began + self._seconds - time.perf_counter()))
-        took = time.perf_counter() - self._began
-        self._log.write(f"{round(1e9 * self._stamp)} {took:.6f}\n")
-        self._log.flush()
+    def timed_answer(seen: Mapping[str, Seen]) -> dict[str, list[Human]]:
+        humans = answer(seen)
+        time.sleep(max(0.0, began + seconds - time.perf_counter()))
+        log.write(f"{round(1e9 * stamp)} {time.perf_counter() - began:.6f}\n")
+        log.flush()
         return humans
 
-    def answered(self, camera: str) -> Frame | None:
-        """See `Rig.answered`."""
-        return self._rig.answered(camera)
-
-    def reset(self, camera: str) -> None:
-        """See `Rig.reset`."""
-        self._rig.reset(camera)
-
-    def use_quality(self, quality: Quality) -> None:
-        """See `Rig.use_quality`."""
-        self._rig.use_quality(quality)
+    rig.see, rig.answer = timed_see, timed_answer  # type: ignore[method-assign]
+    return rig
 
 
 def run(arguments: list[str]) -> int:
@@ -74,10 +55,10 @@ def run(arguments: list[str]) -> int:
     log, seconds = Path(own[0]), float(own[1])
     with log.open("w") as file:
 
-        def timed_build(parameters: Parameters) -> TimedRig:
-            return TimedRig(build(parameters), file, seconds)
+        def timed_build(parameters: Parameters) -> Rig:
+            return with_stopwatch(build(parameters), file, seconds)
 
-        return main(arguments, build=timed_build)  # type: ignore[arg-type]
+        return main(arguments, build=timed_build)
 
 
 if __name__ == "__main__":
