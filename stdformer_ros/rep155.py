@@ -29,9 +29,9 @@ STRAIGHT = 0.15
 """Sine of the angle below which a knee is straight, so that it does not say where it points."""
 
 
-def body_id(camera: str, track_id: int) -> str:
+def body_id(track_id: int) -> str:
     """A name for a person that can be part of a topic, which may not begin with a digit."""
-    return f"{camera}_{track_id:04d}" if camera else f"b{track_id:04d}"
+    return f"b{track_id:04d}"
 
 
 def skeleton_2d(person: Person, camera: Camera) -> FloatArray:

@@ -1,7 +1,5 @@
 """REP-155: names, the 2D skeleton, and angles with which a URDF points where the person does."""
 
-import re
-
 import numpy as np
 import pytest
 from hypothesis import assume, given
@@ -153,8 +151,6 @@ def test_what_lies_outside_the_image_is_on_its_border_without_confidence():
     assert points[4, :2] == pytest.approx([1.0, 25.5 / 50])
 
 
-@given(st.sampled_from(["", "front", "rear_2", "Kinect"]), st.integers(0, 10**6))
-def test_identifiers_can_be_parts_of_topics_and_are_those_of_one_person(camera, track_id):
-    assert re.fullmatch("[A-Za-z][A-Za-z0-9_]*", body_id(camera, track_id))
-    others = {body_id(c, t) for c in ("", "front", "rear_2") for t in range(track_id, track_id + 9)}
-    assert len(others) == 27
+@pytest.mark.parametrize(("track_id", "name"), [(1, "b0001"), (42, "b0042"), (12345, "b12345")])
+def test_identifiers_begin_with_a_letter_as_parts_of_topics_must(track_id, name):
+    assert body_id(track_id) == name

@@ -9,10 +9,12 @@ pytest.importorskip("rclpy", reason="needs ROS 2 (./run test)")
 pytest.importorskip("stdformer_ros.msg", reason="needs the built workspace (./run test)")
 
 import rclpy
-from malformed import camera_infos, garbled, images
+from malformed import camera_infos, compressed_images, garbled, images
 from ros_client import PATIENCE, Client, NodeProcess
 
 from stdformer_ros.ros.bad_input import BadInput
+from stdformer_ros.ros.compressed_images import decompressed
+from stdformer_ros.ros.depth_intake import depth_of
 from stdformer_ros.ros.images import MAX_PIXELS, to_rgb
 from stdformer_ros.ros.intake import Intake
 
@@ -43,6 +45,28 @@ def test_every_image_is_a_picture_of_its_size_or_is_refused():
     counts = outcome(use, islice(images(1), MESSAGES))
     assert counts["used"] > 0.05 * MESSAGES
     assert {"encoding", "step", "data", "size", "empty"} <= set(counts)
+
+
+def test_every_compressed_image_is_a_picture_or_is_refused():
+    def use(message):
+        rgb = decompressed(message)
+        assert rgb.ndim == 3
+        assert rgb.shape[2] == 3
+        assert rgb.dtype == np.uint8
+
+    counts = outcome(use, islice(compressed_images(12), MESSAGES))
+    assert counts["used"] > 0.02 * MESSAGES
+    assert {"format", "data", "size"} <= set(counts)
+
+
+def test_every_depth_image_has_its_size_or_is_refused():
+    def use(message):
+        assert depth_of(message).values.shape == (message.height, message.width)
+
+    depth = ("16UC1", "32FC1", "mono16", "rgb8", "")
+    counts = outcome(use, islice(images(13, depth), MESSAGES))
+    assert counts["used"] > 0.02 * MESSAGES
+    assert {"encoding", "step", "data", "empty"} <= set(counts)
 
 
 def test_intrinsics_are_plausible_whatever_a_camera_info_says():

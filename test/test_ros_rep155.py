@@ -50,12 +50,12 @@ def human(track_id):
 def test_without_hri_msgs_it_says_what_to_install(node, monkeypatch):
     monkeypatch.setitem(sys.modules, "hri_msgs", None)
     with pytest.raises(ValueError, match=r"sudo apt install ros-\$ROS_DISTRO-hri-msgs"):
-        Rep155Topics(node, "", NAMES)
+        Rep155Topics(node, NAMES)
 
 
 def test_who_is_seen_has_topics_and_who_has_left_has_none(node):
     messages = pytest.importorskip("hri_msgs.msg", reason="needs hri_msgs").__dict__
-    topics = Rep155Topics(node, "", NAMES)
+    topics = Rep155Topics(node, NAMES)
     heard = {}
     executor = SingleThreadedExecutor()
     executor.add_node(node)

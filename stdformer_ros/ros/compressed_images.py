@@ -9,10 +9,8 @@ import numpy as np
 from sensor_msgs.msg import CompressedImage
 
 from stdformer_ros.ros.bad_input import BadInput
+from stdformer_ros.ros.images import MAX_PIXELS
 from stdformer_ros.types import ImageArray
-
-MAX_PIXELS = 50_000_000
-"""A few kilobytes can claim to be a picture of gigabytes."""
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _JPEG = b"\xff\xd8"
@@ -39,6 +37,7 @@ def decompressed(message: CompressedImage) -> ImageArray:
             f"{len(data)} bytes that claim to be '{message.format}' are no JPEG or PNG picture",
         )
     width, height = size
+    # A few kilobytes can claim to be a picture of gigabytes.
     if not 0 < width * height <= MAX_PIXELS:
         raise BadInput("size", f"a picture of {width}x{height} is empty or too large")
     flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION

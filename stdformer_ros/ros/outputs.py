@@ -20,6 +20,7 @@ from stdformer_ros.ros.markers import MeshMarkerWriter, deletions, people_marker
 from stdformer_ros.ros.messages import body_model, human_array, joint_cloud, joint_poses
 from stdformer_ros.ros.parameters import Parameters
 from stdformer_ros.ros.placement import human_frames, placement
+from stdformer_ros.ros.rep155_topics import Rep155Topics
 from stdformer_ros.ros.transform_buffer import TransformBuffer, tf_message
 from stdformer_ros.types import Frame, Human, ImageArray
 
@@ -85,6 +86,13 @@ class Outputs:
         self._tf = None
         if settings.tf != "none":
             self._tf = node.create_lifecycle_publisher(tf_message(), "/tf", 100)
+        self._rep155 = None
+        if settings.rep155:
+            if camera:
+                raise ValueError(
+                    "rep155 has one list of bodies: it needs one camera, without a name"
+                )
+            self._rep155 = Rep155Topics(node, estimator.joint_names)
         self._writer: MeshMarkerWriter | None = None
         self._shown: set[int] = set()
         self._header = Header()
@@ -108,6 +116,8 @@ class Outputs:
         humans = [human for human in humans if human.person.score >= settings.min_score]
         if _wanted(self._overlay):
             self._overlay.publish(rgb_message(header, self._draw(frame, humans)))
+        if self._rep155 is not None:
+            self._rep155.publish(header, humans, frame.camera)
         place = None
         if self._transforms is not None and settings.target_frame:
             placed = placement(self._transforms, settings.target_frame, header)
@@ -154,6 +164,8 @@ class Outputs:
         ):
             if publisher is not None:
                 self._node.destroy_publisher(publisher)
+        if self._rep155 is not None:
+            self._rep155.destroy()
 
     def _publish_markers(self, header: Header, humans: Sequence[Human]) -> None:
         present = {human.person.track_id for human in humans}

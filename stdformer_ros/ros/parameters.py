@@ -145,6 +145,9 @@ class Parameters:
     target_frame: str = _parameter(
         "", "Give positions in this frame instead of the camera's, by /tf. Needs tf2_msgs."
     )
+    rep155: bool = _parameter(
+        False, "Publish /humans/bodies as REP-155 names it, for ros4hri's nodes. Needs hri_msgs."
+    )
     cameras: tuple[str, ...] = _parameter(
         ("",),
         "Names of several cameras: NAME/image in, ~/NAME/humans out. Default: one without a name.",

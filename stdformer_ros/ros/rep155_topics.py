@@ -25,14 +25,13 @@ class Rep155Topics:
 
     Args:
         node: whose publishers they are.
-        camera: name of the camera, which identifiers begin with; empty for the only one.
         joint_names: of the bodies.
 
     Raises:
         ValueError: if hri_msgs is not installed.
     """
 
-    def __init__(self, node: Node, camera: str, joint_names: Sequence[str]) -> None:
+    def __init__(self, node: Node, joint_names: Sequence[str]) -> None:
         try:
             import hri_msgs.msg
         except ImportError as error:
@@ -42,7 +41,6 @@ class Rep155Topics:
             ) from error
         self._messages: Any = hri_msgs.msg
         self._node = node
-        self._camera = camera
         self._joint_names = list(joint_names)
         self._tracked = node.create_publisher(
             self._messages.IdsList, "/humans/bodies/tracked", QUEUE
@@ -51,7 +49,7 @@ class Rep155Topics:
 
     def publish(self, header: Header, humans: Sequence[Human], camera: Camera) -> None:
         """Everybody in an image of this camera, in its frame; who is missing has left."""
-        present = {body_id(self._camera, human.person.track_id): human for human in humans}
+        present = {body_id(human.person.track_id): human for human in humans}
         for name in set(self._bodies) - set(present):
             self._forget(name)
         for name, human in present.items():
