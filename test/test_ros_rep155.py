@@ -47,6 +47,14 @@ def human(track_id):
     return Human(person, body, np.zeros_like(joints), 1.0)
 
 
+def heard_next(executor, messages):
+    """The newest message once nothing more comes."""
+    end = time.monotonic() + PATIENCE
+    while messages[-1].ids and time.monotonic() < end:
+        executor.spin_once(timeout_sec=0.1)
+    return messages[-1]
+
+
 def test_without_hri_msgs_it_says_what_to_install(node, monkeypatch):
     monkeypatch.setitem(sys.modules, "hri_msgs", None)
     with pytest.raises(ValueError, match=r"sudo apt install ros-\$ROS_DISTRO-hri-msgs"):
@@ -95,6 +103,8 @@ def test_who_is_seen_has_topics_and_who_has_left_has_none(node):
     own = {name for name, _ in node.get_publisher_names_and_types_by_node("bodies", "/")}
     assert "/humans/bodies/b0012/roi" not in own
     assert "/humans/bodies/b0007/roi" in own
+    topics.clear()
+    assert list(heard_next(executor, heard["tracked"]).ids) == []
     topics.destroy()
     own = {name for name, _ in node.get_publisher_names_and_types_by_node("bodies", "/")}
     assert not any(name.startswith("/humans") for name in own)

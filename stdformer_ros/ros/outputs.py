@@ -146,6 +146,8 @@ class Outputs:
 
     def clear(self) -> None:
         """Take everybody out of RViz."""
+        if self._rep155 is not None:
+            self._rep155.clear()
         gone = deletions(self._header, sorted(self._shown))
         self._shown.clear()
         if gone:

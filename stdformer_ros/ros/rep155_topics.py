@@ -46,6 +46,7 @@ class Rep155Topics:
             self._messages.IdsList, "/humans/bodies/tracked", QUEUE
         )
         self._bodies: dict[str, tuple[Publisher, ...]] = {}
+        self._header = Header()
 
     def publish(self, header: Header, humans: Sequence[Human], camera: Camera) -> None:
         """Everybody in an image of this camera, in its frame; who is missing has left."""
@@ -60,6 +61,13 @@ class Rep155Topics:
             skeleton.publish(self._skeleton(header, human, camera))
             joint_states.publish(self._joint_state(header, name, human))
         self._tracked.publish(self._messages.IdsList(header=header, ids=sorted(present)))
+        self._header = header
+
+    def clear(self) -> None:
+        """Nobody is tracked any more."""
+        for name in list(self._bodies):
+            self._forget(name)
+        self._tracked.publish(self._messages.IdsList(header=self._header))
 
     def destroy(self) -> None:
         """Give the publishers back to the node."""
