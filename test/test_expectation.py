@@ -4,7 +4,7 @@ import numpy as np
 from test_sides import somebody
 
 from stdformer_ros.perception.expectation import MAX_GAP_SECONDS, Expectation
-from stdformer_ros.perception.sides import MIRROR
+from stdformer_ros.perception.landmarks import MIRROR
 
 STEP = 1 / 30
 

@@ -11,11 +11,14 @@ from hypothesis import strategies as st
 
 from stdformer_ros.perception.landmarks import (
     CROP,
+    MIRROR,
     LandmarkDetector,
+    Pose,
     Roi,
     apply_affine,
     crop,
     inside,
+    mean_pose,
     sigmoid,
 )
 
@@ -177,6 +180,33 @@ def test_landmarks_in_space_are_metres_around_the_hips_in_the_camera_axes(detect
     np.testing.assert_allclose(world[[23, 24]].mean(axis=0), 0.0, atol=0.02)
     assert world[NOSE, 1] < -0.4, "y points down"
     assert world[[LEFT_ANKLE, RIGHT_ANKLE], 1].min() > 0.6
+
+
+def test_in_the_mirror_a_person_is_seen_in_the_same_places(detector, photo):
+    roi = refined(detector, photo, Roi.around_box(MAN_BOX)).roi
+    pose, reflection = detector(photo, roi), detector(photo, roi, mirrored=True)
+    assert reflection.score > 0.9
+    apart = np.linalg.norm(pose.landmarks - reflection.landmarks, axis=1)
+    assert 0 < apart.mean() < 0.02 * roi.side
+    np.testing.assert_allclose(reflection.world, pose.world, atol=0.12)
+    np.testing.assert_allclose(reflection.visibility, pose.visibility, atol=0.3)
+    turned = np.ascontiguousarray(photo[:, ::-1])
+    there = Roi(photo.shape[1] - 1 - roi.x, roi.y, roi.side, -roi.angle)
+    back = detector(turned, there).landmarks[MIRROR] * [-1, 1] + [photo.shape[1] - 1, 0]
+    np.testing.assert_allclose(reflection.landmarks, back, atol=0.01 * roi.side)
+
+
+def test_the_mean_of_two_poses_lies_between_them_also_across_half_a_turn():
+    zero = np.zeros((33, 3), np.float32)
+    a = Pose(1.0, zero[:, :2], zero[:, 0], Roi(10, 20, 100, pi - 0.1), zero)
+    b = Pose(0.5, zero[:, :2] + 4, zero[:, 0] + 1, Roi(20, 30, 200, -pi + 0.3), zero + 2)
+    mean = mean_pose(a, b)
+    assert mean.score == 0.75
+    assert (mean.landmarks == 2).all()
+    assert (mean.visibility == 0.5).all()
+    assert (mean.world == 1).all()
+    assert (mean.roi.x, mean.roi.y, mean.roi.side) == (15, 25, 150)
+    assert np.cos(mean.roi.angle - (pi + 0.1)) == pytest.approx(1.0)
 
 
 def test_where_nobody_is_the_flag_is_low(detector, photo):

@@ -1,5 +1,6 @@
 """Frames in, people out: when the detector runs, what is answered, and on real frames."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -9,7 +10,7 @@ import pytest
 from stdformer_ros.camera import Camera
 from stdformer_ros.perception import PeopleTracker
 from stdformer_ros.perception.detector import Detections
-from stdformer_ros.perception.landmarks import LANDMARKS, Pose, Roi
+from stdformer_ros.perception.landmarks import LANDMARKS, MIRROR, Pose, Roi
 from stdformer_ros.perception.people import SEARCH_EVERY, landmark_box
 from stdformer_ros.types import Frame
 from stdformer_ros.video import read_video
@@ -37,7 +38,7 @@ class Scene:
         scores = np.full(len(boxes), 0.7, np.float32)
         return Detections(np.array(boxes, np.float32).reshape(-1, 4), scores)
 
-    def find_landmarks(self, image, roi):
+    def find_landmarks(self, image, roi, mirrored=False):
         """Whoever is nearest to the region's centre, if anybody is near it."""
         gaps = [np.hypot(x - roi.x, y - roi.y) for x, y in self.places]
         if not gaps or min(gaps) > 0.3 * roi.side:
@@ -73,6 +74,12 @@ def scene():
     return Scene(PeopleTracker(landmarks="lite", detect_every=10))
 
 
+@pytest.fixture
+def mirrored_scene(scene):
+    scene.tracker.use("full", detect_every=10)
+    return Scene(scene.tracker)
+
+
 def test_the_whole_image_is_searched_every_ten_frames_while_all_is_well(scene):
     for _ in range(31):
         scene.show((300, 200))
@@ -97,7 +104,7 @@ def test_it_is_searched_more_often_while_somebody_is_lost(scene):
 def test_landmarks_that_surprise_are_looked_at_again_and_the_likeliest_answer_is_taken(scene):
     honest, looks = scene.tracker._find_landmarks, []
 
-    def torn(image, roi):
+    def torn(image, roi, mirrored=False):
         """On a region of the usual size the limbs are anywhere in every other frame."""
         looks.append(roi.side)
         pose = honest(image, roi)
@@ -113,7 +120,47 @@ def test_landmarks_that_surprise_are_looked_at_again_and_the_likeliest_answer_is
         (person,) = scene.show((300, 200))
         np.testing.assert_allclose(person.landmarks, true, atol=1e-3)
         sure = scene.frames % 2 == 1
-        assert len(looks) == (1 if sure else 3), "a second look is only for what surprises"
+        assert len(looks) == (1 if sure else 3), "further looks are only for what surprises"
+
+
+def test_whoever_is_largest_is_seen_in_the_mirror_too_and_half_of_each_is_answered(mirrored_scene):
+    scene = mirrored_scene
+    honest, looks = scene.tracker._find_landmarks, []
+
+    def biased(image, roi, mirrored=False):
+        """Everything two pixels to the right, be it in the mirror or not; the woman is larger."""
+        pose = honest(image, roi)
+        looks.append((round(float(pose.roi.x)), mirrored))
+        side = 1.5 * SIDE if pose.roi.x > 300 else SIDE
+        landmarks = pose.landmarks + np.float32([-2 if mirrored else 2, 0])
+        return replace(pose, landmarks=landmarks, roi=replace(pose.roi, side=side))
+
+    scene.tracker._find_landmarks = biased
+    for _ in range(15):
+        looks.clear()
+        people = scene.show((150, 200), (450, 200))
+    assert looks == [(150, False), (450, False), (450, True)]
+    man, woman = people
+    np.testing.assert_allclose(
+        man.landmarks, np.add(honest(None, Roi(150, 200, SIDE)).landmarks, [2, 0])
+    )
+    np.testing.assert_allclose(woman.landmarks, honest(None, Roi(450, 200, SIDE)).landmarks)
+
+
+def test_a_reflection_that_shows_another_reading_is_not_averaged_in(mirrored_scene):
+    scene = mirrored_scene
+    honest = scene.tracker._find_landmarks
+
+    def torn(image, roi, mirrored=False):
+        pose = honest(image, roi)
+        if mirrored and scene.frames > 5:
+            pose.landmarks[:] = pose.landmarks[MIRROR]
+        return pose
+
+    scene.tracker._find_landmarks = torn
+    for _ in range(12):
+        (person,) = scene.show((300, 200))
+    np.testing.assert_allclose(person.landmarks, honest(None, Roi(300, 200, SIDE)).landmarks)
 
 
 def test_somebody_alone_is_believed_at_once_and_a_second_one_soon(scene):

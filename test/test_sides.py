@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from stdformer_ros.perception.sides import MIRROR, PATIENCE_SECONDS, SideKeeper
+from stdformer_ros.perception.landmarks import MIRROR
+from stdformer_ros.perception.sides import PATIENCE_SECONDS, SideKeeper
 from stdformer_ros.types import Person
 
 STEP = 1 / 30

@@ -7,7 +7,8 @@ from math import exp
 
 import numpy as np
 
-from stdformer_ros.perception.sides import BODY, MIRROR
+from stdformer_ros.perception.landmarks import MIRROR
+from stdformer_ros.perception.sides import BODY
 from stdformer_ros.types import FloatArray, Person
 
 PLACE_SECONDS, VELOCITY_SECONDS = 0.05, 0.1

@@ -5,7 +5,7 @@ al., 2020), in a square region of interest that turns with the person.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import atan2, cos, hypot, sin
+from math import atan2, cos, hypot, pi, sin
 from typing import Literal
 
 import cv2
@@ -23,8 +23,14 @@ LANDMARKS = 33
 HIP_CENTRE, ABOVE_HEAD = 33, 34
 """Two further points of the network: the middle of the hips, and one straight above it on the
 circle around the whole person."""
+MIRROR = np.array(
+    [0, 4, 5, 6, 1, 2, 3, 8, 7, 10, 9, *(k for left in range(11, 33, 2) for k in (left + 1, left))]
+)
+"""The landmark on the other side of the body, by index."""
 ROI_MARGIN = 1.25
 """A region is so much wider than the person, so that one who moves stays inside."""
+UNMIRROR = np.array([-1, 1, 1, 1, 1], np.float32)
+"""What a mirror does to x, y, z, visibility and presence."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +101,23 @@ class Pose:
     world: FloatArray
 
 
+def mean_pose(a: Pose, b: Pose) -> Pose:
+    """Half of each of two poses of one person in one image."""
+    turn = (b.roi.angle - a.roi.angle + pi) % (2 * pi) - pi
+    return Pose(
+        0.5 * (a.score + b.score),
+        0.5 * (a.landmarks + b.landmarks),
+        0.5 * (a.visibility + b.visibility),
+        Roi(
+            0.5 * (a.roi.x + b.roi.x),
+            0.5 * (a.roi.y + b.roi.y),
+            0.5 * (a.roi.side + b.roi.side),
+            a.roi.angle + 0.5 * turn,
+        ),
+        0.5 * (a.world + b.world),
+    )
+
+
 class LandmarkDetector:
     """Finds the landmarks of the person in a region of interest.
 
@@ -111,16 +134,31 @@ class LandmarkDetector:
             raise ValueError(f"landmark model must be 'lite' or 'full', not {model!r}")
         self._request = _compile(read_network(f"pose_landmark_{model}.tflite"))
 
-    def __call__(self, image: ImageArray, roi: Roi) -> Pose:
-        """The pose in a region of an image (H, W, 3), uint8 RGB; what lies outside is black."""
-        infer(self._request, crop(image, roi))
+    def __call__(self, image: ImageArray, roi: Roi, mirrored: bool = False) -> Pose:
+        """The pose in a region of an image.
+
+        Args:
+            image: (H, W, 3) uint8 RGB; what lies outside is black.
+            roi: where to look.
+            mirrored: whether the network looks into a mirror. The answer is as of the image, and
+                errs otherwise than without.
+        """
+        crop_of_roi = crop(image, roi)
+        if mirrored:
+            crop_of_roi = np.ascontiguousarray(crop_of_roi[:, ::-1])
+        infer(self._request, crop_of_roi)
         points = self._request.get_output_tensor(0).data.reshape(-1, 5)
         score = float(self._request.get_output_tensor(1).data.item())
+        world = self._request.get_output_tensor(2).data.reshape(-1, 3)[:LANDMARKS]
+        if mirrored:
+            further = np.arange(LANDMARKS, len(points))
+            points = points[np.concatenate([MIRROR, further])] * UNMIRROR
+            points[:, 0] += CROP
+            world = world[MIRROR] * UNMIRROR[:3]
         pixels = apply_affine(roi.to_image(), points[:, :2] - 0.5)
         in_image = inside(pixels[:LANDMARKS], image.shape[:2])
         visible = sigmoid(points[:LANDMARKS, 3]) * sigmoid(points[:LANDMARKS, 4]) * in_image
         following = Roi.around_person(pixels[HIP_CENTRE], pixels[ABOVE_HEAD])
-        world = self._request.get_output_tensor(2).data.reshape(-1, 3)[:LANDMARKS]
         return Pose(score, pixels[:LANDMARKS], visible, following, world @ roi.to_camera())
 
 

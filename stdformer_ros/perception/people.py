@@ -11,10 +11,16 @@ from stdformer_ros.perception.appearance import clothing
 from stdformer_ros.perception.boxes import iou
 from stdformer_ros.perception.detector import PersonDetector
 from stdformer_ros.perception.expectation import Expectation
-from stdformer_ros.perception.landmarks import LandmarkDetector, LandmarkModel, Pose, Roi
+from stdformer_ros.perception.landmarks import (
+    LandmarkDetector,
+    LandmarkModel,
+    Pose,
+    Roi,
+    mean_pose,
+)
 from stdformer_ros.perception.sides import SideKeeper
 from stdformer_ros.perception.steady import LandmarkSteadier
-from stdformer_ros.perception.tracking import Sighting, Track, Tracker, same_person
+from stdformer_ros.perception.tracking import Sighting, Track, Tracker, mean_gap, same_person
 from stdformer_ros.types import FloatArray, Frame, ImageArray, Person
 
 FOUND_SCORE = 0.6
@@ -27,6 +33,8 @@ EXPLAINED_IOU = 0.3
 """A box that overlaps this much with a person who is followed is that person."""
 SEARCH_EVERY = 3
 """Frames from one search of the whole image to the next while somebody is lost."""
+SAME_READING = 0.03
+"""The mirrored look must agree with the first one to so many sides of the region on average."""
 SURPRISE = 0.05
 """Joints on average so far from where they were expected, in parts of the person's size, are
 looked at again."""
@@ -42,7 +50,8 @@ class PeopleTracker:
     """Finds the people of a stream and tells them apart.
 
     Args:
-        landmarks: "lite" or "full" BlazePose.
+        landmarks: "lite" or "full" BlazePose. Who is largest in the image is seen in the mirror
+            too with "full"; "lite" is for when there is no time for that.
         detect_every: frames from one search of the whole image to the next. It is searched more
             often while somebody is lost, and in every frame while nobody is in sight.
         max_people: so many are answered at most; of more, those seen first.
@@ -64,6 +73,7 @@ class PeopleTracker:
         self._find_boxes = PersonDetector()
         self._landmark_detectors = {landmarks: LandmarkDetector(landmarks)}
         self._find_landmarks = self._landmark_detectors[landmarks]
+        self._mirrors = landmarks == "full"
         self._begin()
 
     def sibling(self) -> PeopleTracker:
@@ -80,6 +90,7 @@ class PeopleTracker:
         if landmarks not in self._landmark_detectors:
             self._landmark_detectors[landmarks] = LandmarkDetector(landmarks)
         self._find_landmarks = self._landmark_detectors[landmarks]
+        self._mirrors = landmarks == "full"
         self.detect_every = detect_every
 
     def _begin(self) -> None:
@@ -135,8 +146,9 @@ class PeopleTracker:
     def _follow(self, image: ImageArray, stamp: float) -> list[Sighting]:
         """The people in the regions where they are expected, each one once."""
         people: list[tuple[Pose, list[Track]]] = []
-        for track in self._tracker.expected(stamp):
-            pose = self._look(image, track, stamp)
+        expected, foremost = self._tracker.expected(stamp), self._foremost()
+        for track in expected:
+            pose = self._look(image, track, stamp, twice=track is foremost)
             if pose.score < KEPT_SCORE:
                 continue
             for i, (other, tracks) in enumerate(people):
@@ -148,12 +160,22 @@ class PeopleTracker:
                 people.append((pose, [track]))
         return [Sighting(p, clothing(image, p.landmarks), tuple(tracks)) for p, tracks in people]
 
-    def _look(self, image: ImageArray, track: Track, stamp: float) -> Pose:
-        """Somebody who is followed; where the landmarks surprise, the least surprising of several
-        regions.
+    def _foremost(self) -> Track | None:
+        """Who is largest in the image of those who are believed, if there is time for more."""
+        if not self._mirrors:
+            return None
+        believed = [track for track in self._tracker.tracks if track.track_id is not None]
+        return max(believed, key=lambda track: track.roi.side, default=None)
 
-        In motion blur, against the light or without a face BlazePose is torn between readings
-        (front and back, one leg and the other), and a region a little larger or smaller tips it.
+    def _look(self, image: ImageArray, track: Track, stamp: float, twice: bool) -> Pose:
+        """Somebody who is followed.
+
+        Args:
+            image: (H, W, 3).
+            track: of the person.
+            stamp: of the frame.
+            twice: whether to look into the mirror too. BlazePose's errors there are others, so that
+                the mean of both is better than either.
         """
         roi = track.predicted(stamp)
         pose = self._find_landmarks(image, roi)
@@ -161,8 +183,17 @@ class PeopleTracker:
         def surprise(pose: Pose) -> float:
             return self._expectation.surprise(track.track_id, pose.landmarks, stamp)
 
-        if pose.score < KEPT_SCORE or surprise(pose) < SURPRISE:
+        if pose.score < KEPT_SCORE:
             return pose
+        if twice:
+            reflection = self._find_landmarks(image, roi, mirrored=True)
+            if reflection.score >= KEPT_SCORE:
+                same = mean_gap(pose, reflection) < SAME_READING * roi.side
+                pose = mean_pose(pose, reflection) if same else min(pose, reflection, key=surprise)
+        if surprise(pose) < SURPRISE:
+            return pose
+        # In motion blur, against the light or without a face BlazePose is torn between readings
+        # (front and back, one leg and the other); a larger or smaller region tips it.
         others = [
             self._find_landmarks(image, replace(roi, side=roi.side * size)) for size in SECOND_LOOKS
         ]

@@ -12,12 +12,8 @@ from math import exp
 
 import numpy as np
 
+from stdformer_ros.perception.landmarks import MIRROR
 from stdformer_ros.types import FloatArray, Person
-
-MIRROR = np.array(
-    [0, 4, 5, 6, 1, 2, 3, 8, 7, 10, 9, *(k for left in range(11, 33, 2) for k in (left + 1, left))]
-)
-"""The landmark on the other side of the body, by BlazePose's index."""
 
 BODY = [11, 12, 13, 14, 23, 24, 25, 26, 27, 28]  # shoulders, elbows, hips, knees, ankles
 CLEARLY = 0.6

@@ -193,9 +193,10 @@ def _cost(track: Track, sighting: Sighting, stamp: float) -> float:
 def same_person(a: Pose, b: Pose) -> bool:
     """Whether two poses of one image show one person, be left and right confused or not."""
     reach = SAME_PERSON * max(a.roi.side, b.roi.side)
-    return min(_gap(a, b, BODY), _gap(a, b, MIRRORED)) < reach
+    return min(mean_gap(a, b), mean_gap(a, b, MIRRORED)) < reach
 
 
-def _gap(a: Pose, b: Pose, points_of_b: list[int]) -> float:
+def mean_gap(a: Pose, b: Pose, points_of_b: list[int] = BODY) -> float:
+    """The mean distance of the body's joints in two poses of one image, pixels."""
     gaps: FloatArray = np.linalg.norm(a.landmarks[BODY] - b.landmarks[points_of_b], axis=1)
     return float(gaps.mean())
