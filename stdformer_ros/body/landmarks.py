@@ -3,10 +3,11 @@
 Of BlazePose's 33 landmarks 21 are used; the rest (eyes, mouth, thumbs, little fingers) say nothing
 more about the body's pose. Limb landmarks lie near joints, the others on the skin.
 
-BlazePose does not mark joint centres. In videos of standing and walking people its shoulders are
-higher than the joints of a body of the same height, its hips and knees lower, its ankles and heels
-higher above the toes. The offsets below were set so that the lengths agree; without them a standing
-person seems to crouch and to lean.
+BlazePose does not mark joint centres, nor the skin's extremes. In videos of standing and walking
+people, and triangulated from four views of one, its shoulders are higher than the joints of a body
+of the same height, its ankles and heels higher above the toes, its ears and nose deeper in the
+head. The offsets below were set so that the lengths agree; without them a standing person seems to
+crouch and to lean.
 """
 
 from __future__ import annotations
@@ -33,23 +34,24 @@ class _Limb(NamedTuple):
 
 
 _LEFT_LIMBS: tuple[tuple[str, int, _Limb], ...] = (
-    ("shoulder", 11, _Limb("shoulder", "collar", (-0.007, 0.02, 0.0))),
+    ("shoulder", 11, _Limb("shoulder", "collar", (-0.007, 0.028, 0.0))),
     ("elbow", 13, _Limb("elbow", "shoulder", (0.0, 0.0, 0.0))),
     ("wrist", 15, _Limb("wrist", "elbow", (0.015, 0.0, 0.0))),
-    ("index", 19, _Limb("hand", "wrist", (0.0, 0.0, 0.0))),
-    ("hip", 23, _Limb("hip", "pelvis", (-0.0145, -0.028, 0.0))),
-    ("knee", 25, _Limb("knee", "hip", (0.0, -0.028, 0.0))),
-    ("ankle", 27, _Limb("ankle", "knee", (0.0, 0.039, 0.0))),
+    ("index", 19, _Limb("hand", "wrist", (-0.01, 0.0, 0.0))),
+    ("hip", 23, _Limb("hip", "pelvis", (-0.0145, -0.013, 0.0))),
+    ("knee", 25, _Limb("knee", "hip", (0.0, 0.0, 0.0))),
+    ("ankle", 27, _Limb("ankle", "knee", (0.0, 0.024, 0.0))),
 )
 _SIDES = ("left", "right")
 
-_HEEL, _TOE, _NONE = (0.0, 0.045, 0.015), (0.0, 0.0, -0.02), (0.0, 0.0, 0.0)
+_HEEL, _TOE = (0.0, 0.040, 0.009), (0.0, 0.0, -0.03)
+_NOSE, _LEFT_EAR, _RIGHT_EAR = (0.0, 0.0, -0.035), (-0.02, 0.0, 0.0), (0.02, 0.0, 0.0)
 _SKIN: tuple[tuple[str, int, tuple[float, float, float]], ...] = (
-    ("nose", 0, _NONE),
-    ("left_ear", 7, _NONE),
+    ("nose", 0, _NOSE),
+    ("left_ear", 7, _LEFT_EAR),
     ("left_heel", 29, _HEEL),
     ("left_foot_index", 31, _TOE),
-    ("right_ear", 8, _NONE),
+    ("right_ear", 8, _RIGHT_EAR),
     ("right_heel", 30, _HEEL),
     ("right_foot_index", 32, _TOE),
 )
