@@ -8,14 +8,18 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from stdformer_ros.body.body_model import BodyModel, forward_kinematics
-from stdformer_ros.body.landmarks import BodyLandmarks
 from stdformer_ros.training.landmark_noise import disturb
-from stdformer_ros.training.motion_library import MotionLibrary, quaternion_to_matrix
+from stdformer_ros.training.motion_library import MotionLibrary
+from stdformer_ros.training.pose_pool import PosePool
+from stdformer_ros.training.posed_motion import MotionPoser, PosedMotion
 
 DISTANCE = (1.6, 10.0)
 PITCH = radians(30.0)
-ROLL = radians(4.0)
+ROLL, TILTED_ROLL = radians(4.0), radians(30.0)
+"""Standard deviation of the cameras that were meant to be level, and limit of the others, a third
+of all: people lean, and cameras are held by hand."""
+JUST_FOUND = 0.1
+"""Part of the people whose windows are not yet full."""
 OFF_AXIS = 0.5
 """Metres by which the person's path misses the camera's axis, per metre of distance."""
 
@@ -50,59 +54,58 @@ class SyntheticPeople:
     def __init__(
         self, motion: MotionLibrary, answers: int, device: torch.device | str = "cpu"
     ) -> None:
-        self._motion = motion
-        self._answers = answers
         self._device = torch.device(device)
-        self._body = BodyModel(level=108).to(device)
-        self._landmarks = BodyLandmarks().to(device)
+        self._answers = answers
+        self._poser = MotionPoser(motion, answers, self._device)
+        self._pool: PosePool | None = None
+        self._count = 0
+
+    def sample(self, count: int) -> SyntheticBatch:
+        """A batch of `count` sequences, some of which were filmed before by other cameras."""
+        if self._pool is None or count != self._count:
+            self._pool, self._count = PosePool(self._poser.pose, count), count
+        return self.film(self._pool.draw())
 
     @torch.no_grad()
-    def sample(self, count: int) -> SyntheticBatch:
-        """A batch of `count` sequences."""
-        quaternions, root = self._motion.sample(count)
-        frames = quaternions.shape[1]
-        rotations = self._varied(quaternion_to_matrix(quaternions))
+    def film(self, motion: PosedMotion) -> SyntheticBatch:
+        """Each sequence before a camera of its own, through a landmark detector."""
+        count = len(motion.betas)
         camera, place = self._cameras(count)
-        rotations = torch.cat(
-            [camera[:, None, None] @ rotations[:, :, :1], rotations[:, :, 1:]], dim=2
-        )
-        pelvis = torch.einsum("bij,bfj->bfi", camera, root) + place[:, None]
-        betas = torch.randn(count, 10, device=self._device)
-
-        every = betas[:, None].expand(-1, frames, -1).flatten(0, 1)
-        rest = self._body.joints_template + torch.einsum(
-            "jck,bk->bjc", self._body.joints_shapedirs, every
-        )
-        turns, joints = forward_kinematics(rotations.flatten(0, 1), rest)
-        points = self._landmarks(turns, joints, rest, every).unflatten(0, (count, frames))
-        points = points + pelvis[:, :, None]
+        points = torch.einsum("bij,bflj->bfli", camera, motion.landmarks) + place[:, None, None]
+        pelvis = torch.einsum("bij,bkj->bki", camera, motion.pelvis) + place[:, None]
+        rotations = motion.rotations.clone()
+        rotations[:, :, 0] = camera[:, None] @ motion.rotations[:, :, 0]
         # a person who walks into the camera stops being a person that it can see
         points = torch.cat([points[..., :2], points[..., 2:].clamp(min=0.2)], dim=-1)
         rays, visibility = disturb(points[..., :2] / points[..., 2:], points)
-        last = slice(-self._answers, None)
-        return SyntheticBatch(rays, visibility, rotations[:, last], betas, pelvis[:, last])
+        return SyntheticBatch(*self._just_found(rays, visibility), rotations, motion.betas, pelvis)
+
+    def _just_found(self, rays: Tensor, visibility: Tensor) -> tuple[Tensor, Tensor]:
+        """Some of the people were found only now: their windows are padded by the first frame.
+
+        They were there in all frames that are answered for.
+        """
+        count, frames = visibility.shape[:2]
+        first = torch.randint(frames - self._answers + 1, (count,), device=self._device)
+        found = torch.rand(count, device=self._device) < JUST_FOUND
+        first = torch.where(found, first, 0)
+        frame = torch.arange(frames, device=self._device).maximum(first[:, None])
+        person = torch.arange(count, device=self._device)[:, None]
+        return rays[person, frame], visibility[person, frame]
 
     def sample_fixed(self, count: int, seed: int = 1234) -> SyntheticBatch:
         """The same batch at every call, without disturbing the random numbers of others."""
         with torch.random.fork_rng(enabled=True):
             torch.manual_seed(seed)
-            return self.sample(count)
-
-    def _varied(self, rotations: Tensor) -> Tensor:
-        """The same motion with every joint but the pelvis bent a little more, as people differ."""
-        count, _, joints, _, _ = rotations.shape
-        tilt = 0.06 * torch.randn(count, 1, joints, 3, device=self._device)
-        tilt[:, :, 0] = 0.0
-        zero = torch.zeros_like(tilt[..., 0])
-        x, y, z = tilt.unbind(-1)
-        skew = torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], dim=-1).unflatten(-1, (3, 3))
-        return rotations @ torch.matrix_exp(skew)
+            return self.film(self._poser.pose(count))
 
     def _cameras(self, count: int) -> tuple[Tensor, Tensor]:
         """Rotations (count, 3, 3) from the world, y up, to camera axes; pelvis (count, 3)."""
         heading = 2 * pi * torch.rand(count, device=self._device)
         pitch = PITCH * (2 * torch.rand(count, device=self._device) - 1)
-        roll = ROLL * torch.randn(count, device=self._device)
+        level = ROLL * torch.randn(count, device=self._device)
+        tilted = TILTED_ROLL * (2 * torch.rand(count, device=self._device) - 1)
+        roll = torch.where(torch.rand(count, device=self._device) < 2 / 3, level, tilted)
         flip = torch.diag(torch.tensor([1.0, -1.0, -1.0], device=self._device))
         camera = _about(2, roll) @ _about(0, pitch) @ flip @ _about(1, heading)
         low, high = DISTANCE
