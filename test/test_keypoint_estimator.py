@@ -8,24 +8,25 @@ import numpy as np
 import pytest
 import torch
 from handmade_motion import moving
+from poses import standing
 from torch import nn
 
-from stdformer_ros.body.body_model import BodyModel, forward_kinematics
-from stdformer_ros.body.landmarks import BLAZEPOSE_INDEX, BodyLandmarks
+from stdformer_ros.body.body_model import BodyModel
+from stdformer_ros.body.landmarks import BLAZEPOSE_INDEX
 from stdformer_ros.body.skeleton import JOINT_NAMES
 from stdformer_ros.camera import Camera
 from stdformer_ros.models.estimators import create_estimator
 from stdformer_ros.models.keypoint_estimator import KeypointEstimator
-from stdformer_ros.models.stdformer_keypoints import STDFormerKeypoints
+from stdformer_ros.models.stdformer_keypoints import WINDOW, STDFormerKeypoints
 from stdformer_ros.models.threads import one_thread
 from stdformer_ros.training.motion_library import MotionLibrary
+from stdformer_ros.training.people import ANSWERS
 from stdformer_ros.training.retarget import retarget
 from stdformer_ros.training.synthetic import SyntheticPeople
 from stdformer_ros.training.train_refiner import evaluate
 from stdformer_ros.types import Body, Frame, Person
 
 CAMERA = Camera(1280, 720, 900.0, 900.0, 650.0, 350.0)
-FACING = torch.diag(torch.tensor([1.0, -1.0, -1.0]))
 
 
 @pytest.fixture(scope="module")
@@ -45,12 +46,7 @@ def frame_of(camera: Camera = CAMERA) -> Frame:
 
 def standing_at(place: tuple[float, float, float], camera: Camera = CAMERA) -> Person:
     """The average body facing the camera, as a perfect detector sees it."""
-    body = BodyModel(108)
-    rotations = torch.eye(3).repeat(1, 24, 1, 1)
-    rotations[:, 0] = FACING
-    rest = body.joints_template[None]
-    turns, joints = forward_kinematics(rotations, rest)
-    points = BodyLandmarks()(turns, joints, rest, torch.zeros(1, 10))[0].numpy()
+    points = standing().numpy()
     landmarks = np.zeros((33, 2), np.float32)
     landmarks[list(BLAZEPOSE_INDEX)] = camera.project(points + np.float32(place))
     return Person(1, 1.0, np.zeros(4, np.float32), landmarks, np.ones(33, np.float32))
@@ -161,8 +157,9 @@ def test_the_shipped_weights_follow_people_who_stand_with_their_arms_down() -> N
     """From all sides and distances, through a simulated detector with all its faults."""
     shipped = create_estimator("stdformer_s_keypoints", mesh_level=108)
     assert isinstance(shipped, KeypointEstimator)
-    arms = {"lShldr": np.array([[0, 0, -75.0]] * 40), "rShldr": np.array([[0, 0, 75.0]] * 40)}
-    people = SyntheticPeople(MotionLibrary([retarget(moving(arms))], 9), answers=2)
+    arms = {"lShldr": np.array([[0, 0, -75.0]] * 80), "rShldr": np.array([[0, 0, 75.0]] * 80)}
+    library = MotionLibrary([retarget(moving(arms))], WINDOW + ANSWERS - 1)
+    people = SyntheticPeople(library, ANSWERS)
     errors = evaluate(shipped.model, BodyModel(108), people)
     assert errors["mpjpe_mm"] < 100.0
     assert errors["pa_mpjpe_mm"] < 65.0

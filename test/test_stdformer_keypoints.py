@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from stdformer_ros.body.body_model import BodyModel, level_index, load_body_arrays
 from stdformer_ros.body.skeleton import JOINT_NAMES
 from stdformer_ros.models.mesh_refiner import TOKEN_JOINTS
-from stdformer_ros.models.stdformer_keypoints import WINDOW, STDFormerKeypoints
+from stdformer_ros.models.stdformer_keypoints import TEMPORAL_FRAMES, WINDOW, STDFormerKeypoints
 
 LANDMARKS = 21
 
@@ -49,9 +49,10 @@ def largest_change(a: dict[str, Tensor], b: dict[str, Tensor]) -> float:
 
 @torch.no_grad()
 def test_frame_by_frame_equals_the_whole_window_at_every_step(model: STDFormerKeypoints) -> None:
-    rays, visibility = windows(frames=12)
-    encoded = [model.encode(rays[:, t], visibility[:, t]) for t in range(12)]
-    for newest in range(WINDOW - 1, 12):
+    frames = WINDOW + 4
+    rays, visibility = windows(frames=frames)
+    encoded = [model.encode(rays[:, t], visibility[:, t]) for t in range(frames)]
+    for newest in range(WINDOW - 1, frames):
         part = slice(newest - WINDOW + 1, newest + 1)
         window = {k: torch.stack([e[k] for e in encoded[part]], dim=1) for k in encoded[0]}
         streamed = model.decode(window)
@@ -67,7 +68,7 @@ def test_frame_by_frame_equals_the_whole_window_at_every_step(model: STDFormerKe
 def test_sd_and_td_give_the_newest_frame_as_they_would_in_the_whole_window(
     model: STDFormerKeypoints,
 ) -> None:
-    maps = torch.randn(2, WINDOW, 64, 7, 7, generator=torch.Generator().manual_seed(0))
+    maps = torch.randn(2, TEMPORAL_FRAMES, 64, 7, 7, generator=torch.Generator().manual_seed(0))
     whole, newest = model.disentangling(maps), model.disentangling.newest(maps)
     torch.testing.assert_close(newest, whole[:, -1], atol=1e-6, rtol=0)
 
@@ -118,9 +119,9 @@ def test_where_an_invisible_landmark_is_reported_does_not_matter(
     model: STDFormerKeypoints,
 ) -> None:
     rays, visibility = windows()
-    visibility[:, 2:6, 11] = 0.0
+    visibility[:, 12:22, 11] = 0.0
     before = model(rays, visibility)
-    rays[:, 2:6, 11] = -0.6
+    rays[:, 12:22, 11] = -0.6
     assert_same(before, model(rays, visibility), 1e-6)
 
 
@@ -195,11 +196,30 @@ def test_only_td_lets_earlier_frames_into_the_refinement(temporal: bool) -> None
     features = model.encode(rays.flatten(0, 1), visibility.flatten(0, 1))
     window = {k: v.unflatten(0, rays.shape[:2]) for k, v in features.items()}
     answer = model.decode(window)
-    maps = window["map"].clone()
+    maps = window["map"][:, -TEMPORAL_FRAMES:].clone()
     maps[:, :-1] = maps[:, :-1].flip(1)
     other = model.refine(answer.parameters, answer.view, maps)
     change = (answer.joints - other.joints).abs().max()
     assert change > 1e-7 if temporal else change == 0
+
+
+@torch.no_grad()
+def test_td_sees_the_newest_eight_frames_and_the_window_encoder_all_24(
+    model: STDFormerKeypoints,
+) -> None:
+    assert (WINDOW, TEMPORAL_FRAMES) == (24, 8)
+    rays, visibility = windows()
+    features = model.encode(rays.flatten(0, 1), visibility.flatten(0, 1))
+    window = {k: v.unflatten(0, rays.shape[:2]) for k, v in features.items()}
+    before = model.decode(window).joints
+    for frame, matters in ((0, False), (15, False), (16, True), (23, True)):
+        maps = window["map"].clone()
+        maps[:, frame] += 1.0
+        change = (model.decode(window | {"map": maps}).joints - before).abs().max()
+        assert change > 1e-7 if matters else change == 0, frame
+    changed = window["rays"].clone()
+    changed[:, 15] += 0.05
+    assert (model.decode(window | {"rays": changed}).joints - before).abs().max() > 1e-4
 
 
 @torch.no_grad()
@@ -228,6 +248,7 @@ def test_every_part_learns_from_the_answer() -> None:
 
 
 @torch.no_grad()
-def test_a_window_of_another_length_is_refused(model: STDFormerKeypoints) -> None:
+@pytest.mark.parametrize("frames", [TEMPORAL_FRAMES, WINDOW - 1, WINDOW + 1])
+def test_a_window_of_another_length_is_refused(model: STDFormerKeypoints, frames: int) -> None:
     with pytest.raises((ValueError, RuntimeError)):
-        model(*windows(frames=WINDOW - 1))
+        model(*windows(frames=frames))

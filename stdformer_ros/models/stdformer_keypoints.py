@@ -23,7 +23,11 @@ from stdformer_ros.models.mesh_refiner import LEVEL, TOKEN_JOINTS, MeshRefiner
 from stdformer_ros.models.window_encoder import BodyParameters, WindowEncoder
 from stdformer_ros.models.window_view import WindowView, view_window
 
-WINDOW = 8
+WINDOW = 24
+"""Frames that the window encoder sees. Landmark noise is correlated over several frames, and depth
+shows in motion: 24 frames are worth much more than 8, and cost nothing in a network that small."""
+TEMPORAL_FRAMES = 8
+"""The newest frames that TD sees, as many as STDFormer's."""
 LEVEL_KEYS = {6890: "fine", 1723: "intermediate", 431: "coarse"}
 
 
@@ -64,7 +68,7 @@ class STDFormerKeypoints(nn.Module):
         super().__init__()
         self.front_end = KeypointFrontEnd(len(LANDMARK_NAMES))
         self.disentangling = SpatioTemporalDisentangling(
-            CHANNELS, frames=WINDOW, spatial=spatial, temporal=temporal
+            CHANNELS, frames=TEMPORAL_FRAMES, spatial=spatial, temporal=temporal
         )
         self.window_encoder = WindowEncoder(WINDOW, len(LANDMARK_NAMES))
         self.refiner = MeshRefiner(self.window_encoder.norm.normalized_shape[0], layers)
@@ -93,13 +97,13 @@ class STDFormerKeypoints(nn.Module):
         return {"rays": rays, "visibility": visibility, "map": features}
 
     def decode(self, windows: Features) -> Answer:
-        """The answer for the newest frame of windows of encoded frames, (B, 8, ...) each."""
+        """The answer for the newest frame of windows of encoded frames, (B, 24, ...)."""
         view = view_window(windows["rays"], windows["visibility"])
         parameters = self.window_encoder(view.points, windows["visibility"], view.half_size)
-        return self.refine(parameters, view, windows["map"])
+        return self.refine(parameters, view, windows["map"][:, -TEMPORAL_FRAMES:])
 
     def refine(self, parameters: BodyParameters, view: WindowView, maps: Tensor) -> Answer:
-        """From the first body and the window's maps (B, 8, 64, 7, 7) to the answer."""
+        """From the first body and the newest maps (B, 8, 64, 7, 7) to the answer."""
         first_mesh, first_joints = self.first_body(parameters.rotations, parameters.betas)
         disentangled = self.disentangling.newest(maps)
         moves = self.refiner(disentangled, parameters.feature, first_joints, first_mesh)
@@ -132,8 +136,8 @@ class STDFormerKeypoints(nn.Module):
         """A whole window at once.
 
         Args:
-            rays: (B, 8, 21, 2), oldest frame first, see `encode`.
-            visibility: (B, 8, 21).
+            rays: (B, 24, 21, 2), oldest frame first, see `encode`.
+            visibility: (B, 24, 21).
 
         Returns:
             For the newest frame `pred_cam` (B, 3), `pred_3d_joints` (B, 24, 3),

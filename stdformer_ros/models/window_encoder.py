@@ -11,10 +11,15 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from stdformer_ros.models.rotation import rotation_from_6d
+from stdformer_ros.models.body_corrector import BETAS, JOINTS, BodyCorrector, RawParameters
+from stdformer_ros.models.residual_mlp import ResidualBlock
 
-JOINTS = 24
-BETAS = 10
+MEMORIES = (1.0, 2.0, 4.0, 8.0)
+"""Frames in which what the network remembers of a landmark fades to a third."""
+UNSEEN = 0.05
+"""Visibility, summed over the window, at which a landmark's mean place is half believed."""
+CORRECTIONS = 2
+"""How often the network looks at its own answer."""
 
 
 class BodyParameters(NamedTuple):
@@ -45,15 +50,19 @@ class WindowEncoder(nn.Module):
         blocks: residual blocks of two layers.
     """
 
+    means: Tensor
+
     def __init__(self, window: int, landmarks: int, width: int = 1024, blocks: int = 3) -> None:
         super().__init__()
-        self.input = nn.Linear(window * landmarks * 3 + 1, width)
+        self.input = nn.Linear(len(MEMORIES) * landmarks * 3 + 1, width)
         self.blocks = nn.ModuleList(ResidualBlock(width) for _ in range(blocks))
         self.norm = nn.LayerNorm(width)
         self.rotations = nn.Linear(width, JOINTS * 6)
         self.betas = nn.Linear(width, BETAS)
         self.camera = nn.Linear(width, 3)
         self.confidence = nn.Linear(width, JOINTS)
+        self.corrector = BodyCorrector(width, len(MEMORIES))
+        self.register_buffer("means", fading_means(window), persistent=False)
         self._start_at_rest()
 
     def _start_at_rest(self) -> None:
@@ -71,34 +80,64 @@ class WindowEncoder(nn.Module):
 
         Args:
             points: (B, window, L, 2) from `view_window`.
-            visibility: (B, window, L); points count in proportion, an unseen one not at all.
+            visibility: (B, window, L); see `hold_unseen`.
             half_size: (B,) tangent of the view's half size.
         """
-        weighted = points.clamp(-3.0, 3.0) * visibility[..., None]
+        steady = hold_unseen(points.clamp(-4.0, 4.0), visibility)
         size = half_size.clamp(min=1e-3).log()[:, None] + 2.0
-        tokens = torch.cat([weighted, visibility[..., None]], dim=-1).flatten(1)
-        x = self.input(torch.cat([tokens, size], dim=-1))
+        frames = self.means @ torch.cat([steady.flatten(2), visibility], dim=-1)
+        x = self.input(torch.cat([frames.flatten(1), size], dim=-1))
         for block in self.blocks:
             x = block(x)
-        x = self.norm(x)
-        camera = self.camera(x).float()
+        feature = self.norm(x)
+        raw = RawParameters(
+            self.rotations(feature).float().unflatten(-1, (JOINTS, 6)),
+            self.betas(feature).float(),
+            self.camera(feature).float(),
+        )
+        seen = (self.means @ steady.flatten(2)).unflatten(-1, steady.shape[2:])
+        visible = (self.means[:1] @ visibility)[:, 0]
+        for _ in range(CORRECTIONS):
+            raw, feature = self.corrector(raw, feature, seen, visible, half_size)
         return BodyParameters(
-            rotation_from_6d(self.rotations(x).float().unflatten(-1, (JOINTS, 6))),
-            self.betas(x).float(),
-            torch.cat([camera[:, :1].exp(), camera[:, 1:]], dim=-1),
-            self.confidence(x).float(),
-            x.float(),
+            raw.rotations,
+            raw.betas,
+            raw.weak_perspective,
+            self.confidence(feature).float(),
+            feature.float(),
         )
 
 
-class ResidualBlock(nn.Module):
-    """Pre-norm: x + W2 gelu(W1 norm(x))."""
+def hold_unseen(points: Tensor, visibility: Tensor) -> Tensor:
+    """Landmarks follow what is seen of them as far as it is visible, and stay where nothing is.
 
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.norm = nn.LayerNorm(width)
-        self.layers = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, width))
+    A landmark that jumps to the view's centre whenever it is lost would drag the pose with it.
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, width) -> (B, width)."""
-        return x + self.layers(self.norm(x))
+    Args:
+        points: (B, T, L, 2).
+        visibility: (B, T, L) 0..1.
+
+    Returns:
+        (B, T, L, 2); a landmark that is never seen lies where the visible ones are on average.
+    """
+    weight = visibility[..., None]
+    everything = (weight * points).flatten(1, 2).sum(1) / weight.flatten(1, 2).sum(1).clamp(1e-6)
+    share = weight.sum(1) / (weight.sum(1) + UNSEEN)
+    own = (weight * points).sum(1) / weight.sum(1).clamp(1e-6)
+    held = torch.lerp(everything[:, None], own, share)
+    result = []
+    for frame in range(points.shape[1]):
+        held = torch.lerp(held, points[:, frame], weight[:, frame])
+        result.append(held)
+    return torch.stack(result, dim=1)
+
+
+def fading_means(window: int) -> Tensor:
+    """(len(MEMORIES), window): means over the past that fade with `MEMORIES`, rows that sum to one.
+
+    What the network sees of a window is as smooth as the shortest of them, and their differences
+    tell where the landmarks are going: a network that reads single frames answers with their noise.
+    """
+    age = torch.arange(window - 1, -1, -1)
+    weights = torch.exp(-age / torch.tensor(MEMORIES)[:, None])
+    return weights / weights.sum(1, keepdim=True)

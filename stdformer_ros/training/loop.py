@@ -105,7 +105,7 @@ def train(
             row = {k: v.item() for k, v in losses.items()} | evaluate(state.ema)
             state.log(row)
             state.save()
-            # as after resuming from here, so that an interruption leaves no trace in the result
+            # as after resuming from here, so that the random numbers are those of a whole run
             torch.manual_seed(schedule.seed + state.step)
             pace = (state.step - last) * schedule.sequences / (time.monotonic() - began)
             began, last = time.monotonic(), state.step

@@ -11,8 +11,8 @@ from stdformer_ros.training.synthetic import SyntheticPeople
 HELD_OUT = ("cmu_03_", "cmu_07_", "cmu_10_", "cmu_12_")
 """Subjects never trained on, to steer by."""
 
-ANSWERS = 2
-"""Neighbouring windows per sequence, so that velocities can be compared."""
+ANSWERS = 3
+"""Neighbouring windows per sequence, so that velocities and accelerations can be compared."""
 
 
 def people_of(folder: Path, device: str) -> tuple[SyntheticPeople, SyntheticPeople]:

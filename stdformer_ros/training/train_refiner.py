@@ -9,19 +9,23 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from stdformer_ros.body.body_model import BodyModel
 from stdformer_ros.camera import weak_perspective_to_metres
 from stdformer_ros.models.estimator import Features
-from stdformer_ros.models.stdformer_keypoints import WINDOW, STDFormerKeypoints
+from stdformer_ros.models.stdformer_keypoints import STDFormerKeypoints
 from stdformer_ros.models.window_encoder import WindowEncoder
 from stdformer_ros.training.loop import Losses, Schedule, optimizer_of, train
-from stdformer_ros.training.people import ANSWERS, people_of
+from stdformer_ros.training.people import people_of
 from stdformer_ros.training.run_state import RunState
 from stdformer_ros.training.synthetic import SyntheticBatch, SyntheticPeople
-from stdformer_ros.training.targets import project, target_in_view, velocity_loss
-from stdformer_ros.training.train_window_encoder import errors
+from stdformer_ros.training.targets import (
+    errors,
+    motion_losses,
+    point_losses,
+    targets_of,
+    windows_of,
+)
 
 
 def train_refiner(
@@ -64,33 +68,18 @@ def train_refiner(
 
 
 def batch_losses(model: STDFormerKeypoints, body: BodyModel, batch: SyntheticBatch) -> Losses:
-    """Losses over the neighbouring windows of a batch, velocity included."""
-    total: Losses = {}
-    bodies: list[tuple[Tensor, Tensor]] = []
+    """Losses over windows of a batch; of a third of the sequences on their motion, too."""
     features = _encode(model, batch)
-    for answer in range(ANSWERS):
-        window = slice(answer, answer + WINDOW)
-        with torch.autocast(batch.rays.device.type, torch.bfloat16):
-            result = model.decode({name: value[:, window] for name, value in features.items()})
-        target = target_in_view(
-            body, batch.rotations[:, answer], batch.betas, batch.pelvis[:, answer], result.view
-        )
-        half_size = result.view.half_size
-        place = weak_perspective_to_metres(result.camera.float(), half_size)
-        ours = torch.cat([result.joints, result.vertices], dim=1).float()
-        true = torch.cat([target.joints, target.vertices], dim=1)
-        projected = project(ours, place, half_size) - project(true, target.pelvis, half_size)
-        for name, value in {
-            "joints": 10.0 * (result.joints - target.joints).abs().mean(),
-            "vertices": 10.0 * (result.vertices - target.vertices).abs().mean(),
-            "projection": 2.0 * projected.clamp(-1, 1).abs().mean(),
-            "distance": 0.3 * (place[:, 2].log() - target.pelvis[:, 2].log()).abs().mean(),
-        }.items():
-            total[name] = total.get(name, torch.zeros_like(value)) + value / ANSWERS
-        bodies.append((ours @ result.view.turn, true @ result.view.turn))
-    (first, true_first), (second, true_second) = bodies
-    total["velocity"] = 6.0 * velocity_loss(first, second, true_first, true_second)
-    return total
+    moving = max(len(batch.betas) // 3, 1)
+    with torch.autocast(batch.rays.device.type, torch.bfloat16):
+        result = model.decode({name: windows_of(value, moving) for name, value in features.items()})
+    view = result.view
+    target = targets_of(body, batch, view, moving)
+    place = weak_perspective_to_metres(result.camera.float(), view.half_size)
+    ours = torch.cat([result.joints, result.vertices], dim=1).float()
+    true = torch.cat([target.joints, target.vertices], dim=1)
+    losses = point_losses(result.joints.float(), result.vertices.float(), place, target, view)
+    return losses | motion_losses(ours @ view.turn, true @ view.turn, moving)
 
 
 @torch.no_grad()
@@ -98,16 +87,16 @@ def evaluate(
     model: STDFormerKeypoints, body: BodyModel, people: SyntheticPeople
 ) -> dict[str, float]:
     """Errors on unseen subjects: of the answer, and of the first mesh alone (`first_*`)."""
-    batch = people.sample_fixed(1000)
-    window = slice(ANSWERS - 1, ANSWERS - 1 + WINDOW)
-    result = model.decode({k: v[:, window] for k, v in _encode(model, batch).items()})
-    target = target_in_view(
-        body, batch.rotations[:, -1], batch.betas, batch.pelvis[:, -1], result.view
-    )
-    true = target.joints, target.vertices
+    batch = people.sample_fixed(500)
+    features = _encode(model, batch)
+    moving = len(batch.betas)
+    result = model.decode({name: windows_of(value, moving) for name, value in features.items()})
+    target = targets_of(body, batch, result.view, moving)
     vertices, joints = body(result.parameters.rotations, result.parameters.betas)
-    first = {f"first_{name}": value for name, value in errors(joints, vertices, *true).items()}
-    return errors(result.joints, result.vertices, *true) | first
+    first = errors(joints, vertices, target, result.view)
+    return errors(result.joints, result.vertices, target, result.view) | {
+        f"first_{name}": value for name, value in first.items()
+    }
 
 
 def _encode(model: STDFormerKeypoints, batch: SyntheticBatch) -> Features:
