@@ -38,7 +38,7 @@ def test_every_file_in_the_folder_is_listed():
 
 
 def test_all_assets_together_stay_small():
-    assert sum((FOLDER / name).stat().st_size for name in LISTED) <= 40e6
+    assert sum((FOLDER / name).stat().st_size for name in LISTED) <= 50e6
     assert (FOLDER / "nanodet_416.bin").stat().st_size <= 8e6
 
 

@@ -280,7 +280,7 @@ def test_the_realistic_halfs_constants(monkeypatch: pytest.MonkeyPatch) -> None:
     assert landmark_noise.SLOW_NOISE == (0.004, 0.016)
     assert landmark_noise.FAST_NOISE == (0.0015, 0.006)
     assert (landmark_noise.SHARED, landmark_noise.BIAS) == (0.5, 0.01)
-    assert landmark_noise.TRUNCATED == 0.15
+    assert landmark_noise.TRUNCATED == 0.3
     assert FACTORS.tolist() == pytest.approx(landmark_noise.FACTORS)
 
 
@@ -448,7 +448,7 @@ def test_the_images_border_cuts_legs_more_often_than_sides(monkeypatch: pytest.M
     monkeypatch.setattr(landmark_noise, "TRUNCATED", 1.0)
     monkeypatch.setattr(landmark_noise, "FAST_NOISE", (0.005, 0.005))
     rays, points = people()
-    disturbed, visibility = disturb(rays, points)
+    _, visibility = disturb(rays, points)
     cut = steady(visibility)
     part = dict(zip(LANDMARK_NAMES, cut.float().mean(0).tolist(), strict=True))
     assert part["left_ankle"] > 0.5
@@ -456,19 +456,14 @@ def test_the_images_border_cuts_legs_more_often_than_sides(monkeypatch: pytest.M
     # three tenths from the sides, a sixth of these beyond the middle
     assert part["nose"] == pytest.approx(0.05, abs=0.03)
     assert part["left_index"] > 0.05
-    # half visible at most, and three times as wrong
-    unsure = visibility[:, 0][cut]
-    assert unsure.max() <= 0.5
-    assert unsure.mean().item() == pytest.approx(0.25, abs=0.02)
-    scaled = ((disturbed - rays) / FACTORS[:, None]).square().mean((1, 3))
-    ratio = (scaled[cut].mean() / scaled[~cut].mean()) ** 0.5
-    assert ratio.item() == pytest.approx(3.0, rel=0.05)
+    # as perception gives what it places outside the image
+    assert (visibility[:, 0][cut] == 0).all()
 
 
-def test_about_a_seventh_of_the_people_are_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(landmark_noise, "TRUNCATED", 0.15)
+def test_about_a_third_of_the_people_are_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(landmark_noise, "TRUNCATED", 0.3)
     anything = steady(disturb(*people())[1]).any(1)
-    assert anything.float().mean().item() == pytest.approx(0.15, abs=0.05)
+    assert anything.float().mean().item() == pytest.approx(0.3, abs=0.06)
 
 
 def test_of_an_uncut_person_nothing_is_cut() -> None:

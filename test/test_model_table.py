@@ -37,7 +37,7 @@ def test_there_is_a_line_for_every_model_in_order(printed: str) -> None:
 @pytest.mark.parametrize(
     ("name", "window", "output", "parameters"),
     [
-        ("stdformer_s_keypoints", "8", "24 joints", "7.7 M"),
+        ("stdformer_s_keypoints", "24", "24 joints", "13.2 M"),
         # the published count without the regressor is 153,739,838, and SD and TD hold 3,296
         ("stdformer_L", "8", "15 joints", "163.5 M"),
         ("fastmetro_S_resnet50", "1", "15 joints", "43.3 M"),

@@ -39,9 +39,7 @@ SWAP_RATE = 0.002
 """Chance per frame that left and right are exchanged."""
 HIDDEN_ERROR, HIDDEN_VISIBILITY = 2.5, (0.3, 0.95)
 """How much larger errors behind the trunk are, and how visible a detector thinks that is."""
-CUT_ERROR, CUT_VISIBILITY = 3.0, (0.0, 0.5)
-"""The same beyond the image's border."""
-TRUNCATED = 0.15
+TRUNCATED = 0.3
 """Part of the people who are cut off by the image's border."""
 _LIMBS = (("nose", "ear"), ("elbow", "wrist", "index"), ("knee", "ankle", "heel", "foot_index"))
 FACTORS = tuple(FACTOR[name.split("_", 1)[-1]] for name in LANDMARK_NAMES)
@@ -83,15 +81,16 @@ def disturb(rays: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
         PLAIN_NOISE * _correlated(torch.full_like(height[:, :1, 0], PLAIN_CORRELATION), rays),
         _detector_noise(rays),
     )
-    noise = noise * torch.where(cut, CUT_ERROR, torch.where(hidden, HIDDEN_ERROR, 1.0))[..., None]
+    noise = noise * torch.where(hidden, HIDDEN_ERROR, 1.0)[..., None]
     disturbed = _shaken(rays, height, plain) + noise * height
 
     sure = 1.0 - 0.3 * torch.rand(people, frames, count, device=device).square()
     visibility = torch.where(plain, 1.0, sure)
     draw = torch.rand(people, 1, count, device=device).expand_as(sure)
-    for where, (low, high) in ((hidden, HIDDEN_VISIBILITY), (cut, CUT_VISIBILITY)):
-        visibility = torch.where(where, low + (high - low) * draw, visibility)
-    lost = _bursts(people, frames, count, device)
+    low, high = HIDDEN_VISIBILITY
+    visibility = torch.where(hidden, low + (high - low) * draw, visibility)
+    # perception believes nothing that it places outside the image
+    lost = _bursts(people, frames, count, device) | cut
     visibility = torch.where(lost, 0.0, visibility)
 
     swap = torch.rand(people, frames, 1, device=device) < SWAP_RATE

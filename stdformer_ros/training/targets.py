@@ -126,7 +126,7 @@ def motion_losses(ours: Tensor, true: Tensor, moving: int) -> dict[str, Tensor]:
     step = off.diff(dim=0)
     return {
         "velocity": 6.0 * torch.linalg.vector_norm(step, dim=-1).mean(),
-        "acceleration": 12.0 * torch.linalg.vector_norm(step.diff(dim=0), dim=-1).mean(),
+        "acceleration": 6.0 * torch.linalg.vector_norm(step.diff(dim=0), dim=-1).mean(),
     }
 
 
