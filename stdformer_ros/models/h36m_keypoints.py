@@ -50,9 +50,9 @@ def _weights() -> Tensor:
         shoulder, elbow, wrist = (
             marks[f"{side}_{name}"] for name in ("shoulder", "elbow", "wrist")
         )
-        rows[f"{side}_hip"] = hip + 0.05 * trunk + 0.08 * (hip - marks[f"{other}_hip"])
-        rows[f"{side}_knee"] = knee + 0.08 * (hip - knee)
-        rows[f"{side}_ankle"] = ankle + 0.10 * (ankle - knee)
+        rows[f"{side}_hip"] = hip + 0.025 * trunk + 0.08 * (hip - marks[f"{other}_hip"])
+        rows[f"{side}_knee"] = knee
+        rows[f"{side}_ankle"] = ankle + 0.065 * (ankle - knee)
         rows[f"{side}_shoulder"] = (
             shoulder + 0.04 * (hip - shoulder) + 0.03 * (shoulder - marks[f"{other}_shoulder"])
         )
