@@ -17,6 +17,7 @@ from stdformer_ros.depth import torso_depth
 from stdformer_ros.models.estimator import Estimator, Features
 from stdformer_ros.one_euro import OneEuro
 from stdformer_ros.quality import Quality
+from stdformer_ros.reprojection import ReprojectionCorrection
 from stdformer_ros.smoothing import BodySmoother
 from stdformer_ros.types import Body, FloatArray, Frame, Human, Person
 
@@ -24,8 +25,10 @@ if TYPE_CHECKING:
     from stdformer_ros.perception.landmarks import LandmarkModel
 
 Perception = Callable[[Frame], list[Person]]
+Corrector = Callable[[Body, Person, Camera, float], Body]
+"""What is done first to one person's bodies, seen so by a camera, so many seconds apart."""
 Smoother = Callable[[Body, float], Body]
-"""What is done to one person's bodies, in the order of their stamps (seconds)."""
+"""What is done then to them, in the order of their stamps (seconds)."""
 
 
 @runtime_checkable
@@ -58,7 +61,7 @@ class _Track:
     Attributes:
         window: their newest frames.
         stamp: of the newest one.
-        smoother: of their answers, if there is to be one.
+        corrector, smoother: of their answers, if there are to be such.
         count: how many frames there have been.
         distance: how measured and estimated distance relate.
         joints, velocities, answered: of the last frame that was answered for, and its stamp.
@@ -67,6 +70,7 @@ class _Track:
 
     window: deque[Features]
     stamp: float
+    corrector: Corrector | None
     smoother: Smoother | None
     count: int = 0
     distance: MeasuredDistance = field(default_factory=MeasuredDistance)
@@ -89,6 +93,7 @@ class _Question:
     """A person in a frame who waits for their body: the frame is number `number` of `track`."""
 
     person: Person
+    camera: Camera
     track: _Track
     number: int
     stamp: float
@@ -103,6 +108,7 @@ class Pipeline:
             calls before. What such an answer needs of frames in which a person was not seen is
             filled by the newest one in which they were.
         make_smoother: called when a person's window begins; None to leave answers as they are.
+        make_corrector: the same of what comes before it.
 
     Attributes:
         answered: the frame that the last answer was for; None if there was none yet.
@@ -114,10 +120,12 @@ class Pipeline:
         perception: Perception,
         estimator: Estimator,
         make_smoother: Callable[[], Smoother] | None = None,
+        make_corrector: Callable[[], Corrector] | None = None,
     ) -> None:
         self.perception = perception
         self.estimator = estimator
         self.make_smoother = make_smoother
+        self.make_corrector = make_corrector
         self.velocity_seconds = VELOCITY_SECONDS
         self.answered: Frame | None = None
         self._tracks: dict[int, _Track] = {}
@@ -199,13 +207,14 @@ class Pipeline:
         for person, row in zip(seen.people, rows, strict=True):
             track = self._tracks.get(person.track_id)
             if track is None:
+                corrector = self.make_corrector() if self.make_corrector else None
                 smoother = self.make_smoother() if self.make_smoother else None
-                track = _Track(deque(maxlen=self.estimator.window), stamp, smoother)
+                track = _Track(deque(maxlen=self.estimator.window), stamp, corrector, smoother)
                 self._tracks[person.track_id] = track
             track.window.append(row)
             track.stamp = stamp
             track.velocity_seconds = self.velocity_seconds
-            questions.append(_Question(person, track, track.count, stamp))
+            questions.append(_Question(person, seen.frame.camera, track, track.count, stamp))
             track.count += 1
         self._waiting.append((seen.frame, questions))
 
@@ -297,6 +306,9 @@ def _human(question: _Question, body: Body, fill: float, estimator: Estimator) -
     """The person's body at its distance, with velocities from the one in their frame before."""
     track, seconds = question.track, question.stamp - question.track.answered
     depth = question.person.torso_depth
+    if track.corrector is not None:
+        since = seconds if np.isfinite(seconds) else 0.0
+        body = track.corrector(body, question.person, question.camera, since)
     if track.smoother is not None:
         body = track.smoother(body, question.stamp)
     body = track.distance(body, estimator.joint_names, depth, question.stamp)
@@ -367,6 +379,7 @@ def build_pipeline(
     tracker = PeopleTracker(landmarks=landmarks, detect_every=detect_every, max_people=max_people)
     one_euro = OneEuro(filter_min_cutoff, filter_beta) if filter_min_cutoff else None
     make_smoother = partial(BodySmoother, estimator.joint_names, one_euro)
-    pipeline = Pipeline(tracker, estimator, make_smoother)
+    make_corrector = ReprojectionCorrection if estimator.embedded_body else None
+    pipeline = Pipeline(tracker, estimator, make_smoother, make_corrector)
     pipeline.warm_up()
     return pipeline

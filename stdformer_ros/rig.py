@@ -100,6 +100,9 @@ def build_rig(cameras: Sequence[str], model: str, **options: Any) -> Rig:
     pipelines = {cameras[0]: first}
     for camera in cameras[1:]:
         pipelines[camera] = Pipeline(
-            first.perception.sibling(), first.estimator, first.make_smoother
+            first.perception.sibling(),
+            first.estimator,
+            first.make_smoother,
+            first.make_corrector,
         )
     return Rig(pipelines)

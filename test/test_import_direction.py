@@ -27,6 +27,7 @@ MAY_IMPORT = {
     "one_euro": {"types"},
     "steadying": {"types"},
     "smoothing": {"one_euro", "steadying", "types"},
+    "reprojection": {"body", "camera", "types"},
     "pipeline": {
         "body_distance",
         "camera",
@@ -35,6 +36,7 @@ MAY_IMPORT = {
         "one_euro",
         "perception",
         "quality",
+        "reprojection",
         "smoothing",
         "types",
     },

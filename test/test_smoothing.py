@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -210,3 +211,18 @@ def test_a_stream_equals_going_through_the_frames_again() -> None:
     again = run(partial(BodySmoother, ("pelvis",)), [(s, {1: p[1]}) for s, p in frames])
     first = run(partial(BodySmoother, ("pelvis",)), frames)
     assert [a[1] for a in again] == [a[1] for a in first]
+
+
+def test_a_corrector_comes_first_and_is_told_who_was_seen_by_which_camera_and_when() -> None:
+    told: list[tuple[int, Camera, float]] = []
+
+    def correct(body: Body, person: Person, camera: Camera, seconds: float) -> Body:
+        told.append((person.track_id, camera, round(seconds, 6)))
+        return replace(body, joints=body.joints + np.float32([10.0, 0.0, 0.0]))
+
+    people = [Person(4, 1.0, np.zeros(4, np.float32), np.zeros((33, 2), np.float32), np.ones(33))]
+    pipeline = Pipeline(lambda _: people, Here(), calm, lambda: correct)
+    for stamp in (1.0, 1.0 + STEP, 1.0 + STEP + 2 * MAX_GAP_SECONDS):
+        (human,) = pipeline(Frame(np.zeros((48, 64, 3), np.uint8), stamp, CAMERA))
+    assert told == [(4, CAMERA, 0.0), (4, CAMERA, round(STEP, 6)), (4, CAMERA, 0.0)]
+    assert human.body.joints[0, 0] == pytest.approx(10.0)

@@ -28,6 +28,7 @@ from stdformer_ros.evaluation.motion_scenes import (
 )
 from stdformer_ros.models.estimator import Estimator
 from stdformer_ros.one_euro import OneEuro
+from stdformer_ros.reprojection import ReprojectionCorrection
 from stdformer_ros.smoothing import BodySmoother
 from stdformer_ros.types import Body, Person
 
@@ -52,7 +53,8 @@ class SceneResult:
         scores: (.., 14) of these.
         hidden: (.., 14) bool, whether a joint's landmark was lost.
         errors: of the answers.
-        unsmoothed: of the estimator's own answers, before `BodySmoother`; without those of a mesh.
+        unsmoothed: of the estimator's own answers, before the pipeline corrects and smooths them;
+            without those of a mesh.
         baseline: errors of the baseline.
     """
 
@@ -123,7 +125,13 @@ class MotionEvaluation:
         answers = causal_answers(self.estimator, scene.camera, seen)
         raw = answers[self.estimator.delay_frames :]
         smooth = BodySmoother(self.estimator.joint_names, self._one_euro)
-        bodies = [smooth(body, frame * FRAME_SECONDS) for frame, body in enumerate(raw)]
+        correct = ReprojectionCorrection() if self.estimator.embedded_body else None
+        bodies = []
+        for frame, body in enumerate(raw):
+            if correct is not None:
+                since = FRAME_SECONDS if frame else 0.0
+                body = correct(body, seen[frame], scene.camera, since)
+            bodies.append(smooth(body, frame * FRAME_SECONDS))
         joints, pelvis = self._joints(bodies)
         scores = np.stack([body.joint_scores for body in bodies])[:, self._rows]
         true = scene.joints.numpy()[: len(bodies)]

@@ -30,6 +30,7 @@ class Estimator(ABC):
         faces: (F, 3) int32 vertex indices of `Body.vertices`, or None without a mesh.
         reads_images: whether `encode` looks at the image, or at landmarks alone.
         mesh_levels: vertices of the meshes that `use_mesh_level` can change to.
+        embedded_body: whether its bodies are the embedded one, with rotations.
         people_at_once: how many fit on the device; None as long as memory has not run out.
         device: where it runs.
     """
@@ -42,6 +43,7 @@ class Estimator(ABC):
     faces: NDArray[np.int32] | None
     reads_images: bool = False
     mesh_levels: tuple[int, ...] = ()
+    embedded_body: bool = False
     people_at_once: int | None = None
     device: torch.device = torch.device("cpu")
 

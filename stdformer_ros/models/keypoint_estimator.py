@@ -32,6 +32,7 @@ class KeypointEstimator(Estimator):
     name = "stdformer_s_keypoints"
     joint_names = JOINT_NAMES
     skeleton = BONES
+    embedded_body = True
 
     def __init__(self, model: STDFormerKeypoints) -> None:
         self.model = model
