@@ -200,6 +200,8 @@ class Client:
         """Call a service of the node."""
         client = self.node.create_client(kind, f"/stdformer/{service}")
         assert self.until(client.service_is_ready), f"no service {service}"
+        # the service may not yet know of us when we know of it, and would answer nobody
+        self.until(lambda: False, 0.3)
         future = client.call_async(request)
         assert self.until(future.done), f"no answer from {service}"
         return future.result()

@@ -125,7 +125,7 @@ def test_depth_images_are_refused_by_that_name(encoding):
         ({"data": bytes(35)}, "data", "35 bytes"),
         ({"height": 0}, "empty", "empty"),
         ({"width": 0}, "empty", "empty"),
-        ({"height": 2**32 - 1}, "data", "4294967295 rows"),
+        ({"height": 2**32 - 1}, "size", "too large .4x4294967295"),
         ({"encoding": "nv12", "step": 4}, "size", "even"),
         ({"encoding": "yuyv", "width": 3, "step": 8}, "size", "3x3"),
         ({"encoding": "bayer_rggb8", "width": 1, "step": 1}, "size", "1x3"),
