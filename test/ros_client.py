@@ -185,8 +185,13 @@ class Client:
 
     def answer(self, people: int = 1) -> HumanArray:
         """Send an image and return what the node says of it."""
-        before = len(self.humans)
-        sent = self.send_until(lambda: len(self.humans) > before, people)
+        before, newest = len(self.humans), stamp_of(self._stamp)
+
+        def answered() -> bool:  # not an image of before, whose answer may still be under way
+            stamps = [answer.header.stamp for answer in self.humans[before:]]
+            return any((s.sec, s.nanosec) > (newest.sec, newest.nanosec) for s in stamps)
+
+        sent = self.send_until(answered, people)
         assert self.humans[-1].header in [image.header for image in sent]
         return self.humans[-1]
 
