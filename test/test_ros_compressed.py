@@ -118,15 +118,16 @@ def test_the_node_answers_compressed_images_with_the_qos_that_it_is_given(tmp_pa
         client.listen(HumanArray, "/stdformer/humans", qos_profile_sensor_data)
         assert client.until(lambda: camera.get_subscription_count() > 0)
 
-        def reliability(infos):
-            return [info.qos_profile.reliability for info in infos]
+        def come_to(found, expected) -> bool:
+            # an endpoint may become known, or be heard, before its QoS is
+            return client.until(lambda: [i.qos_profile.reliability for i in found()] == [expected])
 
-        reader = client.node.get_subscriptions_info_by_topic(topic)
-        assert reliability(reader) == [ReliabilityPolicy.RELIABLE]
-        writer = client.node.get_publishers_info_by_topic("/stdformer/humans")
-        assert reliability(writer) == [ReliabilityPolicy.BEST_EFFORT]
-        latched = client.node.get_publishers_info_by_topic("/stdformer/body_model")
-        assert reliability(latched) == [ReliabilityPolicy.RELIABLE]
+        graph = client.node
+        writers = graph.get_publishers_info_by_topic
+        readers = graph.get_subscriptions_info_by_topic
+        assert come_to(lambda: readers(topic), ReliabilityPolicy.RELIABLE)
+        assert come_to(lambda: writers("/stdformer/humans"), ReliabilityPolicy.BEST_EFFORT)
+        assert come_to(lambda: writers("/stdformer/body_model"), ReliabilityPolicy.RELIABLE)
 
         people = PICTURE.copy()
         people[0, 0] = (2, 0, 0)

@@ -63,7 +63,9 @@ def test_every_display_hears_a_topic_of_the_node(running):
     assert len(shown) == 4
     for item in shown:
         topic = item["Topic"]
-        (publisher,) = client.node.get_publishers_info_by_topic(topic["Value"])
+        name = topic["Value"]
+        assert client.until(lambda name=name: client.node.get_publishers_info_by_topic(name))
+        (publisher,) = client.node.get_publishers_info_by_topic(name)
         assert publisher.topic_type == TYPES[item["Class"]]
         # RViz asks for no more than the node offers.
         assert publisher.qos_profile.reliability.name == topic["Reliability Policy"].upper()
