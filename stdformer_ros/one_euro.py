@@ -90,6 +90,11 @@ class BodyFilter:
         self._vertices = OneEuroFilter(settings)
         self._rotations = OneEuroFilter(settings)
 
+    def use(self, settings: OneEuro) -> None:
+        """Go on with other settings from where the body is."""
+        for one in (self._place, self._joints, self._vertices, self._rotations):
+            one.settings = settings
+
     def __call__(self, body: Body, seconds: float) -> Body:
         """The body, smoothed, `seconds` after the one before (any number for the first)."""
         pelvis = body.joints[self._pelvis : self._pelvis + 1]

@@ -47,6 +47,14 @@ class Forgetful(Protocol):
         """Forget everybody; identities go on counting."""
 
 
+@runtime_checkable
+class Filtering(Protocol):
+    """A smoother whose filter can change while the stream runs, as `BodySmoother`'s can."""
+
+    def use_filter(self, one_euro: OneEuro | None) -> None:
+        """Filter otherwise from the next body on, or not at all."""
+
+
 MAX_GAP_SECONDS = 0.5
 """A person unseen for longer starts with a new window: older frames tell of another pose."""
 
@@ -113,6 +121,7 @@ class Pipeline:
     Attributes:
         answered: the frame that the last answer was for; None if there was none yet.
         velocity_seconds: time constant of the low-pass over joint velocities.
+        one_euro: the filter over the answers, None for none; see `use_filter`.
     """
 
     def __init__(
@@ -127,6 +136,7 @@ class Pipeline:
         self.make_smoother = make_smoother
         self.make_corrector = make_corrector
         self.velocity_seconds = VELOCITY_SECONDS
+        self.one_euro: OneEuro | None = None
         self.answered: Frame | None = None
         self._tracks: dict[int, _Track] = {}
         self._waiting: deque[tuple[Frame, list[_Question]]] = deque()
@@ -170,6 +180,13 @@ class Pipeline:
         if quality.mesh_level in self.estimator.mesh_levels:
             self.estimator.use_mesh_level(quality.mesh_level)
 
+    def use_filter(self, one_euro: OneEuro | None) -> None:
+        """Filter everybody's answers otherwise from now on, or not at all; memories stay."""
+        self.one_euro = one_euro
+        for track in self._tracks.values():
+            if isinstance(track.smoother, Filtering):
+                track.smoother.use_filter(one_euro)
+
     def reset(self) -> None:
         """Forget every window and what is not answered yet, not the identities of perception."""
         self._tracks.clear()
@@ -209,6 +226,8 @@ class Pipeline:
             if track is None:
                 corrector = self.make_corrector() if self.make_corrector else None
                 smoother = self.make_smoother() if self.make_smoother else None
+                if isinstance(smoother, Filtering) and self.one_euro is not None:
+                    smoother.use_filter(self.one_euro)
                 track = _Track(deque(maxlen=self.estimator.window), stamp, corrector, smoother)
                 self._tracks[person.track_id] = track
             track.window.append(row)
@@ -377,9 +396,10 @@ def build_pipeline(
         smpl=smpl,
     )
     tracker = PeopleTracker(landmarks=landmarks, detect_every=detect_every, max_people=max_people)
-    one_euro = OneEuro(filter_min_cutoff, filter_beta) if filter_min_cutoff else None
-    make_smoother = partial(BodySmoother, estimator.joint_names, one_euro)
+    make_smoother = partial(BodySmoother, estimator.joint_names)
     make_corrector = ReprojectionCorrection if estimator.embedded_body else None
     pipeline = Pipeline(tracker, estimator, make_smoother, make_corrector)
+    if filter_min_cutoff:
+        pipeline.use_filter(OneEuro(filter_min_cutoff, filter_beta))
     pipeline.warm_up()
     return pipeline

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from stdformer_ros.models.estimator import Estimator
+from stdformer_ros.one_euro import OneEuro
 from stdformer_ros.perception import PeopleTracker
 from stdformer_ros.pipeline import Pipeline, Seen, answer, build_pipeline
 from stdformer_ros.quality import Quality
@@ -50,6 +51,11 @@ class Rig:
         """Go on in another quality on all cameras, see `Pipeline.use_quality`."""
         for pipeline in self._pipelines.values():
             pipeline.use_quality(quality)
+
+    def use_filter(self, one_euro: OneEuro | None) -> None:
+        """Filter the answers of all cameras otherwise, see `Pipeline.use_filter`."""
+        for pipeline in self._pipelines.values():
+            pipeline.use_filter(one_euro)
 
     def reset(self, camera: str) -> None:
         """Forget a camera's windows, not the identities."""
@@ -105,4 +111,5 @@ def build_rig(cameras: Sequence[str], model: str, **options: Any) -> Rig:
             first.make_smoother,
             first.make_corrector,
         )
+        pipelines[camera].use_filter(first.one_euro)
     return Rig(pipelines)

@@ -22,14 +22,23 @@ class BodySmoother:
     """
 
     def __init__(self, joint_names: Sequence[str], one_euro: OneEuro | None = None) -> None:
-        pelvis = joint_names.index("pelvis")
+        self._pelvis = joint_names.index("pelvis")
         self._steps: list[Callable[[Body, float], Body]] = [
             SteadySize(joint_names),
-            SteadyDistance(pelvis),
+            SteadyDistance(self._pelvis),
         ]
-        if one_euro is not None:
-            self._steps.append(BodyFilter(one_euro, pelvis))
+        self._filter: BodyFilter | None = None
         self._stamp: float | None = None
+        self.use_filter(one_euro)
+
+    def use_filter(self, one_euro: OneEuro | None) -> None:
+        """Filter otherwise from the next body on, or not at all."""
+        if one_euro is None:
+            self._filter = None
+        elif self._filter is None:
+            self._filter = BodyFilter(one_euro, self._pelvis)
+        else:
+            self._filter.use(one_euro)
 
     def __call__(self, body: Body, stamp: float) -> Body:
         """The body, smoothed; `stamp` is that of its frame, in seconds."""
@@ -37,4 +46,4 @@ class BodySmoother:
         self._stamp = stamp
         for step in self._steps:
             body = step(body, seconds)
-        return body
+        return body if self._filter is None else self._filter(body, seconds)

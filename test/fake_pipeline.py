@@ -15,6 +15,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
+from stdformer_ros.one_euro import OneEuro
 from stdformer_ros.quality import Quality
 from stdformer_ros.types import Body, Frame, Human, Person
 
@@ -132,6 +133,7 @@ class FakeRig:
 
     def __init__(self, delay_frames: int = 0) -> None:
         self.velocity_seconds = 0.1
+        self.one_euro: OneEuro | None = None
         self._pipelines = defaultdict(lambda: FakePipeline(delay_frames))
         self.estimator = FakePipeline(delay_frames).estimator
 
@@ -149,6 +151,9 @@ class FakeRig:
 
     def use_quality(self, quality: Quality) -> None:
         self.estimator.faces = BOX_FACES if quality.mesh_level > 4 else BOX_FACES[:6]
+
+    def use_filter(self, one_euro: OneEuro | None) -> None:
+        self.one_euro = one_euro
 
     def forget(self) -> None:
         for pipeline in self._pipelines.values():

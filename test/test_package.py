@@ -91,7 +91,7 @@ def test_the_parameter_file_and_the_documentation_show_the_true_defaults():
     from stdformer_ros.ros.parameters import Parameters
 
     defaults = asdict(Parameters())
-    defaults["cameras"] = list(defaults["cameras"])
+    defaults = {n: list(v) if isinstance(v, tuple) else v for n, v in defaults.items()}
     config = yaml.safe_load((ROOT / "config" / "default.yaml").read_text())
     written = config["/**"]["ros__parameters"]
     assert written == {name: defaults[name] for name in written}

@@ -18,9 +18,10 @@ from visualization_msgs.msg import Marker, MarkerArray
 from stdformer_ros.camera import Camera
 from stdformer_ros.ros.markers import (
     MeshMarkerWriter,
+    bones_marker,
     deletions,
+    label_marker,
     mesh_marker,
-    people_markers,
 )
 from stdformer_ros.ros.messages import (
     CLOUD_TYPE,
@@ -48,8 +49,9 @@ def test_every_message_has_exactly_the_images_stamp_and_frame():
         joint_poses(HEADER, humans).header,
         joint_cloud(HEADER, humans).header,
         mesh_marker(HEADER, 1, humans[0].body.vertices, BOX_FACES).header,
-        *(marker.header for marker in people_markers(HEADER, humans, [(0, 1)])),
-        *(marker.header for marker in deletions(HEADER, [1])),
+        bones_marker(HEADER, humans[0], [(0, 1)]).header,
+        label_marker(HEADER, humans[0]).header,
+        *(marker.header for marker in deletions(HEADER, [("mesh", 1)])),
     ]
     for header in headers:
         assert (header.stamp.sec, header.stamp.nanosec) == (12, 345_678_901)
@@ -160,7 +162,7 @@ def test_the_poses_are_the_joints_in_the_same_order():
 
 def test_markers_obey_rvizs_rules():
     human = make_human(2)
-    bones, label = people_markers(HEADER, [human], [(0, 1), (0, 3)])
+    bones, label = bones_marker(HEADER, human, [(0, 1), (0, 3)]), label_marker(HEADER, human)
     assert (bones.type, bones.id, len(bones.points)) == (Marker.LINE_LIST, 3, 4)
     assert bones.scale.x > 0
     assert (label.type, label.id) == (Marker.TEXT_VIEW_FACING, 3)
@@ -176,10 +178,10 @@ def test_markers_obey_rvizs_rules():
         assert marker.lifetime.sec > 0
 
 
-def test_a_person_who_leaves_is_deleted_from_every_namespace():
-    markers = deletions(HEADER, [4])
-    assert {marker.ns for marker in markers} == {"mesh", "skeleton", "label"}
-    assert {(marker.id, marker.action) for marker in markers} == {(4, Marker.DELETE)}
+def test_who_leaves_is_deleted_from_the_namespaces_they_were_in():
+    markers = deletions(HEADER, [("mesh", 4), ("label", 5)])
+    assert [(marker.ns, marker.id) for marker in markers] == [("mesh", 4), ("label", 5)]
+    assert {marker.action for marker in markers} == {Marker.DELETE}
 
 
 @pytest.mark.parametrize("frame_id", ["", "c", "camera_color_optical_frame"])

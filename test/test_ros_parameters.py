@@ -9,12 +9,16 @@ from dataclasses import fields
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from fake_pipeline import FakeRig
 from rcl_interfaces.srv import DescribeParameters
+from rclpy.parameter import Parameter
 from ros_client import LATCHED, Client, NodeProcess
 from std_srvs.srv import SetBool, Trigger
 from stdformer_ros.msg import BodyModel
-from visualization_msgs.msg import Marker
+from visualization_msgs.msg import Marker, MarkerArray
 
+from stdformer_ros.one_euro import OneEuro
+from stdformer_ros.ros.node import HumanNode
 from stdformer_ros.ros.parameters import Parameters
 
 pytestmark = pytest.mark.ros
@@ -70,6 +74,50 @@ def test_who_is_less_sure_than_min_score_is_left_out(running, client):
     assert client.set_parameter("min_score", 0.7) == ""
     assert len(client.answer(2).humans) == 2
     assert client.set_parameter("min_score", 0.0) == ""
+
+
+def test_each_namespace_of_the_markers_is_switched_on_and_off(running, client):
+    client.listen(MarkerArray, "/stdformer/markers")
+    heard = client.heard["/stdformer/markers"]
+
+    def answered_with(count):
+        heard.clear()
+        client.answer(2)
+        assert client.until(lambda: sum(len(m.markers) for m in heard) >= count)
+        client.until(lambda: False, 0.2)
+        return {(m.ns, m.action) for message in heard for m in message.markers}
+
+    add, delete = Marker.ADD, Marker.DELETE
+    client.send_until(lambda: heard)
+    assert answered_with(6) == {("mesh", add), ("skeleton", add), ("label", add)}
+    assert client.set_parameter("markers", ["skeleton"]) == ""
+    gone = {("mesh", delete), ("label", delete)}
+    assert answered_with(6) == {("skeleton", add)} | gone
+    assert answered_with(2) == {("skeleton", add)}
+    assert client.set_parameter("markers", [""]) == ""
+    assert answered_with(2) == {("skeleton", delete)}
+    wrong = client.set_parameter("markers", ["mesh", "feet"])
+    assert wrong == "markers must be some of mesh, skeleton, label, not feet"
+    assert client.set_parameter("markers", ["mesh", "skeleton", "label"]) == ""
+    assert answered_with(6) == {("mesh", add), ("skeleton", add), ("label", add)}
+
+
+def test_the_filter_is_that_of_the_parameters_and_changes_while_it_runs():
+    rig = FakeRig()
+    node = HumanNode(lambda _: rig)
+    node.trigger_configure()
+    node.trigger_activate()
+    assert rig.one_euro is None
+    for name, value, expected in (
+        ("filter_min_cutoff", 1.5, OneEuro(1.5, 0.0)),
+        ("filter_beta", 0.5, OneEuro(1.5, 0.5)),
+        ("filter_beta", -1.0, OneEuro(1.5, 0.5)),  # refused
+        ("filter_min_cutoff", 0.0, None),
+    ):
+        (result,) = node.set_parameters([Parameter(name, value=value)])
+        assert result.successful == (value >= 0)
+        assert rig.one_euro == expected
+    node.destroy_node()
 
 
 def test_the_quality_changes_while_it_runs_as_far_as_the_estimator_can(running, client):

@@ -188,6 +188,34 @@ def test_without_a_smoother_answers_pass_untouched() -> None:
     assert [a[1] for a in run(calm, frames)] != [0, 1, 0, 1, 0, 1]
 
 
+def test_a_filter_changes_while_the_stream_runs() -> None:
+    """From then on, for who is there and who comes; what it remembers goes on."""
+    pipeline = Pipeline(lambda frame: people, Here(), partial(BodySmoother, ("pelvis",)))
+
+    def places(frame: int, *where: float) -> list[float]:
+        people[:] = [
+            Person(i, 1.0, np.zeros(4, np.float32), np.full((33, 2), x, np.float32), np.ones(33))
+            for i, x in enumerate(where)
+        ]
+        image = np.zeros((48, 64, 3), np.uint8)
+        humans = pipeline(Frame(image, frame * STEP, CAMERA))
+        return [float(h.body.joints[0, 0]) for h in humans]
+
+    people: list[Person] = []
+    raw = [places(i, float(i % 2))[0] for i in range(4)]
+    assert raw == pytest.approx([0.0, 1.0, 0.0, 1.0], abs=0.05)
+    pipeline.use_filter(OneEuro(1.0, 0.0))
+    assert places(4, 0.0) == pytest.approx([0.0], abs=0.05)  # the filter's first
+    calm = places(5, 1.0)[0]
+    assert 0.0 < calm < 0.3
+    pipeline.use_filter(OneEuro(20.0, 0.0))
+    assert calm < 0.7 < places(6, 1.0)[0] < 1.0
+    places(7, 1.0, 0.0)
+    assert 0.5 < places(8, 1.0, 1.0)[1] < 1.0  # who has come later is filtered too
+    pipeline.use_filter(None)
+    assert places(9, 0.0, 0.0) == pytest.approx([0.0, 0.0], abs=0.05)
+
+
 def test_people_are_smoothed_apart() -> None:
     alone = run(calm, [(i * STEP, {1: float(i)}) for i in range(6)])
     together = run(calm, [(i * STEP, {2: -5.0, 1: float(i)}) for i in range(6)])

@@ -16,38 +16,37 @@ from visualization_msgs.msg import Marker, MarkerArray
 from stdformer_ros.overlay import track_color
 from stdformer_ros.types import FloatArray, Human
 
-MESH, SKELETON, LABEL = "mesh", "skeleton", "label"
+NAMESPACES = MESH, SKELETON, LABEL = "mesh", "skeleton", "label"
 """The markers' namespaces; a marker's id is the person's track_id."""
 
 LIFETIME = Duration(sec=2)
 """RViz drops what was not renewed for so long, so that nobody stays when the node has died."""
 
 
-def people_markers(
-    header: Header, humans: Sequence[Human], skeleton: Sequence[tuple[int, int]]
-) -> list[Marker]:
-    """A LINE_LIST of the bones and a TEXT_VIEW_FACING label above the head for each human."""
-    markers = []
-    for human in humans:
-        track_id, joints = human.person.track_id, human.body.joints
-        bones = _marker(header, SKELETON, track_id, Marker.LINE_LIST)
-        bones.scale.x = 0.02
-        bones.points = _points(joints[np.asarray(skeleton, int).reshape(-1)])
-        label = _marker(header, LABEL, track_id, Marker.TEXT_VIEW_FACING)
-        label.scale.z = 0.12
-        label.text = f"#{track_id}  {np.linalg.norm(joints[0]):.1f} m"
-        x, _, z = joints.mean(axis=0).tolist()
-        label.pose.position = Point(x=x, y=float(joints[:, 1].min()) - 0.2, z=z)  # y points down
-        markers += [bones, label]
-    return markers
+def bones_marker(header: Header, human: Human, skeleton: Sequence[tuple[int, int]]) -> Marker:
+    """A LINE_LIST of a human's bones."""
+    marker = _marker(header, SKELETON, human.person.track_id, Marker.LINE_LIST)
+    marker.scale.x = 0.02
+    marker.points = _points(human.body.joints[np.asarray(skeleton, int).reshape(-1)])
+    return marker
 
 
-def deletions(header: Header, track_ids: Iterable[int]) -> list[Marker]:
-    """What takes these people out of the scene."""
+def label_marker(header: Header, human: Human) -> Marker:
+    """TEXT_VIEW_FACING above a human's head: identity and distance."""
+    track_id, joints = human.person.track_id, human.body.joints
+    marker = _marker(header, LABEL, track_id, Marker.TEXT_VIEW_FACING)
+    marker.scale.z = 0.12
+    marker.text = f"#{track_id}  {np.linalg.norm(joints[0]):.1f} m"
+    x, _, z = joints.mean(axis=0).tolist()
+    marker.pose.position = Point(x=x, y=float(joints[:, 1].min()) - 0.2, z=z)  # y points down
+    return marker
+
+
+def deletions(header: Header, shown: Iterable[tuple[str, int]]) -> list[Marker]:
+    """What takes markers, as namespace and track id, out of the scene."""
     return [
         Marker(header=header, ns=namespace, id=track_id, action=Marker.DELETE)
-        for track_id in track_ids
-        for namespace in (MESH, SKELETON, LABEL)
+        for namespace, track_id in shown
     ]
 
 

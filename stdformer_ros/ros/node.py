@@ -56,8 +56,6 @@ def build(parameters: Parameters) -> Rig:
         mesh_sampling=parameters.mesh_sampling or None,
         joint_regressor=parameters.joint_regressor or None,
         smpl=parameters.smpl or None,
-        filter_min_cutoff=parameters.filter_min_cutoff,
-        filter_beta=parameters.filter_beta,
     )
 
 

@@ -16,7 +16,15 @@ from visualization_msgs.msg import MarkerArray
 
 from stdformer_ros.msg import BodyModel, HumanArray
 from stdformer_ros.overlay import Figure, draw_overlay
-from stdformer_ros.ros.markers import MeshMarkerWriter, deletions, people_markers
+from stdformer_ros.ros.markers import (
+    LABEL,
+    MESH,
+    SKELETON,
+    MeshMarkerWriter,
+    bones_marker,
+    deletions,
+    label_marker,
+)
 from stdformer_ros.ros.messages import body_model, human_array, joint_cloud, joint_poses
 from stdformer_ros.ros.parameters import Parameters
 from stdformer_ros.ros.placement import human_frames, placement
@@ -94,7 +102,7 @@ class Outputs:
                 )
             self._rep155 = Rep155Topics(node, estimator.joint_names)
         self._writer: MeshMarkerWriter | None = None
-        self._shown: set[int] = set()
+        self._shown: set[tuple[str, int]] = set()
         self._header = Header()
 
     def announce(self) -> None:
@@ -170,23 +178,29 @@ class Outputs:
             self._rep155.destroy()
 
     def _publish_markers(self, header: Header, humans: Sequence[Human]) -> None:
-        present = {human.person.track_id for human in humans}
-        markers = people_markers(header, humans, self._estimator.skeleton)
+        wanted, estimator = self.settings.markers, self._estimator
+        markers = []
+        for human in humans:
+            if SKELETON in wanted:
+                markers.append(bones_marker(header, human, estimator.skeleton))
+            if LABEL in wanted:
+                markers.append(label_marker(header, human))
+        meshes = {}
+        if MESH in wanted and estimator.faces is not None:
+            meshes = {human.person.track_id: human.body.vertices for human in humans}
+            meshes = {i: vertices for i, vertices in meshes.items() if vertices is not None}
+        present = {(marker.ns, marker.id) for marker in markers} | {(MESH, i) for i in meshes}
         markers += deletions(header, sorted(self._shown - present))
         self._shown, self._header = present, header
         if markers:
             self._markers.publish(MarkerArray(markers=markers))
-        faces = self._estimator.faces
-        if faces is None:
+        if not meshes:
             return
-        writer = self._writer
+        faces, writer = estimator.faces, self._writer
         if writer is None or writer.frame_id != header.frame_id or writer.faces is not faces:
             writer = self._writer = MeshMarkerWriter(header.frame_id, faces)
-        for human in humans:
-            if human.body.vertices is not None:
-                self._markers.publish(
-                    writer.write(header.stamp, human.person.track_id, human.body.vertices)
-                )
+        for track_id, vertices in meshes.items():
+            self._markers.publish(writer.write(header.stamp, track_id, vertices))
 
     def _draw(self, frame: Frame, humans: Sequence[Human]) -> ImageArray:
         figures = [

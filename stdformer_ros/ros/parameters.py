@@ -16,7 +16,9 @@ from rcl_interfaces.msg import (
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
+from stdformer_ros.one_euro import OneEuro
 from stdformer_ros.ros.file_folders import outside, split_folders
+from stdformer_ros.ros.markers import NAMESPACES
 
 
 def _parameter(
@@ -51,6 +53,14 @@ def _bad_cameras(names: Sequence[str]) -> str:
     for name in names:
         if not re.fullmatch("[A-Za-z][A-Za-z0-9_]*", name):
             return f"cameras: {name!r} cannot be a part of a topic (letters, digits, underscores)"
+    return ""
+
+
+def _bad_markers(names: Sequence[str]) -> str:
+    """Why these cannot be the markers' namespaces, or nothing."""
+    unknown = [name for name in names if name and name not in NAMESPACES]
+    if unknown:
+        return f"markers must be some of {', '.join(NAMESPACES)}, not {', '.join(unknown)}"
     return ""
 
 
@@ -145,6 +155,12 @@ class Parameters:
     target_frame: str = _parameter(
         "", "Give positions in this frame instead of the camera's, by /tf. Needs tf2_msgs."
     )
+    markers: tuple[str, ...] = _parameter(
+        NAMESPACES,
+        "Namespaces of ~/markers that are published; those left out cost nothing. ['']: none.",
+        refuse=_bad_markers,
+        live=True,
+    )
     rep155: bool = _parameter(
         False, "Publish /humans/bodies as REP-155 names it, for ros4hri's nodes. Needs hri_msgs."
     )
@@ -157,9 +173,13 @@ class Parameters:
         0.0,
         "Hz, of a 1 euro filter over each person's answers: lower is calmer and later; 0: none.",
         between=(0.0, 30.0),
+        live=True,
     )
     filter_beta: float = _parameter(
-        0.0, "Hz by which its cutoff rises for each m/s: higher lags less.", between=(0.0, 100.0)
+        0.0,
+        "Hz by which its cutoff rises for each m/s: higher lags less.",
+        between=(0.0, 100.0),
+        live=True,
     )
     file_folders: str = _parameter(
         "",
@@ -185,6 +205,12 @@ class Parameters:
         between=(0.0, 1000.0),
         live=True,
     )
+
+    def one_euro(self) -> OneEuro | None:
+        """The filter over the answers, None for none."""
+        if not self.filter_min_cutoff:
+            return None
+        return OneEuro(self.filter_min_cutoff, self.filter_beta)
 
 
 FILES = ("checkpoint", "mesh_sampling", "joint_regressor", "smpl")
@@ -212,7 +238,9 @@ def read_parameters(node: Node) -> Parameters:
     for name in FILES:
         if folders and values[name] and (reason := outside(values[name], folders)):
             raise ValueError(f"{name} {reason}")
-    return Parameters(**values | {"cameras": tuple(values["cameras"])})
+    return Parameters(
+        **{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
+    )
 
 
 def check_change(

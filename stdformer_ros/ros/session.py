@@ -54,6 +54,7 @@ class Session:
         self._outputs = outputs
         self._enabled = True
         rig.velocity_seconds = settings.velocity_smoothing
+        rig.use_filter(settings.one_euro())
         self._rig_lock = Lock()
         self._quality = AdaptiveQuality(rig, settings, node.get_logger())
         self._worker: NewestWorker[Image | CompressedImage] = NewestWorker(self._answer)
@@ -93,6 +94,7 @@ class Session:
             stream.settings = settings
         with self._rig_lock:
             self._rig.velocity_seconds = settings.velocity_smoothing
+            self._rig.use_filter(settings.one_euro())
             if (wanted_quality(settings), settings.target_fps) != (
                 wanted_quality(before),
                 before.target_fps,
