@@ -16,6 +16,7 @@ from stdformer_ros.perception.landmarks import (
     Pose,
     Roi,
     apply_affine,
+    cover,
     crop,
     inside,
     mean_pose,
@@ -194,6 +195,33 @@ def test_in_the_mirror_a_person_is_seen_in_the_same_places(detector, photo):
     there = Roi(photo.shape[1] - 1 - roi.x, roi.y, roi.side, -roi.angle)
     back = detector(turned, there).landmarks[MIRROR] * [-1, 1] + [photo.shape[1] - 1, 0]
     np.testing.assert_allclose(reflection.landmarks, back, atol=0.01 * roi.side)
+
+
+def test_who_is_covered_is_hardly_seen_and_who_stands_beside_is(detector, photo):
+    roi = refined(detector, photo, Roi.around_box(MAN_BOX)).roi
+    pose = detector(photo, roi)
+    assert pose.score > 0.95
+    # their outline in one colour is left
+    assert detector(photo, roi, covered=[pose.landmarks]).score < 0.7
+    far = pose.landmarks + np.array([2 * roi.side, 0], np.float32)
+    np.testing.assert_allclose(detector(photo, roi, covered=[far]).landmarks, pose.landmarks)
+
+
+def test_trunk_limbs_and_head_are_covered_in_the_crops_mean_colour():
+    image = np.random.default_rng(0).integers(0, 256, (CROP, CROP, 3), np.uint8)
+    covered = image.copy()
+    landmarks = np.full((33, 2), 128.0, np.float32)
+    landmarks[[7, 8]] = (128, 30)
+    landmarks[[11, 13, 15, 19]] = [(150, 60), (180, 60), (210, 60), (220, 60)]
+    landmarks[[12, 14, 16, 20]] = [(106, 60), (76, 60), (46, 60), (36, 60)]
+    landmarks[[23, 25, 27, 31]] = [(140, 130), (140, 180), (140, 220), (145, 225)]
+    landmarks[[24, 26, 28, 32]] = [(116, 130), (116, 180), (116, 220), (111, 225)]
+    cover(covered, landmarks)
+    mean = image.mean(axis=(0, 1))
+    for x, y in ((128, 95), (128, 30), (180, 60), (46, 60), (140, 200), (116, 200)):
+        np.testing.assert_allclose(covered[y, x], mean, atol=1)
+    for x, y in ((200, 130), (60, 130), (128, 200), (10, 10)):
+        assert (covered[y, x] == image[y, x]).all()
 
 
 def test_the_mean_of_two_poses_lies_between_them_also_across_half_a_turn():

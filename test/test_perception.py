@@ -38,7 +38,7 @@ class Scene:
         scores = np.full(len(boxes), 0.7, np.float32)
         return Detections(np.array(boxes, np.float32).reshape(-1, 4), scores)
 
-    def find_landmarks(self, image, roi, mirrored=False):
+    def find_landmarks(self, image, roi, mirrored=False, covered=()):
         """Whoever is nearest to the region's centre, if anybody is near it."""
         gaps = [np.hypot(x - roi.x, y - roi.y) for x, y in self.places]
         if not gaps or min(gaps) > 0.3 * roi.side:
@@ -104,7 +104,7 @@ def test_it_is_searched_more_often_while_somebody_is_lost(scene):
 def test_landmarks_that_surprise_are_looked_at_again_and_the_likeliest_answer_is_taken(scene):
     honest, looks = scene.tracker._find_landmarks, []
 
-    def torn(image, roi, mirrored=False):
+    def torn(image, roi, mirrored=False, covered=()):
         """On a region of the usual size the limbs are anywhere in every other frame."""
         looks.append(roi.side)
         pose = honest(image, roi)
@@ -120,7 +120,72 @@ def test_landmarks_that_surprise_are_looked_at_again_and_the_likeliest_answer_is
         (person,) = scene.show((300, 200))
         np.testing.assert_allclose(person.landmarks, true, atol=1e-3)
         sure = scene.frames % 2 == 1
-        assert len(looks) == (1 if sure else 3), "further looks are only for what surprises"
+        assert len(looks) == (1 if sure else 4), "further looks are only for what surprises"
+
+
+def test_who_surprises_is_looked_at_in_the_mirror_too(scene):
+    honest = scene.tracker._find_landmarks
+
+    def flipped(image, roi, mirrored=False, covered=()):
+        """Senseless on every region, but not in the mirror."""
+        pose = honest(image, roi)
+        if not mirrored:
+            pose.landmarks[25:] += np.float32(60)
+        return pose
+
+    scene.show((300, 200))
+    true = honest(None, Roi(300, 200, SIDE)).landmarks
+    scene.tracker._find_landmarks = flipped
+    (person,) = scene.show((300, 200))
+    np.testing.assert_allclose(person.landmarks, true, atol=1e-3)
+
+
+def test_of_two_who_overlap_each_is_looked_at_with_the_other_covered(scene):
+    honest, covers = scene.tracker._find_landmarks, []
+
+    def mixed(image, roi, mirrored=False, covered=()):
+        """The left one's landmarks are partly the right one's, unless that one is covered."""
+        pose = honest(image, roi)
+        covers.extend(covered)
+        if roi.x < 250 and not covered:
+            pose.landmarks[23:, 0] += np.float32(80)
+        return pose
+
+    for _ in range(4):
+        scene.show((200, 200), (280, 200))
+    left, right = (honest(None, Roi(x, 200, SIDE)).landmarks for x in (200, 280))
+    scene.tracker._find_landmarks = mixed
+    people = scene.show((200, 200), (280, 200))
+    for person, true in zip(people, (left, right), strict=True):
+        np.testing.assert_allclose(person.landmarks, true, atol=1e-3)
+    np.testing.assert_allclose(covers, [right], atol=1e-3)
+
+
+@pytest.mark.parametrize(("seen_elsewhere", "found"), [(0.0, [0]), (60.0, [])])
+def test_an_unsure_frame_is_looked_at_again_and_only_the_same_pose_believed(
+    scene, seen_elsewhere, found
+):
+    honest, looks = scene.tracker._find_landmarks, []
+    scene.show((300, 200))
+    scene.tracker._find_boxes = lambda image: Detections(
+        np.zeros((0, 4), np.float32), np.zeros(0, np.float32)
+    )
+
+    def unsure(image, roi, mirrored=False, covered=()):
+        """Nobody on a region of the usual size."""
+        looks.append(roi.side)
+        pose = honest(image, roi)
+        if 0.95 * SIDE < roi.side < 1.05 * SIDE:
+            return replace(pose, score=0.4)
+        pose.landmarks[25:] += np.float32(seen_elsewhere)
+        return pose
+
+    scene.tracker._find_landmarks = unsure
+    assert scene.ids((300, 200)) == found
+    assert len(looks) == 4
+    looks.clear()
+    scene.ids((300, 200))
+    assert len(looks) == (4 if found else 1), "who was not found is not searched so again"
 
 
 def test_whoever_is_largest_is_seen_in_the_mirror_too_and_half_of_each_is_answered(mirrored_scene):

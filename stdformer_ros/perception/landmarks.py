@@ -4,6 +4,7 @@ al., 2020), in a square region of interest that turns with the person.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import atan2, cos, hypot, pi, sin
 from typing import Literal
@@ -31,6 +32,11 @@ ROI_MARGIN = 1.25
 """A region is so much wider than the person, so that one who moves stays inside."""
 UNMIRROR = np.array([-1, 1, 1, 1, 1], np.float32)
 """What a mirror does to x, y, z, visibility and presence."""
+
+LIMB_WIDTH = 0.09
+"""With clothes, in parts of a person's extent in the image; half of the head's height too."""
+_EARS, _TRUNK = [7, 8], [11, 12, 24, 23]
+_LIMBS = [[13, 11, 23, 25, 27, 31], [14, 12, 24, 26, 28, 32], [11, 13, 15, 19], [12, 14, 16, 20]]
 
 
 @dataclass(frozen=True)
@@ -134,7 +140,13 @@ class LandmarkDetector:
             raise ValueError(f"landmark model must be 'lite' or 'full', not {model!r}")
         self._request = _compile(read_network(f"pose_landmark_{model}.tflite"))
 
-    def __call__(self, image: ImageArray, roi: Roi, mirrored: bool = False) -> Pose:
+    def __call__(
+        self,
+        image: ImageArray,
+        roi: Roi,
+        mirrored: bool = False,
+        covered: Sequence[FloatArray] = (),
+    ) -> Pose:
         """The pose in a region of an image.
 
         Args:
@@ -142,8 +154,12 @@ class LandmarkDetector:
             roi: where to look.
             mirrored: whether the network looks into a mirror. The answer is as of the image, and
                 errs otherwise than without.
+            covered: landmarks (33, 2) of others, who are painted over.
         """
         crop_of_roi = crop(image, roi)
+        to_crop = np.asarray(cv2.invertAffineTransform(roi.to_image()), np.float32)
+        for landmarks in covered:
+            cover(crop_of_roi, apply_affine(to_crop, landmarks))
         if mirrored:
             crop_of_roi = np.ascontiguousarray(crop_of_roi[:, ::-1])
         infer(self._request, crop_of_roi)
@@ -170,6 +186,21 @@ def crop(image: ImageArray, roi: Roi) -> ImageArray:
         image, to_image = _shrunk_around(image, roi, to_image, shrink)
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     return np.asarray(cv2.warpAffine(image, to_image, (CROP, CROP), flags=flags), np.uint8)
+
+
+def cover(crop_of_roi: ImageArray, landmarks: FloatArray) -> None:
+    """Paint over a person in a crop, in its mean colour.
+
+    Args:
+        crop_of_roi: (256, 256, 3), changed in place.
+        landmarks: (33, 2) of the person in pixels of the crop.
+    """
+    colour = crop_of_roi.mean(axis=(0, 1)).tolist()
+    width = max(1, round(LIMB_WIDTH * float(np.ptp(landmarks, axis=0).max())))
+    points = np.rint(landmarks.clip(-4 * CROP, 4 * CROP)).astype(np.int32)
+    cv2.fillConvexPoly(crop_of_roi, cv2.convexHull(points[_TRUNK]), colour)
+    cv2.polylines(crop_of_roi, [points[limb] for limb in _LIMBS], False, colour, width)
+    cv2.circle(crop_of_roi, points[_EARS].mean(axis=0).astype(np.int32).tolist(), width, colour, -1)
 
 
 def _shrunk_around(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from copy import copy
 from dataclasses import replace
+from math import hypot
 
 import numpy as np
 
@@ -98,6 +99,7 @@ class PeopleTracker:
         self._keep_sides = SideKeeper()
         self._expectation = Expectation()
         self._steady = LandmarkSteadier()
+        self._last: dict[Track, FloatArray] = {}
         self._size: tuple[int, ...] = ()
         self._stamp = -np.inf
         self._frames_since_detection = 0
@@ -122,6 +124,7 @@ class PeopleTracker:
             self._frames_since_detection = 0
             sightings += self._search(image, sightings)
         tracks = self._tracker.update(sightings, stamp)
+        self._last = {t: s.pose.landmarks for t, s in zip(tracks, sightings, strict=True)}
         people = [
             self._in_time(person(track.track_id, sighting.pose, image.shape), stamp)
             for track, sighting in zip(tracks, sightings, strict=True)
@@ -135,6 +138,7 @@ class PeopleTracker:
         self._keep_sides.forget()
         self._expectation.forget()
         self._steady.forget()
+        self._last.clear()
         self._stamp = -np.inf
 
     def _in_time(self, person: Person, stamp: float) -> Person:
@@ -183,21 +187,51 @@ class PeopleTracker:
         def surprise(pose: Pose) -> float:
             return self._expectation.surprise(track.track_id, pose.landmarks, stamp)
 
-        if pose.score < KEPT_SCORE:
-            return pose
-        if twice:
+        if twice and pose.score >= KEPT_SCORE:
             reflection = self._find_landmarks(image, roi, mirrored=True)
             if reflection.score >= KEPT_SCORE:
                 same = mean_gap(pose, reflection) < SAME_READING * roi.side
                 pose = mean_pose(pose, reflection) if same else min(pose, reflection, key=surprise)
-        if surprise(pose) < SURPRISE:
+        if pose.score < KEPT_SCORE:
+            again = track.track_id is not None and track in self._last  # the others have left
+        else:
+            again = surprise(pose) >= SURPRISE
+        if not again:
             return pose
-        # In motion blur, against the light or without a face BlazePose is torn between readings
-        # (front and back, one leg and the other); a larger or smaller region tips it.
-        others = [
+        best = min(self._other_looks(image, track, roi, twice), key=surprise, default=pose)
+        if pose.score < KEPT_SCORE:
+            return best if surprise(best) < SURPRISE else pose  # not somebody else
+        return min(pose, best, key=surprise)
+
+    def _other_looks(self, image: ImageArray, track: Track, roi: Roi, mirrored: bool) -> list[Pose]:
+        """What else somebody's region may show.
+
+        In motion blur, against the light, without a face or behind somebody BlazePose is torn
+        between readings (front and back, one leg and the other, one person and the other).
+
+        Args:
+            image: (H, W, 3).
+            track: of the person.
+            roi: where they are.
+            mirrored: whether the mirror has been looked into.
+        """
+        looks = [
             self._find_landmarks(image, replace(roi, side=roi.side * size)) for size in SECOND_LOOKS
         ]
-        return min([pose, *(p for p in others if p.score >= KEPT_SCORE)], key=surprise)
+        if not mirrored:
+            looks.append(self._find_landmarks(image, roi, mirrored=True))
+        beside = self._beside(track, roi)
+        if beside:
+            looks.append(self._find_landmarks(image, roi, covered=beside))
+        return [pose for pose in looks if pose.score >= KEPT_SCORE]
+
+    def _beside(self, track: Track, roi: Roi) -> list[FloatArray]:
+        """The landmarks (33, 2) in the last frame of those who stand in somebody's region."""
+        return [
+            landmarks
+            for other, landmarks in self._last.items()
+            if other is not track and hypot(other.roi.x - roi.x, other.roi.y - roi.y) < roi.side / 2
+        ]
 
     def _detection_interval(self, seen: int) -> int:
         """Frames from the last search of the whole image to the next."""
