@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -44,3 +46,34 @@ def real_video() -> Path:
         return sample_clip(Path(os.environ.get("STDFORMER_CACHE", ROOT / ".cache")))
     except RuntimeError as error:
         pytest.skip(str(error))
+
+
+@pytest.fixture(scope="module")
+def ros() -> Iterator[None]:
+    """ROS 2 in this process, while a module's tests run."""
+    import rclpy
+
+    rclpy.init()
+    yield
+    rclpy.shutdown()
+
+
+@pytest.fixture
+def client(ros: None) -> Iterator[Any]:
+    """The other side of the node's topics, see `ros_client.Client`."""
+    from ros_client import Client
+
+    client = Client()
+    yield client
+    client.close()
+
+
+@pytest.fixture(scope="module")
+def running(request: pytest.FixtureRequest, tmp_path_factory: Any) -> Iterator[Any]:
+    """An active node for tests that leave it as it was; PARAMETERS of the module are its own."""
+    from ros_client import NodeProcess
+
+    log = tmp_path_factory.mktemp("node") / "log"
+    parameters = getattr(request.module, "PARAMETERS", {})
+    with NodeProcess(log, autostart=True, **parameters) as node:
+        yield node

@@ -87,10 +87,9 @@ class Robot:
 
 
 @pytest.fixture(scope="module")
-def robot(tmp_path_factory):
+def robot(ros, tmp_path_factory):
     file = tmp_path_factory.mktemp("controller") / "slow_near_people.py"
     file.write_text(program())
-    rclpy.init()
     remapped = ["--ros-args", "-r", "humans:=/stdformer/humans", "-p", "use_sim_time:=true"]
     process = subprocess.Popen([sys.executable, str(file), *remapped])
     robot = Robot()
@@ -99,7 +98,6 @@ def robot(tmp_path_factory):
     process.wait()
     robot.executor.shutdown()
     robot.node.destroy_node()
-    rclpy.shutdown()
 
 
 def test_it_is_forty_lines_of_code():

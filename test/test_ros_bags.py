@@ -7,10 +7,9 @@ pytest.importorskip("rclpy", reason="needs ROS 2 (./run test)")
 pytest.importorskip("stdformer_ros.msg", reason="needs the built workspace (./run test)")
 pytest.importorskip("rosbags", reason="needs rosbags (requirements-ros.txt)")
 
-import rclpy
 from fake_pipeline import FakePipeline
 from rclpy.serialization import deserialize_message, serialize_message
-from ros_client import Client, stamp_of
+from ros_client import stamp_of
 from rosbags import rosbag2
 from rosbags.typesys import Stores, get_typestore
 from sensor_msgs.msg import CameraInfo, Image
@@ -151,11 +150,9 @@ def test_the_command_line_takes_a_bag_as_it_takes_a_video(bag, tmp_path, monkeyp
     assert cli.main(["run", str(bag), "--out", str(out), "--image-topic", "/none"]) == 2
 
 
-def test_results_that_are_played_back_are_the_same_messages(bag, tmp_path):
+def test_results_that_are_played_back_are_the_same_messages(bag, tmp_path, client):
     _, _, files = process_bag(bag, FakePipeline(), tmp_path / "out", BagTopics(), vertices=True)
     recorded = read_bag(files[1], "/stdformer/humans", HumanArray)
-    rclpy.init()
-    client = Client()
     player = client.node.create_publisher(HumanArray, "/stdformer/humans", 10)
     assert client.until(lambda: player.get_subscription_count() > 0)
     with rosbag2.Reader(files[1]) as reader:
@@ -164,5 +161,3 @@ def test_results_that_are_played_back_are_the_same_messages(bag, tmp_path):
                 player.publish(bytes(data))
     assert client.until(lambda: len(client.humans) == len(recorded))
     assert client.humans == [message for _, message in recorded]
-    client.close()
-    rclpy.shutdown()

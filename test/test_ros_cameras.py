@@ -5,29 +5,16 @@ import pytest
 pytest.importorskip("rclpy", reason="needs ROS 2 (./run test)")
 pytest.importorskip("stdformer_ros.msg", reason="needs the built workspace (./run test)")
 
-import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from ros_client import PATIENCE, Client, NodeProcess
 
 pytestmark = pytest.mark.ros
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _ros():
-    rclpy.init()
-    yield
-    rclpy.shutdown()
-
-
-@pytest.fixture(scope="module")
-def running(tmp_path_factory):
-    log = tmp_path_factory.mktemp("node") / "log"
-    with NodeProcess(log, autostart=True, cameras="[front,rear]") as node:
-        yield node
+PARAMETERS = {"cameras": "[front,rear]"}
 
 
 @pytest.fixture
-def cameras():
+def cameras(ros):
     """The two cameras, connected."""
     clients = {name: Client(camera=name) for name in ("front", "rear")}
     for client in clients.values():

@@ -10,11 +10,10 @@ import pytest
 pytest.importorskip("rclpy", reason="needs ROS 2 (./run test)")
 pytest.importorskip("stdformer_ros.msg", reason="needs the built workspace (./run test)")
 
-import rclpy
 from hypothesis import given
 from hypothesis import strategies as st
 from rclpy.qos import ReliabilityPolicy, qos_profile_sensor_data
-from ros_client import Client, NodeProcess, stamp_of
+from ros_client import NodeProcess, stamp_of
 from sensor_msgs.msg import CompressedImage
 from std_msgs.msg import Header
 from stdformer_ros.msg import HumanArray
@@ -96,14 +95,7 @@ def test_no_bytes_break_the_decoder(garbage, place, kind):
         assert picture.shape[2] == 3
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _ros():
-    rclpy.init()
-    yield
-    rclpy.shutdown()
-
-
-def test_the_node_answers_compressed_images_with_the_qos_that_it_is_given(tmp_path):
+def test_the_node_answers_compressed_images_with_the_qos_that_it_is_given(tmp_path, client):
     settings = {
         "autostart": True,
         "image_transport": "compressed",
@@ -112,7 +104,6 @@ def test_the_node_answers_compressed_images_with_the_qos_that_it_is_given(tmp_pa
         "qos_overrides./stdformer/joints.publisher.depth": 17,
     }
     with NodeProcess(tmp_path / "log", **settings) as node:
-        client = Client()
         topic = "/camera/image/compressed"
         camera = client.node.create_publisher(CompressedImage, topic, 5)
         client.listen(HumanArray, "/stdformer/humans", qos_profile_sensor_data)
@@ -139,4 +130,3 @@ def test_the_node_answers_compressed_images_with_the_qos_that_it_is_given(tmp_pa
         assert [human.track_id for human in heard[0].humans] == [1, 2]
         camera.publish(message(b"nonsense", "jpeg", 9.0))
         assert client.until(lambda: "are no JPEG or PNG picture; frame dropped" in node.output)
-        client.close()

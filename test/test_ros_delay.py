@@ -5,21 +5,11 @@ import pytest
 pytest.importorskip("rclpy", reason="needs ROS 2 (./run test)")
 pytest.importorskip("stdformer_ros.msg", reason="needs the built workspace (./run test)")
 
-import rclpy
-from ros_client import Client, NodeProcess
+from ros_client import NodeProcess
 
 pytestmark = pytest.mark.ros
 
 DELAY = 2
-
-
-@pytest.fixture
-def client():
-    rclpy.init()
-    client = Client()
-    yield client
-    client.close()
-    rclpy.shutdown()
 
 
 def stamp(header):

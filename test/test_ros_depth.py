@@ -8,8 +8,7 @@ import pytest
 pytest.importorskip("rclpy", reason="needs ROS 2 (./run test)")
 pytest.importorskip("stdformer_ros.msg", reason="needs the built workspace (./run test)")
 
-import rclpy
-from ros_client import Client, NodeProcess, stamp_of
+from ros_client import stamp_of
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
@@ -17,6 +16,8 @@ from stdformer_ros.ros.bad_input import BadInput
 from stdformer_ros.ros.depth_intake import KEPT, DepthIntake, depth_of
 
 pytestmark = pytest.mark.ros
+
+PARAMETERS = {"depth": True, "depth_tolerance": 0.1}
 
 
 def message(values, kind, seconds=1.0, **fields):
@@ -105,26 +106,10 @@ def test_only_the_newest_are_kept():
     assert intake.at(2_000_000_000) is not None
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _ros():
-    rclpy.init()
-    yield
-    rclpy.shutdown()
-
-
-@pytest.fixture(scope="module")
-def running(tmp_path_factory):
-    log = tmp_path_factory.mktemp("node") / "log"
-    with NodeProcess(log, autostart=True, depth=True, depth_tolerance=0.1) as node:
-        yield node
-
-
 @pytest.fixture
-def client():
-    client = Client()
+def client(client):
     client.connect()
-    yield client
-    client.close()
+    return client
 
 
 def answer_with_depth(client, done, *depth, **fields):

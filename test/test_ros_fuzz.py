@@ -8,9 +8,8 @@ import pytest
 pytest.importorskip("rclpy", reason="needs ROS 2 (./run test)")
 pytest.importorskip("stdformer_ros.msg", reason="needs the built workspace (./run test)")
 
-import rclpy
 from malformed import camera_infos, compressed_images, garbled, images
-from ros_client import PATIENCE, Client, NodeProcess
+from ros_client import PATIENCE, NodeProcess
 
 from stdformer_ros.ros.bad_input import BadInput
 from stdformer_ros.ros.compressed_images import decompressed
@@ -117,10 +116,8 @@ def answers(client):
 
 
 @pytest.mark.slow
-def test_a_node_that_is_sent_all_of_them_keeps_answering(tmp_path):
+def test_a_node_that_is_sent_all_of_them_keeps_answering(tmp_path, client):
     """Over real topics, half of them as bytes that are no message at all."""
-    rclpy.init()
-    client = Client()
     with NodeProcess(tmp_path / "log", autostart=True) as node:
         client.connect()
         each = MESSAGES // 4
@@ -141,5 +138,3 @@ def test_a_node_that_is_sent_all_of_them_keeps_answering(tmp_path):
         assert node.process.poll() is None
         assert "Traceback" not in node.output
         assert node.output.count("frame dropped") > 3, "nothing bad has arrived"
-    client.close()
-    rclpy.shutdown()

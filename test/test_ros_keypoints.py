@@ -9,10 +9,9 @@ import torch
 pytest.importorskip("rclpy", reason="needs ROS 2 (./run test)")
 pytest.importorskip("stdformer_ros.msg", reason="needs the built workspace (./run test)")
 
-import rclpy
 from keypoint_node import STANDING, place_of
 from lifecycle_msgs.msg import Transition
-from ros_client import LATCHED, Client, NodeProcess
+from ros_client import LATCHED, NodeProcess
 from safetensors.torch import save_file
 from stdformer_ros.msg import BodyModel
 from visualization_msgs.msg import Marker
@@ -26,15 +25,6 @@ pytestmark = pytest.mark.ros
 NODE = Path(__file__).with_name("keypoint_node.py")
 NODE_ITSELF = Path(__file__).parents[1] / "stdformer_ros" / "ros" / "node.py"
 DELAY = 3
-
-
-@pytest.fixture
-def client():
-    rclpy.init()
-    client = Client()
-    yield client
-    client.close()
-    rclpy.shutdown()
 
 
 def checkpoint(folder: Path, **metadata: int) -> str:

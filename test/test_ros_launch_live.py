@@ -1,4 +1,4 @@
-"""`ros2 launch stdformer_ros camera.launch.py` as a user types it, and other `ros2` commands."""
+"""`ros2 launch stdformer_ros` as a user types it, both launch files, and other `ros2` commands."""
 
 import os
 import re
@@ -15,7 +15,7 @@ pytest.importorskip("ros2launch", reason="needs ROS 2's ros2launch")
 if shutil.which("ros2") is None:
     pytest.skip("needs the ros2 command", allow_module_level=True)
 
-import rclpy
+
 from ros_client import Client
 
 pytestmark = [pytest.mark.ros, pytest.mark.slow]
@@ -67,20 +67,9 @@ def launched(tmp_path_factory):
     launched.end()
 
 
-@pytest.fixture
-def client():
-    rclpy.init()
-    client = Client()
-    yield client
-    client.close()
-    rclpy.shutdown()
-
-
-def active(client, launched):
+def active(client, launched, topic="/camera/image"):
     """Wait for the node to be active and to hear us."""
-    assert client.until(lambda: client.node.count_subscribers("/camera/image"), LOADING), (
-        launched.output
-    )
+    assert client.until(lambda: client.node.count_subscribers(topic), LOADING), launched.output
     client.connect()
 
 
@@ -110,6 +99,25 @@ def test_lifecycle_and_parameters_answer_the_command_line(launched, client):
     assert "Setting parameter failed" in refused
 
 
+def test_rate_and_messages_answer_the_command_line(launched, client, tmp_path):
+    active(client, launched)
+    for options, expected in (
+        (["echo", "--field", "header"], "frame_id: optical"),
+        (["hz"], "average rate:"),
+    ):
+        log = tmp_path / options[0]
+        with log.open("wb") as file:
+            command = subprocess.Popen(
+                ["ros2", "topic", *options, "/stdformer/humans"],
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                env=os.environ | {"PYTHONUNBUFFERED": "1"},
+            )
+            client.send_until(lambda: expected in log.read_text(), 0)  # noqa: B023
+            command.send_signal(signal.SIGINT)
+            command.wait(30)
+
+
 def test_a_killed_node_comes_back_to_the_same_listener(launched, client):
     active(client, launched)
     (killed,) = launched.pids()
@@ -129,4 +137,21 @@ def test_ctrl_c_ends_everything(launched):
     for pid in launched.pids():
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)
+    assert "Traceback" not in launched.output
+
+
+def test_several_cameras_are_launched_as_one_node(ros, tmp_path):
+    topics = [f"{topic}:=/{{}}/{topic}" for topic in ("image", "camera_info")]
+    arguments = ["multi_camera.launch.py", "cameras:=[left, right]", *topics, "device:=cpu"]
+    launched = Launched(tmp_path / "log", *arguments)
+    cameras = [Client(camera=name) for name in ("left", "right")]
+    for camera, name in zip(cameras, ("left", "right"), strict=True):
+        active(camera, launched, f"/{name}/image")
+        assert camera.answer(0).estimator == "stdformer_s_keypoints"
+    assert "['left', 'right']" in ros2("param", "get", "/stdformer", "cameras")
+    assert "active [3]" in ros2("lifecycle", "get", "/stdformer")
+    assert len(launched.pids()) == 1
+    for camera in cameras:
+        camera.close()
+    assert launched.end() == 0
     assert "Traceback" not in launched.output

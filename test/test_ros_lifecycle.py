@@ -10,31 +10,16 @@ pytest.importorskip("rclpy", reason="needs ROS 2 (./run test)")
 pytest.importorskip("stdformer_ros.msg", reason="needs the built workspace (./run test)")
 
 import fake_pipeline
-import rclpy
 from lifecycle_msgs.msg import Transition
 from rcl_interfaces.srv import DescribeParameters, SetParameters
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter
-from ros_client import PATIENCE, Client, NodeProcess
+from ros_client import PATIENCE, NodeProcess
 from visualization_msgs.msg import Marker
 
 from stdformer_ros.ros.node import HumanNode
 
-pytestmark = pytest.mark.ros
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _ros():
-    rclpy.init()
-    yield
-    rclpy.shutdown()
-
-
-@pytest.fixture
-def client():
-    client = Client()
-    yield client
-    client.close()
+pytestmark = [pytest.mark.ros, pytest.mark.usefixtures("ros")]
 
 
 def test_the_life_cycle_can_be_walked_back_and_forth(tmp_path, client):

@@ -8,35 +8,14 @@ import pytest
 pytest.importorskip("rclpy", reason="needs ROS 2 (./run test)")
 pytest.importorskip("stdformer_ros.msg", reason="needs the built workspace (./run test)")
 
-import rclpy
 from fake_pipeline import BOX_FACES, JOINTS
-from ros_client import LATCHED, Client, NodeProcess
+from ros_client import LATCHED
 from stdformer_ros.msg import BodyModel
 from visualization_msgs.msg import Marker
 
 pytestmark = pytest.mark.ros
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _ros():
-    rclpy.init()
-    yield
-    rclpy.shutdown()
-
-
-@pytest.fixture(scope="module")
-def running(tmp_path_factory):
-    """An active node, shared by the tests that leave it as it was."""
-    log = tmp_path_factory.mktemp("node") / "log"
-    with NodeProcess(log, autostart=True, image_timeout=1.0) as node:
-        yield node
-
-
-@pytest.fixture
-def client():
-    client = Client()
-    yield client
-    client.close()
+PARAMETERS = {"image_timeout": 1.0}
 
 
 def test_without_calibration_the_field_of_view_is_assumed_and_said_once(running, client):

@@ -9,9 +9,8 @@ pytest.importorskip("stdformer_ros.msg", reason="needs the built workspace (./ru
 import io
 import time
 
-import rclpy
 from fake_pipeline import FakeRig
-from ros_client import Client, NodeProcess
+from ros_client import NodeProcess
 
 from stdformer_ros.camera import Camera
 from stdformer_ros.evaluation.timing import resident_bytes
@@ -24,15 +23,6 @@ PROCESSING = 0.4
 """Seconds for which the fake pipeline works on each image: long beside what a busy machine adds."""
 PERIOD = 1 / 30
 SECONDS = 12.0
-
-
-@pytest.fixture
-def client():
-    rclpy.init()
-    client = Client()
-    yield client
-    client.close()
-    rclpy.shutdown()
 
 
 def test_far_more_images_than_can_be_answered_are_dropped_not_queued(tmp_path, client):

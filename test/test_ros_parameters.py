@@ -7,12 +7,11 @@ pytest.importorskip("stdformer_ros.msg", reason="needs the built workspace (./ru
 
 from dataclasses import fields
 
-import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from fake_pipeline import FakeRig
 from rcl_interfaces.srv import DescribeParameters
 from rclpy.parameter import Parameter
-from ros_client import LATCHED, Client, NodeProcess
+from ros_client import LATCHED
 from std_srvs.srv import SetBool, Trigger
 from stdformer_ros.msg import BodyModel
 from visualization_msgs.msg import Marker, MarkerArray
@@ -21,30 +20,13 @@ from stdformer_ros.one_euro import OneEuro
 from stdformer_ros.ros.node import HumanNode
 from stdformer_ros.ros.parameters import Parameters
 
-pytestmark = pytest.mark.ros
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _ros():
-    rclpy.init()
-    yield
-    rclpy.shutdown()
-
-
-@pytest.fixture(scope="module")
-def running(tmp_path_factory):
-    """An active node, shared by the tests that leave it as it was."""
-    log = tmp_path_factory.mktemp("node") / "log"
-    with NodeProcess(log, autostart=True) as node:
-        yield node
+pytestmark = [pytest.mark.ros, pytest.mark.usefixtures("ros")]
 
 
 @pytest.fixture
-def client():
-    client = Client()
+def client(client):
     client.connect()
-    yield client
-    client.close()
+    return client
 
 
 def test_every_parameter_is_described_and_every_number_has_a_range(running, client):

@@ -5,8 +5,7 @@ import pytest
 pytest.importorskip("rclpy", reason="needs ROS 2 (./run test)")
 pytest.importorskip("stdformer_ros.msg", reason="needs the built workspace (./run test)")
 
-import rclpy
-from ros_client import LATCHED, Client, NodeProcess
+from ros_client import LATCHED, NodeProcess
 from stdformer_ros.msg import BodyModel
 
 from stdformer_ros.ros.adaptive_quality import AdaptiveQuality
@@ -15,15 +14,6 @@ from stdformer_ros.ros.parameters import Parameters
 pytestmark = pytest.mark.ros
 
 TOPIC = "/stdformer/body_model"
-
-
-@pytest.fixture
-def client():
-    rclpy.init()
-    client = Client()
-    yield client
-    client.close()
-    rclpy.shutdown()
 
 
 def test_quality_falls_under_load_is_told_and_comes_back(tmp_path, client):

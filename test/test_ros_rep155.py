@@ -26,12 +26,10 @@ CAMERA = Camera.assumed(100, 50)
 
 
 @pytest.fixture
-def node():
-    rclpy.init()
+def node(ros):
     node = rclpy.create_node("bodies")
     yield node
     node.destroy_node()
-    rclpy.shutdown()
 
 
 def human(track_id):

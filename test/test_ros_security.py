@@ -9,7 +9,6 @@ import pytest
 pytest.importorskip("rclpy", reason="needs ROS 2 (./run test)")
 pytest.importorskip("stdformer_ros.msg", reason="needs the built workspace (./run test)")
 
-import rclpy
 from conftest import ROOT
 from ros_client import Client, NodeProcess
 
@@ -29,9 +28,8 @@ def allowed(enclave, kind, action):
 
 
 @pytest.fixture(scope="module")
-def opened(tmp_path_factory):
+def opened(ros, tmp_path_factory):
     """What the node has opened when it is active."""
-    rclpy.init()
     log = tmp_path_factory.mktemp("security") / "log"
     with NodeProcess(log, autostart=True) as node:
         client = Client()
@@ -45,7 +43,6 @@ def opened(tmp_path_factory):
             "request": graph.get_client_names_and_types_by_node("stdformer", "/"),
         }
         client.close()
-    rclpy.shutdown()
     return {action: {name for name, _ in found} for action, found in names.items()}
 
 

@@ -12,8 +12,7 @@ import pytest
 pytest.importorskip("rclpy", reason="needs ROS 2 (./run test)")
 pytest.importorskip("stdformer_ros.msg", reason="needs the built workspace (./run test)")
 
-import rclpy
-from ros_client import LATCHED, PATIENCE, Client, NodeProcess
+from ros_client import LATCHED, PATIENCE, NodeProcess
 from sensor_msgs.msg import Image
 from stdformer_ros.msg import BodyModel
 from visualization_msgs.msg import MarkerArray
@@ -32,20 +31,6 @@ for kind, topic in ((HumanArray, "humans"), (MarkerArray, "markers"), (Image, "o
 rclpy.spin(node)
 """
 """Reliable subscriptions, for which the node keeps what was not acknowledged."""
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _ros():
-    rclpy.init()
-    yield
-    rclpy.shutdown()
-
-
-@pytest.fixture
-def client():
-    client = Client()
-    yield client
-    client.close()
 
 
 def kill(process):

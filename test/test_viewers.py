@@ -10,7 +10,6 @@ import yaml
 pytest.importorskip("rclpy", reason="needs ROS 2 (./run test)")
 pytest.importorskip("stdformer_ros.msg", reason="needs the built workspace (./run test)")
 
-import rclpy
 from conftest import ROOT
 from ros_client import PATIENCE, Client, NodeProcess
 
@@ -33,15 +32,13 @@ def displays():
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory):
-    rclpy.init()
+def running(ros, tmp_path_factory):
     log = tmp_path_factory.mktemp("viewers") / "log"
     with NodeProcess(log, autostart=True, publish_vertices=True) as node:
         client = Client()
         client.connect()
         yield node, client
         client.close()
-    rclpy.shutdown()
 
 
 def test_mesh_skeleton_ids_and_overlay_are_shown_at_first():
