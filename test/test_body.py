@@ -10,7 +10,13 @@ from poses import landmarks_of, random_betas, random_pose
 from torch import Tensor
 
 from stdformer_ros.assets import FOLDER
-from stdformer_ros.body.body_model import LEVELS, BodyModel, load_body_arrays
+from stdformer_ros.body.body_model import (
+    LEVELS,
+    BodyModel,
+    forward_kinematics,
+    load_body_arrays,
+    places_in,
+)
 from stdformer_ros.body.landmarks import (
     BLAZEPOSE_INDEX,
     LANDMARK_MIRROR,
@@ -274,3 +280,27 @@ def test_mirrored_landmarks_are_on_the_other_side() -> None:
 def test_landmarks_come_from_different_places_of_blazepose() -> None:
     assert len(set(BLAZEPOSE_INDEX)) == len(LANDMARK_NAMES) == 21
     assert all(0 <= i < 33 for i in BLAZEPOSE_INDEX)
+
+
+def test_a_joint_is_where_the_bones_above_it_lead() -> None:
+    """Generation by generation gives what walking down from the pelvis joint by joint gives."""
+    rotations, rest = random_pose(3, 5, degrees=90.0), torch.randn(5, 24, 3)
+    turns, joints = forward_kinematics(rotations, rest)
+    expected_turns, expected = {0: rotations[:, 0]}, {0: torch.zeros(5, 3)}
+    for parent, joint in BONES:
+        bone = rest[:, joint] - rest[:, parent]
+        expected_turns[joint] = expected_turns[parent] @ rotations[:, joint]
+        expected[joint] = expected[parent] + torch.einsum(
+            "bij,bj->bi", expected_turns[parent], bone
+        )
+    for joint in range(24):
+        torch.testing.assert_close(turns[:, joint], expected_turns[joint], atol=1e-6, rtol=0)
+        torch.testing.assert_close(joints[:, joint], expected[joint], atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_a_coarser_mesh_is_some_of_the_finer_ones_vertices(level: int) -> None:
+    rotations, betas = random_pose(4, 2, degrees=40.0), random_betas(4, 2)
+    fine, _ = BodyModel(level)(rotations, betas)
+    coarse, _ = BodyModel(108)(rotations, betas)
+    torch.testing.assert_close(fine[:, places_in(level, 108)], coarse, atol=1e-6, rtol=0)

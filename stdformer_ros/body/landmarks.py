@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from stdformer_ros.body.body_model import load_body_arrays
+from stdformer_ros.body.body_model import Skeleton, load_body_arrays, skinned
 from stdformer_ros.body.skeleton import JOINT_NAMES
 
 
@@ -132,11 +132,8 @@ class BodyLandmarks(nn.Module):
             rest_joints: (B, 24, 3) joints of the rest pose.
             betas: (B, 10).
         """
-        rest = self.template + torch.einsum("vck,bk->bvc", self.shapedirs, betas)
-        shift = joints - torch.einsum("bjcd,bjd->bjc", turns, rest_joints)
-        transforms = torch.cat([turns, shift[..., None]], dim=-1).flatten(2)
-        blended = (self.weights @ transforms).unflatten(-1, (3, 4))
-        skin = (blended[..., :3] @ rest[..., None])[..., 0] + blended[..., 3]
+        skeleton = Skeleton(rest_joints, turns, joints)
+        skin = skinned(self.weights, self.template, self.shapedirs, skeleton, betas)
         return torch.cat([self.limbs(turns, joints), skin], dim=1)[:, self._order]
 
 

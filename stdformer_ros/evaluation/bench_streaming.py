@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from stdformer_ros.body.embedded_mesh import embedded_mesh_sampling
 from stdformer_ros.body.landmarks import LANDMARK_NAMES
 from stdformer_ros.evaluation.timing import Figures, in_alternation
+from stdformer_ros.models.compiled import compiled
 from stdformer_ros.models.estimator import Features
-from stdformer_ros.models.folding import folded
 from stdformer_ros.models.keypoint_network import KeypointNetwork
 from stdformer_ros.models.registry import create_model
 from stdformer_ros.models.stdformer import IMAGE_SIZE, STDFormer
@@ -47,10 +47,10 @@ Halves = tuple[Callable[[], Answer], Callable[[], Answer]]
 def stdformer(name: str, **options: object) -> Halves:
     """A full STDFormer on noise; recomputation gives the meshes of all frames, as published."""
     options = {"smpl_regressor": False, **options}  # its SVD has no say in streaming
-    network = create_model(name, mesh_sampling=embedded_mesh_sampling(), **options).eval()
+    network = create_model(name, mesh_sampling=embedded_mesh_sampling(), **options)
     assert isinstance(network, STDFormer)
-    ours = copy.deepcopy(network)
-    folded(ours.backbone)  # as the node runs it
+    normalise(network.backbone)
+    ours = compiled(copy.deepcopy(network.eval()), name)  # as the node runs it
     images = torch.randn(1, network.window, 3, IMAGE_SIZE, IMAGE_SIZE)
     kept = [ours.encode(images[:, i]) for i in range(network.window - 1)]
 
@@ -61,6 +61,18 @@ def stdformer(name: str, **options: object) -> Halves:
         return ours.decode(_stacked([*kept, ours.encode(images[:, -1])]))
 
     return stream, recompute if network.window > 1 else lambda: network(images[:, 0])
+
+
+def normalise(backbone: nn.Module) -> None:
+    """Let batch normalisations know their inputs, as training leaves them.
+
+    With the statistics that they are made with, random weights let maps grow to 1e9, where the
+    rounding of float32 is no longer that of a trained network.
+    """
+    for module in backbone.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = None  # the mean over all batches, of which there is one
+    backbone.train()(torch.randn(4, 3, IMAGE_SIZE, IMAGE_SIZE))
 
 
 def poseformer() -> Halves:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from stdformer_ros.body.body_model import BodyModel, forward_kinematics
+from stdformer_ros.body.body_model import BodyModel
 from stdformer_ros.body.landmarks import LANDMARK_NAMES, BodyLandmarks
 from stdformer_ros.camera import weak_perspective_to_metres
 from stdformer_ros.models.residual_mlp import ResidualBlock
@@ -113,11 +113,8 @@ class BodyCorrector(nn.Module):
 
     def _project(self, raw: RawParameters, half_size: Tensor) -> tuple[Tensor, Tensor]:
         """Where the answer's landmarks would be seen (B, L, 2), and their depths (B, L)."""
-        rest = self.body.joints_template + torch.einsum(
-            "jck,bk->bjc", self.body.joints_shapedirs, raw.betas
-        )
-        turns, joints = forward_kinematics(raw.rotations, rest)
-        points = self.landmarks(turns, joints, rest, raw.betas)
+        body = self.body.skeleton(raw.rotations, raw.betas)
+        points = self.landmarks(body.turns, body.joints, body.rest, raw.betas)
         place = weak_perspective_to_metres(raw.weak_perspective, half_size)
         there = points + place[:, None]
         tangent = there[..., :2] / there[..., 2:].clamp(min=0.2)

@@ -16,6 +16,7 @@ from stdformer_ros.body.mesh_sampling import load_mesh_sampling
 from stdformer_ros.body.smpl import SmplBody, load_joint_regressor
 from stdformer_ros.models.accelerated import AcceleratedSTDFormer
 from stdformer_ros.models.checkpoint import load_checkpoint
+from stdformer_ros.models.compiled import compiled
 from stdformer_ros.models.estimator import Estimator
 from stdformer_ros.models.folding import folded
 from stdformer_ros.models.image_estimator import ImageEstimator
@@ -166,8 +167,11 @@ def _image(
     network = _filled(model, files, device)
     on_gpu = device.type == "cuda"
     if isinstance(network, STDFormer):
-        folded(network.backbone)
-        network = AcceleratedSTDFormer(network) if on_gpu else network
+        if on_gpu:
+            folded(network.backbone)
+            network = AcceleratedSTDFormer(network)
+        else:
+            network = compiled(network, name)
     return ImageEstimator(name, network, mesh, mesh_level, regressor, smpl, device_crops=on_gpu)
 
 

@@ -12,6 +12,7 @@ from stdformer_ros.body.joint_regressors import EVALUATION_ORDER
 from stdformer_ros.body.mesh_sampling import LEVELS, MeshSampling
 from stdformer_ros.body.smpl import LEFT_HIP, RIGHT_HIP, SmplBody
 from stdformer_ros.models.accelerated import AcceleratedSTDFormer
+from stdformer_ros.models.compiled import CompiledSTDFormer
 from stdformer_ros.models.crop_view import METRIC, SIGHT, VIEW, crop_view, place_in_camera
 from stdformer_ros.models.crops import Square, crop, normalised, square_around
 from stdformer_ros.models.device_crops import cut, upload
@@ -72,7 +73,7 @@ class ImageEstimator(Estimator):
     def __init__(
         self,
         name: str,
-        model: STDFormer | AcceleratedSTDFormer | PointHMR,
+        model: STDFormer | AcceleratedSTDFormer | CompiledSTDFormer | PointHMR,
         mesh: MeshSampling,
         mesh_level: int = 6890,
         joint_regressor: Tensor | None = None,

@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stdformer_ros.body.body_model import forward_kinematics
 from stdformer_ros.body.landmarks import BLAZEPOSE_INDEX, LIMB_ROWS, BodyLandmarks
 from stdformer_ros.body.skeleton import BONES, JOINT_NAMES
 from stdformer_ros.camera import weak_perspective_to_metres
@@ -65,10 +64,8 @@ class KeypointEstimator(Estimator):
         """See `Estimator.decode`."""
         answer = self.model.decode(windows)
         view = answer.view
-        rest = self.model.body.joints_template.expand_as(answer.joints)
-        turns_in_view, _ = forward_kinematics(answer.parameters.rotations, rest)
         place = place_by_landmarks(
-            self._landmarks.limbs(turns_in_view, answer.joints),
+            self._landmarks.limbs(answer.turns, answer.joints),
             view.points[:, -1, _ROWS],
             windows["visibility"][:, -1, _ROWS],
             view.half_size,

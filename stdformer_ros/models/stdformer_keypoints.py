@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from stdformer_ros.body.body_model import BodyModel, load_body_arrays
+from stdformer_ros.body.body_model import BodyModel, load_body_arrays, places_in
 from stdformer_ros.body.landmarks import LANDMARK_NAMES
 from stdformer_ros.body.mesh_levels import Upsample
 from stdformer_ros.models.disentangling import SpatioTemporalDisentangling
@@ -36,6 +36,7 @@ class Answer(NamedTuple):
 
     Attributes:
         parameters: of the first body, before the refinement.
+        turns: (B, 24, 3, 3) its global rotations.
         joints: (B, 24, 3) metres, pelvis at the origin, refined.
         vertices: (B, V, 3) metres, refined.
         camera: (B, 3) weak perspective (s, tx, ty) over the view, refined.
@@ -43,6 +44,7 @@ class Answer(NamedTuple):
     """
 
     parameters: BodyParameters
+    turns: Tensor
     joints: Tensor
     vertices: Tensor
     camera: Tensor
@@ -61,6 +63,7 @@ class STDFormerKeypoints(nn.Module):
 
     window = WINDOW
     joint_regressor: Tensor
+    coarse: Tensor
 
     def __init__(
         self, spatial: bool = True, temporal: bool = True, layers: int = 1, mesh_level: int = 6890
@@ -72,16 +75,15 @@ class STDFormerKeypoints(nn.Module):
         )
         self.window_encoder = WindowEncoder(WINDOW, len(LANDMARK_NAMES))
         self.refiner = MeshRefiner(self.window_encoder.norm.normalized_shape[0], layers)
-        self.first_body = BodyModel(LEVEL)
-        self.body = BodyModel(mesh_level)
-        self.upsample = Upsample(LEVEL, mesh_level)
         self.register_buffer("joint_regressor", _refined_joint_regressor(), persistent=False)
+        self.use_mesh_level(mesh_level)
 
     def use_mesh_level(self, level: int) -> None:
         """Let `decode` give meshes of so many vertices, see `mesh_level`; no weight changes."""
         device = self.joint_regressor.device
         self.body = BodyModel(level).to(device)
         self.upsample = Upsample(LEVEL, level).to(device)
+        self.register_buffer("coarse", places_in(level, LEVEL).to(device), persistent=False)
 
     def encode(self, rays: Tensor, visibility: Tensor) -> Features:
         """What is kept of one frame.
@@ -104,19 +106,21 @@ class STDFormerKeypoints(nn.Module):
 
     def refine(self, parameters: BodyParameters, view: WindowView, maps: Tensor) -> Answer:
         """From the first body and the newest maps (B, 8, 64, 7, 7) to the answer."""
-        first_mesh, first_joints = self.first_body(parameters.rotations, parameters.betas)
+        skeleton = self.body.skeleton(parameters.rotations, parameters.betas)
+        first_mesh = self.body.skin(skeleton, parameters.betas)
         disentangled = self.disentangling.newest(maps)
-        moves = self.refiner(disentangled, parameters.feature, first_joints, first_mesh)
+        moves = self.refiner(
+            disentangled,
+            parameters.feature,
+            skeleton.joints,
+            first_mesh.index_select(1, self.coarse),
+        )
         joint_moves = self.joint_regressor @ moves.vertices
         joint_moves = joint_moves.index_copy(
             1, torch.tensor(TOKEN_JOINTS, device=maps.device), moves.joints
         )
         # the pelvis stays the origin
         root = joint_moves[:, :1]
-        if self.body.level == LEVEL:
-            vertices = first_mesh
-        else:
-            vertices, _ = self.body(parameters.rotations, parameters.betas)
         camera = torch.cat(
             [
                 parameters.camera[:, :1] * moves.camera[:, :1].exp(),
@@ -126,8 +130,9 @@ class STDFormerKeypoints(nn.Module):
         )
         return Answer(
             parameters,
-            first_joints + joint_moves - root,
-            vertices + self.upsample(moves.vertices) - root,
+            skeleton.turns,
+            skeleton.joints + joint_moves - root,
+            first_mesh + self.upsample(moves.vertices) - root,
             camera,
             view,
         )
