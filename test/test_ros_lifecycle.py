@@ -1,5 +1,6 @@
 """The node's life: transitions, parameters, failures to start, and how it ends."""
 
+import gc
 import signal
 import threading
 from pathlib import Path
@@ -12,7 +13,7 @@ pytest.importorskip("stdformer_ros.msg", reason="needs the built workspace (./ru
 import fake_pipeline
 from lifecycle_msgs.msg import Transition
 from rcl_interfaces.srv import DescribeParameters, SetParameters
-from rclpy.lifecycle import TransitionCallbackReturn
+from rclpy.lifecycle import LifecyclePublisher, TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from ros_client import PATIENCE, NodeProcess
 from visualization_msgs.msg import Marker
@@ -115,31 +116,49 @@ def test_asked_twice_to_end_it_ends_cleanly(tmp_path, client, how):
         assert "Traceback" not in node.output
 
 
+def live(node):
+    for transition in ("configure", "activate", "deactivate", "cleanup"):
+        result = getattr(node, f"trigger_{transition}")()
+        assert result == TransitionCallbackReturn.SUCCESS, transition
+
+
+def memory():
+    """Megabytes that this process has taken."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("VmRSS:")[1].split()[0]) / 1024
+
+
 def test_fifty_lives_leave_nothing_behind():
     """Memory, threads, topics and services of the process, without the networks."""
     node = HumanNode(fake_pipeline.build)
 
-    def live():
-        for transition in ("configure", "activate", "deactivate", "cleanup"):
-            result = getattr(node, f"trigger_{transition}")()
-            assert result == TransitionCallbackReturn.SUCCESS, transition
-
     def belongings():
         publishers, subscriptions = len(list(node.publishers)), len(list(node.subscriptions))
         services, timers = len(list(node.services)), len(list(node.timers))
-        return publishers, subscriptions, services, timers, threading.active_count()
-
-    def memory():
-        status = Path("/proc/self/status").read_text()
-        return int(status.split("VmRSS:")[1].split()[0]) / 1024
+        gc.collect()
+        remembered = sum(type(thing) is LifecyclePublisher for thing in gc.get_objects())
+        return publishers, subscriptions, services, timers, threading.active_count(), remembered
 
     for _ in range(10):  # what is allocated once is not growth
-        live()
+        live(node)
     before, had = memory(), belongings()
     for _ in range(50):
-        live()
+        live(node)
     assert belongings() == had
     assert memory() - before < 8.0  # MB
+    node.destroy_node()
+
+
+@pytest.mark.slow
+def test_lives_with_the_real_networks_leave_none_of_them_behind():
+    """docs/operating.md has the figures of fifty."""
+    node = HumanNode()
+    for _ in range(3):
+        live(node)
+    before = memory()
+    for _ in range(8):
+        live(node)
+    assert memory() - before < 40.0  # MB; the networks of one life are over 100
     node.destroy_node()
 
 

@@ -173,7 +173,7 @@ class Outputs:
             self._tf,
         ):
             if publisher is not None:
-                self._node.destroy_publisher(publisher)
+                self._node.destroy_lifecycle_publisher(publisher)
         if self._rep155 is not None:
             self._rep155.destroy()
 
