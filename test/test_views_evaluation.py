@@ -1,4 +1,4 @@
-"""Calibrated views of one person: cameras read, points triangulated, known errors told."""
+"""Calibrated views of people: cameras read, points triangulated, known errors told."""
 
 from __future__ import annotations
 
@@ -17,12 +17,14 @@ from stdformer_ros.body.skeleton import JOINT_NAMES
 from stdformer_ros.evaluation import views_command
 from stdformer_ros.evaluation.calibrated_cameras import CalibratedCamera, read_calibration
 from stdformer_ros.evaluation.command import add_parser
-from stdformer_ros.evaluation.evaluate_views import evaluate_views, main_track
+from stdformer_ros.evaluation.evaluate_views import evaluate_views
 from stdformer_ros.evaluation.triangulation import low_pass, triangulate
+from stdformer_ros.evaluation.view_people import people_in_views
 from stdformer_ros.evaluation.view_recording import HIPS, JOINTS, Sight, ViewRecorder
 from stdformer_ros.evaluation.view_reference import read_trc
 
 FRAMES, RATE = 60, 60.0
+ONE = np.ones(12)
 REST = {
     "shoulder": (0.18, 0.0, 1.4),
     "elbow": (0.25, 0.05, 1.1),
@@ -76,7 +78,7 @@ def record(points: np.ndarray, change=None) -> list[list[list[Sight]]]:
         answers = true if change is None else change(true)
         views.append(
             [
-                [Sight(7, 800.0, pixels[f], np.ones(12), answers[f], answers[f], true[f])]
+                [Sight(7, 800.0, pixels[f], ONE, answers[f], answers[f], true[f], 0.9 * ONE)]
                 for f in range(len(points))
             ]
         )
@@ -238,16 +240,70 @@ def test_a_frame_without_the_person_counts_and_a_stranger_is_not_the_person():
     assert rows[2]["joints"]["mpjpe_mm"] < 1.0
 
 
-def test_the_person_is_the_one_seen_longest_and_largest_and_keeps_counting_under_a_new_identity():
+def test_a_person_keeps_counting_under_a_new_identity():
     recordings = record(walker())
-    small = [replace(sights[0], track_id=1, height=100.0) for sights in recordings[0]]
-    both = [[a, *b] for a, b in zip(small, recordings[0], strict=True)]
-    assert {s.track_id for s in main_track(both)} == {7}
-
     for frame in range(40, FRAMES):
         recordings[0][frame] = [replace(recordings[0][frame][0], track_id=8)]
     row = evaluate(recordings)["views"][0]
     assert row["detection_rate"] == 1.0
+
+
+def two_people(second_height=300.0):
+    """The walker, and somebody a metre aside who is another identity in each view."""
+    both = []
+    for view, (near, far) in enumerate(
+        zip(record(walker()), record(np.array([1.0, 0.3, 0.0]) + walker()), strict=True)
+    ):
+        far = [[replace(s[0], track_id=view, height=second_height)] for s in far]
+        order = (near, far) if view % 2 else (far, near)
+        both.append([[*a, *b] for a, b in zip(*order, strict=True)])
+    return both
+
+
+def test_people_are_found_in_all_views_whatever_their_identities():
+    people = people_in_views(CAMERAS, two_people())
+    assert [{s.track_id for s in track} for track in people[0]] == [{7}] * 4
+    assert [{s.track_id for s in track} for track in people[1]] == [{0}, {1}, {2}, {3}]
+    larger = people_in_views(CAMERAS, two_people(second_height=900.0))
+    assert {s.track_id for s in larger[0][0]} == {0}, "the larger one first"
+
+
+def test_each_of_two_people_has_errors_of_their_own():
+    recordings = two_people()
+    for recording in recordings:
+        for frame, sights in enumerate(recording):
+            recording[frame] = [
+                s if s.track_id == 7 else replace(s, joints=1.1 * s.joints) for s in sights
+            ]
+    result = evaluate(recordings)
+    assert result["overall"]["joints"]["mpjpe_mm"] < 1.0
+    (second,) = result["further_people"]
+    assert second["overall"]["joints"]["mpjpe_mm"] > 20
+    assert second["overall"]["landmarks"]["mpjpe_mm"] < 1.0
+    assert [row["view"] for row in second["views"]] == [f"cam{i}.mp4" for i in range(4)]
+
+
+def test_whom_one_view_alone_shows_is_nobody_to_judge_by():
+    recordings = record(walker())
+    stranger = recordings[2][0][0]
+    for frame in range(FRAMES):
+        away = replace(stranger, track_id=1, height=900.0, pixels=stranger.pixels + 400.0)
+        recordings[2][frame] = [away, *recordings[2][frame]]
+    ((tracks),) = people_in_views(CAMERAS, recordings)
+    assert {s.track_id for s in tracks[2]} == {7}, "though larger"
+
+
+def test_scores_are_held_against_what_came_of_them():
+    def one_wrist_off(true):
+        answers = true.copy()
+        answers[:, JOINTS.index("left_wrist")] += [0.12, 0.0, 0.0]
+        answers[:, JOINTS.index("right_wrist")] += [0.08, 0.0, 0.0]
+        return answers
+
+    result = evaluate(record(walker(), one_wrist_off))
+    (claimed,) = result["reliability"]
+    assert claimed == {"count": 4 * FRAMES * 12, "score": 0.9, "right": round(11 / 12, 4)}
+    assert result["calibration_error"] == pytest.approx(11 / 12 - 0.9, abs=1e-3)
 
 
 def test_views_that_do_not_show_the_person_together_are_refused():

@@ -1,8 +1,7 @@
-"""An estimator on calibrated views of one real person: each view alone, judged by all together."""
+"""An estimator on calibrated views of real people: each view alone, judged by all together."""
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,15 +10,14 @@ import numpy as np
 import torch
 
 from stdformer_ros.evaluation.calibrated_cameras import Array, CalibratedCamera
+from stdformer_ros.evaluation.calibration import NEAR, Reliability
+from stdformer_ros.evaluation.view_people import Recording, people_in_views
 from stdformer_ros.evaluation.view_recording import HIPS, Sight
 from stdformer_ros.evaluation.view_reference import Reference, from_trc, triangulated
 from stdformer_ros.metrics import aligned_position_error
 
 SAME_PERSON = 0.2
 """Whose middle is farther from the reference's, in its heights, is somebody else."""
-
-Recording = Sequence[Sequence[Sight]]
-"""Everybody in each frame of one view."""
 
 
 def evaluate_views(
@@ -46,41 +44,40 @@ def evaluate_views(
     """
     count = min(len(recording) for recording in recordings)
     recordings = [recording[:count] for recording in recordings]
-    reference = triangulated(cameras, [main_track(r) for r in recordings], rate)
-    if trc is not None:
-        reference = from_trc(trc, reference)
-    rows = []
-    for name, camera, recording, pixels in zip(
-        names, cameras, recordings, reference.residual, strict=True
-    ):
-        track = matching(recording, camera, reference)
-        rows.append(
-            {
-                "view": name,
-                "camera": camera.name,
-                "frames": int(np.isfinite(reference.points).all(axis=(1, 2)).sum()),
-                "seen": sum(sight is not None for sight in track),
-                "landmark_residual_px": round(float(pixels), 2),
-                **_errors(track, camera, reference),
-            }
-        )
+    people = people_in_views(cameras, recordings)
+    reliability = Reliability()
+    judged = []
+    for tracks in people if trc is None else people[:1]:
+        reference = triangulated(cameras, tracks, rate)
+        if trc is not None:
+            reference = from_trc(trc, reference)
+        rows = []
+        for name, camera, recording, pixels in zip(
+            names, cameras, recordings, reference.residual, strict=True
+        ):
+            track = matching(recording, camera, reference)
+            _add_scores(reliability, track, camera, reference)
+            rows.append(
+                {
+                    "view": name,
+                    "camera": camera.name,
+                    "frames": int(np.isfinite(reference.points).all(axis=(1, 2)).sum()),
+                    "seen": sum(sight is not None for sight in track),
+                    "landmark_residual_px": round(float(pixels), 2),
+                    **_errors(track, camera, reference),
+                }
+            )
+        judged.append({"overall": _overall(rows), "views": rows})
+    error = reliability.error
     return {
         "frames_per_second": round(rate, 3),
         "reference": "triangulated" if trc is None else trc.name,
         "compares": reference.marks,
-        "overall": _overall(rows),
-        "views": rows,
+        **judged[0],
+        "further_people": judged[1:],
+        "calibration_error": None if error is None else round(error, 4),
+        "reliability": reliability.bins(),
     }
-
-
-def main_track(recording: Recording) -> list[Sight | None]:
-    """The person in each frame whom a view shows longest and largest, or None."""
-    weight: defaultdict[int, float] = defaultdict(float)
-    for sights in recording:
-        for sight in sights:
-            weight[sight.track_id] += sight.height
-    main = max(weight, key=lambda i: weight[i], default=None)
-    return [next((s for s in sights if s.track_id == main), None) for sights in recording]
 
 
 def matching(
@@ -102,6 +99,20 @@ def matching(
         distance, k = min(near, default=(np.inf, -1))
         found.append(sights[k] if distance < SAME_PERSON * height else None)
     return found
+
+
+def _add_scores(
+    reliability: Reliability,
+    track: Sequence[Sight | None],
+    camera: CalibratedCamera,
+    reference: Reference,
+) -> None:
+    """Joint scores, and whether the joints lie where they should, middle of the hips on that."""
+    true = _from_hips(camera.in_camera(reference.points))
+    for sight, points in zip(track, true, strict=True):
+        if sight is not None and np.isfinite(points).all():
+            away = np.linalg.norm(_from_hips(sight.joints[None])[0] - points, axis=-1)
+            reliability.add(sight.scores, away < NEAR)
 
 
 def _errors(

@@ -42,6 +42,7 @@ class Sight:
         landmarks: (12, 3) where BlazePose would mark the estimator's body, metres, camera frame;
             None if the estimator gives no such body.
         blazepose: (12, 3) BlazePose's own guess in space, metres; None if unknown.
+        scores: (12,) of the joints, 0..1.
     """
 
     track_id: int
@@ -51,6 +52,7 @@ class Sight:
     joints: Array
     landmarks: Array | None
     blazepose: Array | None
+    scores: Array
 
 
 class ViewRecorder:
@@ -97,6 +99,7 @@ class ViewRecorder:
             body.joints[self._rows].astype(np.float64),
             self._body.landmarks(body),
             None if world is None else world[_MARKED].astype(np.float64),
+            body.joint_scores[self._rows].astype(np.float64),
         )
 
 

@@ -1,4 +1,4 @@
-"""`cli evaluate --views FOLDER --calibration FILE`: an estimator on several views of one person."""
+"""`cli evaluate --views FOLDER --calibration FILE`: an estimator on several views of people."""
 
 from __future__ import annotations
 
@@ -110,16 +110,26 @@ def video_files(folder: Path) -> list[Path]:
 
 
 def table(result: dict[str, Any]) -> str:
-    """The result for the eyes: a line for each view and kind of points."""
-    lines = [f"{'view':<16} {'points':<10} {'PA-MPJPE':>9} {'MPJPE':>9} {'Accel':>9} {'seen':>6}"]
-    rows: Sequence[dict[str, Any]] = [*result["views"], {"view": "all views", **result["overall"]}]
-    for row in rows:
-        for kind in ("landmarks", "joints", "blazepose"):
-            if kind in row:
-                numbers = " ".join(
-                    f"{'-' if n is None else format(n, '.1f'):>9}" for n in row[kind].values()
-                )
-                lines.append(
-                    f"{row['view']:<16} {kind:<10} {numbers} {100 * row['detection_rate']:>5.0f}%"
-                )
+    """The result for the eyes: a line for each person, view and kind of points."""
+    people = [result, *result["further_people"]]
+    lines = []
+    for number, person in enumerate(people, 1):
+        title = "view" if len(people) == 1 else f"person {number}"
+        lines.append(
+            f"{title:<16} {'points':<10} {'PA-MPJPE':>9} {'MPJPE':>9} {'Accel':>9} {'seen':>6}"
+        )
+        rows: Sequence[dict[str, Any]] = [
+            *person["views"],
+            {"view": "all views", **person["overall"]},
+        ]
+        for row in rows:
+            for kind in ("landmarks", "joints", "blazepose"):
+                if kind in row:
+                    numbers = " ".join(
+                        f"{'-' if n is None else format(n, '.1f'):>9}" for n in row[kind].values()
+                    )
+                    seen = f"{100 * row['detection_rate']:>5.0f}%"
+                    lines.append(f"{row['view']:<16} {kind:<10} {numbers} {seen}")
+    if result["calibration_error"] is not None:
+        lines.append(f"joint scores, calibration error {result['calibration_error']:.3f}")
     return "\n".join(lines)
