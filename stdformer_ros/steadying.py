@@ -19,6 +19,8 @@ SIZE_SECONDS = 3.0
 """Time constant of the memory of a person's size and shape; in the first seconds it is the mean."""
 DISTANCE_SECONDS = 0.3
 """Time constant of the memory of where a person is and goes along the line of sight."""
+FAR = 6.0
+"""Metres; beyond, that lasts longer in proportion: a pixel of error is a larger error there."""
 
 _LIMBS = tuple(
     (f"{side}_{start}", f"{side}_{end}")
@@ -124,7 +126,8 @@ class SteadyDistance:
         if seconds <= 0.0:
             return
         self._count += 1
-        n, fade = self._count, exp(-seconds / DISTANCE_SECONDS)
+        n = self._count
+        fade = exp(-seconds / (DISTANCE_SECONDS * max(self._distance / FAR, 1.0)))
         # as long as that is more: the gains of the straight line through all n frames
         gain = max(1.0 - fade**2, 2.0 * (2 * n - 1) / (n * (n + 1)))
         pace = max((1.0 - fade) ** 2, 6.0 / (n * (n + 1)))

@@ -117,6 +117,15 @@ def test_who_stops_is_soon_seen_standing() -> None:
     assert result[-1] == pytest.approx(track[-1], abs=0.01)
 
 
+def test_far_away_a_distance_is_remembered_for_longer() -> None:
+    noise = 0.02 * np.random.default_rng(0).normal(size=600)
+    near = distances(4.0 * (1 + noise))[200:] / 4.0
+    far = distances(18.0 * (1 + noise))[200:] / 18.0
+    assert far.std() < 0.75 * near.std()
+    track = 18.0 - 1.5 * STEP * np.arange(90)
+    assert distances(track) == pytest.approx(track, abs=1e-3), "but nobody is seen late"
+
+
 def test_equal_stamps_and_a_person_at_the_camera_do_no_harm() -> None:
     steady = SteadyDistance(0)
     steady(body((0, 0, 3.0)), 0.0)
