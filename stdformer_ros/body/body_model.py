@@ -177,4 +177,5 @@ def places_in(level: int, coarse: int) -> Tensor:
     """(coarse,) where the vertices of a coarser level are among those of a level."""
     data = load_body_arrays()
     place = {int(vertex): i for i, vertex in enumerate(level_index(data, level))}
-    return torch.tensor([place[int(vertex)] for vertex in level_index(data, coarse)])
+    places = [place[int(vertex)] for vertex in level_index(data, coarse)]
+    return torch.from_numpy(np.array(places))
