@@ -28,7 +28,8 @@ from stdformer_ros.body.body_model import LEVELS, level_index, load_body_arrays
 from stdformer_ros.body.landmarks import BLAZEPOSE_INDEX, LANDMARK_NAMES, LIMB_ROWS, BodyLandmarks
 from stdformer_ros.body.skeleton import JOINT_NAMES, PARENTS
 from stdformer_ros.camera import Camera
-from stdformer_ros.types import Body, FloatArray, Person
+from stdformer_ros.models.threads import one_thread
+from stdformer_ros.types import Body, Person
 
 Array = NDArray[np.float64]
 
@@ -203,8 +204,10 @@ def _posed_as(body: Body, before: _Pose, after: _Pose) -> Body:
         turn = after.turns @ before.turns.transpose(0, 2, 1)
         shift = after.joints - (turn @ before.joints[..., None])[..., 0]
         transforms = np.concatenate([turn, shift[..., None]], axis=2).astype(np.float32)
-        blended = (_skinning(len(vertices)) @ transforms.reshape(-1, 12)).reshape(-1, 3, 4)
-        vertices = (blended[..., :3] @ vertices[..., None])[..., 0] + blended[..., 3]
+        with one_thread():  # NumPy's product would wait for the other core, milliseconds if busy
+            blended = _skinning(len(vertices)) @ torch.from_numpy(transforms).flatten(1)
+        carried = blended.numpy().reshape(-1, 3, 4)
+        vertices = (carried[..., :3] @ vertices[..., None])[..., 0] + carried[..., 3]
     return replace(
         body,
         joints=after.joints.astype(np.float32),
@@ -240,10 +243,10 @@ def _carried() -> Array:
 
 
 @lru_cache(maxsize=len(LEVELS))
-def _skinning(level: int) -> FloatArray:
+def _skinning(level: int) -> torch.Tensor:
     """(level, 24) weights."""
     data = load_body_arrays()
     weights = np.zeros((len(data["v_template"]), len(JOINT_NAMES)), np.float32)
     index = data["weights_index"].astype(np.int64)
     np.put_along_axis(weights, index, data["weights_value"].astype(np.float32), axis=1)
-    return np.asarray(weights[level_index(data, level)])
+    return torch.from_numpy(weights[level_index(data, level)])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from stdformer_ros.body.body_model import LEVELS, load_body_arrays
 
@@ -40,5 +41,5 @@ class Upsample(nn.Module):
         self.register_buffer("matrix", torch.from_numpy(matrix), persistent=False)
 
     def forward(self, values: Tensor) -> Tensor:
-        """(B, coarse, C) -> (B, fine, C)."""
-        return self.matrix @ values
+        """(B, coarse, C) -> (B, fine, C), as one product that reads the matrix once for all B."""
+        return F.linear(values.transpose(1, 2), self.matrix).transpose(1, 2)
