@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 
 import cv2
 import numpy as np
+from geometry_msgs.msg import TransformStamped
 from rclpy.serialization import serialize_message
 from ros_client import stamp_of
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
@@ -94,6 +95,27 @@ def camera_infos(seed: int) -> Iterator[CameraInfo]:
             roi.x_offset, roi.y_offset, roi.width, roi.height = rng.choices(SIZES, k=4)
         message.binning_x = rng.choice(SIZES)
         yield message
+
+
+FRAMES = ("map", "odom", "base", "optical", "", "/odom", "\N{SNOWMAN}", "x" * 5000)
+
+
+def transform_lists(seed: int) -> Iterator[list[TransformStamped]]:
+    """What /tf may say: circles, frames in themselves, quaternions that are no rotations."""
+    rng = random.Random(seed)
+    while True:
+        transforms = []
+        for _ in range(rng.randint(0, 4)):
+            message = TransformStamped(header=_header(rng), child_frame_id=rng.choice(FRAMES))
+            message.header.frame_id = rng.choice(FRAMES)
+            t, r = message.transform.translation, message.transform.rotation
+            t.x, t.y, t.z = (_number(rng) for _ in range(3))
+            if rng.random() < 0.6:
+                t.x, t.y, t.z = (rng.gauss(0.0, 1.0) for _ in range(3))
+            if rng.random() < 0.4:
+                r.x, r.y, r.z, r.w = (_number(rng) for _ in range(4))
+            transforms.append(message)
+        yield transforms
 
 
 def garbled(seed: int, messages: Iterator[object]) -> Iterator[bytes]:

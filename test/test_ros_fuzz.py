@@ -1,7 +1,9 @@
 """Ten thousand malformed messages: each is used or refused with a reason; the node answers on."""
 
+import time
 from itertools import islice
 
+import cv2
 import numpy as np
 import pytest
 
@@ -9,7 +11,10 @@ pytest.importorskip("rclpy", reason="needs ROS 2 (./run test)")
 pytest.importorskip("stdformer_ros.msg", reason="needs the built workspace (./run test)")
 
 from malformed import camera_infos, compressed_images, garbled, images
-from ros_client import PATIENCE, NodeProcess
+from rclpy.qos import qos_profile_sensor_data
+from ros_client import PATIENCE, NodeProcess, stamp_of
+from sensor_msgs.msg import CompressedImage
+from std_msgs.msg import Header
 
 from stdformer_ros.ros.bad_input import BadInput
 from stdformer_ros.ros.compressed_images import decompressed
@@ -117,15 +122,19 @@ def answers(client):
 
 @pytest.mark.slow
 def test_a_node_that_is_sent_all_of_them_keeps_answering(tmp_path, client):
-    """Over real topics, half of them as bytes that are no message at all."""
-    with NodeProcess(tmp_path / "log", autostart=True) as node:
+    """Over real topics, some of them as bytes that are no message at all."""
+    depths = ("16UC1", "32FC1", "mono16", "rgb8", "")
+    with NodeProcess(tmp_path / "log", autostart=True, depth=True) as node:
         client.connect()
-        each = MESSAGES // 4
+        client.send_depth(2.0)
+        each = MESSAGES // 6
         streams = [
             (client._image, images(6)),
             (client._info, camera_infos(7)),
+            (client._depth, images(14, depths)),
             (client._image, garbled(8, images(9))),
             (client._info, garbled(10, camera_infos(11))),
+            (client._depth, garbled(15, images(16, depths))),
         ]
         for number in range(each):
             for publisher, messages in streams:
@@ -138,3 +147,30 @@ def test_a_node_that_is_sent_all_of_them_keeps_answering(tmp_path, client):
         assert node.process.poll() is None
         assert "Traceback" not in node.output
         assert node.output.count("frame dropped") > 3, "nothing bad has arrived"
+
+
+@pytest.mark.slow
+def test_so_does_a_node_that_takes_compressed_images(tmp_path, client):
+    topic = "/camera/image/compressed"
+    camera = client.node.create_publisher(CompressedImage, topic, qos_profile_sensor_data)
+    good = cv2.imencode(".png", np.full((48, 64, 3), 90, np.uint8))[1].tobytes()
+    settings = {"autostart": True, "image_transport": "compressed"}
+    with NodeProcess(tmp_path / "log", **settings) as node:
+        assert client.until(lambda: camera.get_subscription_count() > 0), node.output
+        bad, bytes_ = compressed_images(17), garbled(18, compressed_images(19))
+        for number in range(MESSAGES // 4):
+            camera.publish(next(bad))
+            camera.publish(next(bytes_))
+            if number % 25 == 0:
+                client.until(lambda: False, 0.01)
+        stamps = iter(range(5000, 6000))
+        end = time.monotonic() + PATIENCE
+        wanted = []
+        while time.monotonic() < end and not any(h.header in wanted for h in client.humans):
+            wanted.append(Header(stamp=stamp_of(next(stamps)), frame_id="good"))
+            camera.publish(CompressedImage(header=wanted[-1], format="png", data=good))
+            client.until(lambda: False, 0.1)
+        assert any(h.header in wanted for h in client.humans), node.output
+        assert node.process.poll() is None
+        assert "Traceback" not in node.output
+        assert "frame dropped" in node.output, "nothing bad has arrived"

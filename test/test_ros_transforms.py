@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import subprocess
 import sys
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +21,7 @@ from fake_pipeline import JOINTS, make_human
 from geometry_msgs.msg import TransformStamped
 from hypothesis import given
 from hypothesis import strategies as st
+from malformed import FRAMES, transform_lists
 from ros_client import stamp_of
 from scipy.spatial.transform import Rotation
 from std_msgs.msg import Header
@@ -106,6 +109,56 @@ def test_only_the_last_seconds_are_kept_and_time_that_goes_back_starts_anew():
     assert len(buffer._links["base"].entries) <= KEPT_SECONDS + 1
     buffer.take([stamped("odom", "base", (7, 0, 0), seconds=5.0)], static=False)  # the bag loops
     assert buffer.lookup("odom", "base", ns(5.0)).translation[0] == 7
+
+
+def test_frames_of_people_who_have_left_are_forgotten():
+    """With `tf` and `target_frame` the node hears its own frames, of ever new people."""
+    now = [0.0]
+    buffer = TransformBuffer(clock=lambda: now[0])
+    buffer.take([stamped("map", "odom")], static=True)
+    for i in range(1000):
+        now[0] = i / 10
+        people = [stamped("odom", f"human_{i // 20}", seconds=now[0])]
+        buffer.take([stamped("odom", "base", (i, 0, 0), seconds=now[0]), *people], static=False)
+    assert len(buffer._links) < 2 + 2 * KEPT_SECONDS
+    assert buffer.lookup("map", "base", ns(99.9)).translation[0] == 999
+
+
+def test_a_clock_that_stands_still_fills_nothing():
+    """robot_state_publisher repeats its stamp while a simulation pauses."""
+    buffer = TransformBuffer()
+    for i in range(500):
+        buffer.take([stamped("odom", "base", (i, 0, 0), seconds=3.0)], static=False)
+    assert len(buffer._links["base"].entries) == 1
+    assert buffer.lookup("odom", "base", ns(3.0)).translation[0] == 499
+
+
+def test_a_short_bag_that_loops_does_not_mix_its_rounds():
+    buffer = TransformBuffer()
+    for round_ in range(2):
+        for i in range(50):
+            place = (i + 100 * round_, 0, 0)
+            buffer.take([stamped("odom", "base", place, seconds=i / 10)], static=False)
+            at = buffer.lookup("odom", "base", ns(i / 10 + 0.05)).translation[0]
+            assert at == place[0]
+
+
+def test_whatever_tf_says_a_lookup_is_finite_or_refused():
+    buffer, rng = TransformBuffer(), random.Random(1)
+    outcomes = {"found": 0, "refused": 0}
+    for transforms in islice(transform_lists(2), 10_000):
+        buffer.take(transforms, static=rng.random() < 0.1)
+        stamp = rng.choice((0, ns(1000.5), 2**62))
+        try:
+            found = buffer.lookup(rng.choice(FRAMES), rng.choice(FRAMES), stamp)
+        except TransformError:
+            outcomes["refused"] += 1
+            continue
+        outcomes["found"] += 1
+        assert np.isfinite(found.translation).all()
+        np.testing.assert_allclose(found.rotation @ found.rotation.T, np.eye(3), atol=1e-6)
+    assert min(outcomes.values()) > 100
+    assert all(len(link.entries) < 1000 for link in buffer._links.values())
 
 
 @pytest.mark.parametrize("broken", [np.nan, np.inf])

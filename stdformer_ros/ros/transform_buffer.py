@@ -7,7 +7,9 @@ alone, and does what the node asks of it.
 from __future__ import annotations
 
 import os
-from bisect import bisect_left, insort
+import time
+from bisect import bisect_left
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from threading import Lock
 from typing import Any
@@ -22,6 +24,8 @@ from scipy.spatial.transform import Rotation, Slerp
 from stdformer_ros.ros.intake import nanoseconds
 
 KEPT_SECONDS = 10.0
+BACK_SECONDS = 1.0
+"""A transform that is so much older than the newest is of a bag that loops, not a late one."""
 AHEAD_SECONDS = 0.2
 """The newest transform is taken for images that are so much newer: /tf may be slower than they."""
 
@@ -73,7 +77,23 @@ class _Link:
 
     parent: str
     static: bool
+    heard: float
     entries: list[_Entry] = field(default_factory=list)
+
+    def add(self, entry: _Entry) -> None:
+        """Remember another place; of two with one stamp the later one counts."""
+        entries = self.entries
+        newest = entries[-1].stamp_ns if entries else entry.stamp_ns
+        if self.static or newest - entry.stamp_ns > 1e9 * BACK_SECONDS:
+            entries.clear()
+        place = bisect_left(entries, entry)
+        if place < len(entries) and entries[place].stamp_ns == entry.stamp_ns:
+            entries[place] = entry
+        else:
+            entries.insert(place, entry)
+        oldest = entries[-1].stamp_ns - int(1e9 * KEPT_SECONDS)
+        while entries[0].stamp_ns < oldest:
+            entries.pop(0)
 
     def at(self, stamp_ns: int, child: str) -> Transform:
         stamps = [entry.stamp_ns for entry in self.entries]
@@ -92,17 +112,27 @@ class _Link:
 
 
 class TransformBuffer:
-    """Remembers the last seconds of all transforms."""
+    """Remembers the last seconds of all transforms.
 
-    def __init__(self) -> None:
+    Frames that are no longer heard of, such as those of people who have left, are forgotten.
+
+    Args:
+        clock: monotonic seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._links: dict[str, _Link] = {}
         self._lock = Lock()
+        self._clock = clock
+        self._tidied = clock()
 
     def take(self, transforms: list[TransformStamped], static: bool) -> None:
         """Remember what a message says; broken transforms are left aside."""
         with self._lock:
             for message in transforms:
                 self._take(message, static)
+            if self._clock() - self._tidied > KEPT_SECONDS:
+                self._tidy()
 
     def lookup(self, target: str, source: str, stamp_ns: int) -> Transform:
         """From coordinates of `source` to those of `target` at a time.
@@ -132,14 +162,17 @@ class TransformBuffer:
             return
         link = self._links.get(child)
         if link is None or link.parent != parent or link.static != static:
-            link = self._links[child] = _Link(parent, static)
-        newest = link.entries[-1].stamp_ns if link.entries else entry.stamp_ns
-        if static or newest - entry.stamp_ns > 1e9 * KEPT_SECONDS:  # or time has gone back
-            link.entries.clear()
-        insort(link.entries, entry)
-        oldest = link.entries[-1].stamp_ns - int(1e9 * KEPT_SECONDS)
-        while link.entries[0].stamp_ns < oldest:
-            link.entries.pop(0)
+            link = self._links[child] = _Link(parent, static, self._clock())
+        link.heard = self._clock()
+        link.add(entry)
+
+    def _tidy(self) -> None:
+        self._tidied = self._clock()
+        self._links = {
+            child: link
+            for child, link in self._links.items()
+            if link.static or self._tidied - link.heard <= KEPT_SECONDS
+        }
 
     def _way_up(self, frame: str) -> list[str]:
         way = [frame]
