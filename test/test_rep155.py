@@ -1,5 +1,7 @@
 """REP-155: names, the 2D skeleton, and angles with which a URDF points where the person does."""
 
+from xml.etree import ElementTree
+
 import numpy as np
 import pytest
 from hypothesis import assume, given
@@ -8,6 +10,7 @@ from scipy.spatial.transform import Rotation
 
 from stdformer_ros.camera import Camera
 from stdformer_ros.rep155 import body_id, joint_angles, skeleton_2d
+from stdformer_ros.rep155_urdf import body_urdf
 from stdformer_ros.types import Person
 
 NAMES = ["pelvis", "neck"] + [
@@ -154,3 +157,52 @@ def test_what_lies_outside_the_image_is_on_its_border_without_confidence():
 @pytest.mark.parametrize(("track_id", "name"), [(1, "b0001"), (42, "b0042"), (12345, "b12345")])
 def test_identifiers_begin_with_a_letter_as_parts_of_topics_must(track_id, name):
     assert body_id(track_id) == name
+
+
+def places(urdf, name, angles):
+    """Where the URDF's links are in its body, by a robot_state_publisher's arithmetic."""
+    joints = {j.find("child").get("link"): j for j in ElementTree.fromstring(urdf).iter("joint")}
+
+    def frame(link):
+        if link == f"body_{name}":
+            return np.eye(3), np.zeros(3)
+        joint = joints[link]
+        turn, place = frame(joint.find("parent").get("link"))
+        numbers = {e.tag: np.array(e.get("xyz").split(), float) for e in joint if e.get("xyz")}
+        place = place + turn @ numbers["origin"]
+        angle = angles.get(joint.get("name").removesuffix(f"_{name}"), 0.0)
+        return (turn @ turned((numbers["axis"], angle)) if "axis" in numbers else turn), place
+
+    return {link.removesuffix(f"_{name}"): frame(link)[1] for link in joints}
+
+
+def test_the_urdf_has_the_links_and_joints_of_rep_155():
+    root = ElementTree.fromstring(body_urdf("b0007", standing(), NAMES))
+    links = {link.get("name") for link in root.iter("link")}
+    joints = {joint.get("name") for joint in root.iter("joint")}
+    assert {f"{name}_b0007" for name in joint_angles(standing(), NAMES, PELVIS)} < joints
+    ends = [f"{p}_{end}_b0007" for p in "lr" for end in ("wrist", "ankle", "knee", "hip")]
+    assert {"body_b0007", "waist_b0007", "torso_b0007", "head_b0007", *ends} < links
+    assert len(links) == len(joints) + 1  # a tree
+    parents = {joint.find("parent").get("link") for joint in root.iter("joint")}
+    assert parents < links
+
+
+@given(ways, ways, ways, ways)
+def test_the_urdf_at_the_published_angles_has_its_ends_where_the_persons_are(
+    upper, lower, thigh, shin
+):
+    directions = {
+        f"{side}_{joint}": way
+        for side in ("left", "right")
+        for joint, way in (("elbow", upper), ("wrist", lower), ("knee", thigh), ("ankle", shin))
+    }
+    unit = {name: np.array(way) / np.linalg.norm(way) for name, way in directions.items()}
+    assume(np.linalg.norm(np.cross(unit["left_knee"], unit["left_ankle"])) > 0.16)
+    joints = standing(**directions)
+    urdf = body_urdf("x", joints, NAMES)
+    found = places(urdf, "x", joint_angles(joints, NAMES, PELVIS))
+    for side, prefix in (("left", "l"), ("right", "r")):
+        for joint in ("elbow", "wrist", "knee", "ankle"):
+            expected = joints[NAMES.index(f"{side}_{joint}")]
+            assert found[f"{prefix}_{joint}"] == pytest.approx(expected, abs=0.01), joint

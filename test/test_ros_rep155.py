@@ -12,17 +12,18 @@ pytest.importorskip("stdformer_ros.msg", reason="needs the built workspace (./ru
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from ros_client import PATIENCE, stamp_of
-from sensor_msgs.msg import JointState
-from std_msgs.msg import Header
+from sensor_msgs.msg import Image, JointState
+from std_msgs.msg import Header, String
 from test_rep155 import NAMES, standing
 
 from stdformer_ros.camera import Camera
-from stdformer_ros.ros.rep155_topics import Rep155Topics
-from stdformer_ros.types import Body, Human, Person
+from stdformer_ros.ros.rep155_topics import LATCHED, Rep155Topics, body_frame, cropped
+from stdformer_ros.types import Body, Frame, Human, Person
 
 pytestmark = pytest.mark.ros
 
-CAMERA = Camera.assumed(100, 50)
+COLUMNS = np.tile(np.arange(100, dtype=np.uint8)[None, :, None], (50, 1, 3))
+FRAME = Frame(COLUMNS, 12.5, Camera.assumed(100, 50))
 
 
 @pytest.fixture
@@ -53,6 +54,32 @@ def heard_next(executor, messages):
     return messages[-1]
 
 
+@pytest.mark.parametrize(
+    ("box", "shape"),
+    [
+        ((10, -5, 60, 40), (40, 50)),
+        ((-0.5, -0.5, 99.5, 49.5), (50, 100)),
+        ((90, 40, 300, 300), (10, 10)),
+        ((500, 500, 600, 600), (1, 1)),
+        ((30, 30, 20, 20), (1, 1)),
+    ],
+)
+def test_a_crop_is_the_part_of_the_image_in_the_box(box, shape):
+    somebody = human(1)
+    somebody.person.box[:] = box
+    assert cropped(COLUMNS, somebody).shape[:2] == shape
+
+
+def test_a_bodys_frame_is_amid_the_hips_with_its_front_ahead():
+    """`standing` is upright in REP-103 axes, three metres up."""
+    header = Header(stamp=stamp_of(12.5), frame_id="optical")
+    frame = body_frame(header, "b0007", human(7), NAMES)
+    assert (frame.header, frame.child_frame_id) == (header, "body_b0007")
+    t, r = frame.transform.translation, frame.transform.rotation
+    assert (t.x, t.y, t.z) == pytest.approx((0.0, 0.0, 3.0), abs=1e-6)
+    assert (r.x, r.y, r.z, r.w) == pytest.approx((0.0, 0.0, 0.0, 1.0), abs=1e-6)
+
+
 def test_without_hri_msgs_it_says_what_to_install(node, monkeypatch):
     monkeypatch.setitem(sys.modules, "hri_msgs", None)
     with pytest.raises(ValueError, match=r"sudo apt install ros-\$ROS_DISTRO-hri-msgs"):
@@ -66,18 +93,20 @@ def test_who_is_seen_has_topics_and_who_has_left_has_none(node):
     executor = SingleThreadedExecutor()
     executor.add_node(node)
 
-    def listen(kind, name):
+    def listen(kind, name, qos=10):
         heard[name] = []
-        node.create_subscription(kind, f"/humans/bodies/{name}", heard[name].append, 10)
+        node.create_subscription(kind, f"/humans/bodies/{name}", heard[name].append, qos)
 
     listen(messages["IdsList"], "tracked")
     listen(messages["NormalizedRegionOfInterest2D"], "b0007/roi")
     listen(messages["Skeleton2D"], "b0007/skeleton2d")
     listen(JointState, "b0007/joint_states")
+    listen(Image, "b0007/cropped")
+    listen(String, "b0007/urdf", LATCHED)
     header = Header(stamp=stamp_of(12.5), frame_id="optical")
     end = time.monotonic() + PATIENCE
     while not all(heard.values()) and time.monotonic() < end:
-        topics.publish(header, [human(7), human(12)], CAMERA)
+        topics.publish(header, [human(7), human(12)], FRAME)
         executor.spin_once(timeout_sec=0.1)
     assert all(heard.values())
 
@@ -92,12 +121,17 @@ def test_who_is_seen_has_topics_and_who_has_left_has_none(node):
     angles = dict(zip(state.name, state.position, strict=True))
     assert angles["r_elbow_b0007"] == pytest.approx(0.0, abs=1e-3)
     assert len(angles) == 17
+    picture = heard["b0007/cropped"][-1]
+    assert (picture.width, picture.height, picture.encoding) == (50, 40, "rgb8")
+    assert picture.data[0] == 10  # the column where the box begins
+    (urdf,) = heard.pop("b0007/urdf")
+    assert 'link name="l_wrist_b0007"' in urdf.data
     for messages_of_topic in heard.values():
         assert messages_of_topic[-1].header == header
 
     own = {name for name, _ in node.get_publisher_names_and_types_by_node("bodies", "/")}
     assert "/humans/bodies/b0012/roi" in own
-    topics.publish(header, [human(7)], CAMERA)
+    topics.publish(header, [human(7)], FRAME)
     own = {name for name, _ in node.get_publisher_names_and_types_by_node("bodies", "/")}
     assert "/humans/bodies/b0012/roi" not in own
     assert "/humans/bodies/b0007/roi" in own

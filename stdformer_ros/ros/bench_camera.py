@@ -15,7 +15,7 @@ from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
-from stdformer_ros.ros.outputs import rgb_message
+from stdformer_ros.ros.messages import rgb_message
 from stdformer_ros.types import ImageArray
 
 

@@ -23,7 +23,7 @@ from visualization_msgs.msg import MarkerArray
 from stdformer_ros.body.body_model import BodyModel
 from stdformer_ros.ros.bench_client import BenchError, Client, NodeProcess
 from stdformer_ros.ros.markers import MeshMarkerWriter, mesh_marker
-from stdformer_ros.ros.outputs import rgb_message
+from stdformer_ros.ros.messages import rgb_message
 from stdformer_ros.types import ImageArray
 
 SETTLING, FRAMES = 30, 150

@@ -10,14 +10,14 @@ import numpy as np
 from geometry_msgs.msg import Point, Pose, PoseArray, Quaternion, Vector3
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
-from sensor_msgs.msg import PointCloud2, PointField, RegionOfInterest
+from sensor_msgs.msg import Image, PointCloud2, PointField, RegionOfInterest
 from std_msgs.msg import Header
 
 from stdformer_ros.camera import Camera
 from stdformer_ros.msg import BodyModel, HumanArray
 from stdformer_ros.msg import Human as HumanMessage
 from stdformer_ros.ros.transform_buffer import Transform
-from stdformer_ros.types import Body, FloatArray, Human
+from stdformer_ros.types import Body, FloatArray, Human, ImageArray
 
 if TYPE_CHECKING:
     from stdformer_ros.models.estimator import Estimator
@@ -122,6 +122,21 @@ def joint_cloud(header: Header, humans: Sequence[Human]) -> PointCloud2:
         row_step=CLOUD_TYPE.itemsize * len(points),
         data=points.tobytes(),
         is_dense=bool(all(np.isfinite(human.body.joints).all() for human in humans)),
+    )
+
+
+def rgb_message(header: Header, image: ImageArray) -> Image:
+    """An RGB picture (H, W, 3) as an Image."""
+    height, width = image.shape[:2]
+    # rclpy takes bytes as a block of memory, but copies a numpy array element by element.
+    return Image(
+        header=header,
+        height=height,
+        width=width,
+        encoding="rgb8",
+        is_bigendian=0,
+        step=3 * width,
+        data=image.tobytes(),
     )
 
 

@@ -25,7 +25,13 @@ from stdformer_ros.ros.markers import (
     deletions,
     label_marker,
 )
-from stdformer_ros.ros.messages import body_model, human_array, joint_cloud, joint_poses
+from stdformer_ros.ros.messages import (
+    body_model,
+    human_array,
+    joint_cloud,
+    joint_poses,
+    rgb_message,
+)
 from stdformer_ros.ros.parameters import Parameters
 from stdformer_ros.ros.placement import human_frames, placement
 from stdformer_ros.ros.rep155_topics import Rep155Topics
@@ -125,7 +131,7 @@ class Outputs:
         if _wanted(self._overlay):
             self._overlay.publish(rgb_message(header, self._draw(frame, humans)))
         if self._rep155 is not None:
-            self._rep155.publish(header, humans, frame.camera)
+            self._rep155.publish(header, humans, frame)
         place = None
         if self._transforms is not None and settings.target_frame:
             placed = placement(self._transforms, settings.target_frame, header)
@@ -209,21 +215,6 @@ class Outputs:
         ]
         faces, skeleton = self._estimator.faces, self._estimator.skeleton
         return draw_overlay(frame.image, figures, frame.camera, faces, skeleton)
-
-
-def rgb_message(header: Header, image: ImageArray) -> Image:
-    """An RGB picture (H, W, 3) as an Image."""
-    height, width = image.shape[:2]
-    # rclpy takes bytes as a block of memory, but copies a numpy array element by element.
-    return Image(
-        header=header,
-        height=height,
-        width=width,
-        encoding="rgb8",
-        is_bigendian=0,
-        step=3 * width,
-        data=image.tobytes(),
-    )
 
 
 def _wanted(publisher: Publisher) -> bool:

@@ -99,7 +99,7 @@ def human_frames(
         body, name = human.body, f"{prefix}human_{human.person.track_id}"
         pelvis = body.joints[joint_names.index("pelvis")].astype(np.float64)
         turn = pelvis_rotation(body, joint_names)
-        frames.append(_stamped(header, name, turn, pelvis))
+        frames.append(stamped_transform(header, name, turn, pelvis))
         if not with_joints:
             continue
         inside = Header(stamp=header.stamp, frame_id=name)
@@ -107,7 +107,7 @@ def human_frames(
         turns = joint_rotations(body, joint_names)
         for joint, place, joint_turn in zip(joint_names, places, turns, strict=True):
             if joint != "pelvis":
-                frames.append(_stamped(inside, f"{name}_{joint}", joint_turn, place))
+                frames.append(stamped_transform(inside, f"{name}_{joint}", joint_turn, place))
     return frames
 
 
@@ -125,9 +125,10 @@ def joint_rotations(body: Body, joint_names: Sequence[str]) -> NDArray[np.float6
     return turns
 
 
-def _stamped(
+def stamped_transform(
     header: Header, name: str, turn: NDArray[np.float64], place: NDArray[np.floating]
 ) -> TransformStamped:
+    """A frame's place (3,) and axes (3, 3), as columns, in the header's frame."""
     x, y, z, w = Rotation.from_matrix(turn).as_quat().tolist()
     a, b, c = place.tolist()
     return TransformStamped(

@@ -23,7 +23,7 @@ from std_msgs.msg import Header
 
 from stdformer_ros.camera import Camera
 from stdformer_ros.pictures import VideoWriter
-from stdformer_ros.ros.outputs import rgb_message
+from stdformer_ros.ros.messages import rgb_message
 from stdformer_ros.ros.stopping import stop_requests
 from stdformer_ros.types import Frame
 from stdformer_ros.video import VideoError, read_camera, read_video
