@@ -17,7 +17,12 @@ from stdformer_ros.evaluation.bench_growth import PEOPLE, SIZES, WINDOWS
 from stdformer_ros.evaluation.bench_leak import ABSENCE, STAY, ComingAndGoing, bench_leak
 from stdformer_ros.evaluation.bench_pipeline import stream_figures
 from stdformer_ros.evaluation.bench_plots import growth_charts
-from stdformer_ros.evaluation.bench_streaming import default_network, largest_difference, poseformer
+from stdformer_ros.evaluation.bench_streaming import (
+    default_network,
+    largest_difference,
+    normalise,
+    poseformer,
+)
 from stdformer_ros.evaluation.footage import crowd, frame_of, one_person, resized, there_and_back
 from stdformer_ros.evaluation.line_chart import OURS
 from stdformer_ros.evaluation.timing import Stopwatch, in_alternation, resident_bytes, timed
@@ -164,6 +169,18 @@ def test_json_holds_the_figures_of_the_parts_asked_for(tmp_path, monkeypatch, ca
     assert bench.main(["--only", "leak", "--json", str(tmp_path / "x.json")]) == 0
     assert (tmp_path / "x.json").read_text() == '{\n  "leak_resident_growth": 0.5\n}\n'
     assert "MISSED" in capsys.readouterr().out
+
+
+def test_random_weights_are_normalised_so_that_half_precision_holds_their_maps():
+    torch.manual_seed(0)
+    backbone = create_model("stdformer_S", backbone="hrnet_w32").backbone.eval()
+    images = torch.randn(1, 3, 224, 224)
+    with torch.inference_mode():
+        before = max(float(m.abs().max()) for m in backbone.maps(images))
+        normalise(backbone)
+        after = max(float(m.abs().max()) for m in backbone.eval().maps(images))
+    assert before > torch.finfo(torch.float16).max
+    assert after < 0.01 * torch.finfo(torch.float16).max
 
 
 def test_the_three_ways_on_a_device_give_the_same_meshes():
