@@ -71,9 +71,9 @@ def read_calibration(path: Path) -> list[CalibratedCamera]:
     """The cameras of a calibration, in the file's order.
 
     Args:
-        path: TOML as Pose2Sim, Anipose and Caliscope write it (a table for each camera with `size`,
-            `matrix`, `distortions`, `rotation` as a rotation vector, and `translation` in metres),
-            or Qualisys' `.qca.txt`.
+        path: TOML as Pose2Sim and Anipose write it and Caliscope exports it (a table for each
+            camera with `size`, `matrix`, `distortions`, `rotation` as a rotation vector, and
+            `translation` in metres), or Qualisys' `.qca.txt`.
 
     Raises:
         ValueError: if the file is neither, or a camera lacks something; the message says what.
