@@ -6,7 +6,13 @@ pytest.importorskip("rclpy", reason="needs ROS 2 (./run test)")
 
 from diagnostic_msgs.msg import DiagnosticStatus
 
-from stdformer_ros.ros.diagnostics import BAD_SECONDS, Statistics, Thresholds, camera_status
+from stdformer_ros.ros.diagnostics import (
+    BAD_SECONDS,
+    Statistics,
+    Thresholds,
+    camera_status,
+    heap_in_use,
+)
 
 pytestmark = pytest.mark.ros
 
@@ -108,3 +114,13 @@ def test_restrictions_are_told(statistics, clock):
     stream(statistics, clock)
     answer = status(statistics, restrictions=["lite landmarks"])
     assert (answer.level, answer.message) == (DiagnosticStatus.WARN, "lite landmarks")
+
+
+def test_memory_in_use_is_what_the_program_holds_not_what_the_heap_keeps():
+    before = heap_in_use()
+    if before is None:
+        pytest.skip("needs glibc 2.33 or later")
+    held = bytearray(30 * 2**20)
+    assert heap_in_use() - before == pytest.approx(30.0, abs=5.0)
+    del held
+    assert heap_in_use() == pytest.approx(before, abs=5.0)

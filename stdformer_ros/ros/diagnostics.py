@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import sys
 import threading
 import time
@@ -159,12 +160,40 @@ def camera_status(
     )
 
 
+class _Heap(ctypes.Structure):
+    """glibc's `struct mallinfo2`; in use are `uordblks` and, by mmap, `hblkhd` bytes."""
+
+    _fields_ = tuple(
+        (name, ctypes.c_size_t)
+        for name in (
+            *("arena", "ordblks", "smblks", "hblks", "hblkhd"),
+            *("usmblks", "fsmblks", "uordblks", "fordblks", "keepcost"),
+        )
+    )
+
+
+def heap_in_use() -> float | None:
+    """Megabytes that the program holds on the heap; None where the C library does not tell.
+
+    Resident memory beyond it is what the heap keeps for later, see docs/operating.md.
+    """
+    account = getattr(ctypes.CDLL(None), "mallinfo2", None)  # glibc 2.33
+    if account is None:
+        return None
+    account.restype = _Heap
+    heap = account()
+    return (heap.uordblks + heap.hblkhd) / 2**20
+
+
 def memory() -> dict[str, str]:
     """What the process has taken of the machine's memory and, with CUDA, of the device's."""
     values = {}
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("VmRSS:"):
             values["memory MB"] = f"{int(line.split()[1]) / 1024:.0f}"
+    in_use = heap_in_use()
+    if in_use is not None:
+        values["memory in use MB"] = f"{in_use:.1f}"
     torch = sys.modules.get("torch")  # imported by the pipeline, if at all
     if torch is not None and torch.cuda.is_available() and torch.cuda.is_initialized():
         values["device memory MB"] = f"{torch.cuda.memory_reserved() / 2**20:.0f}"

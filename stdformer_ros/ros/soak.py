@@ -16,10 +16,12 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from math import isnan, nan
 from pathlib import Path
 
 import numpy as np
 import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.time import Time
@@ -39,10 +41,11 @@ class Sample:
 
     Attributes:
         seconds: since the first answer.
-        megabytes: of memory in use (resident).
+        megabytes: of memory that it has taken (resident).
         threads: in the process.
         files: open ones, sockets and shared memory included.
         answers: HumanArrays so far.
+        in_use: megabytes of memory that it uses, by its own diagnostics; NaN before the first.
     """
 
     seconds: float
@@ -50,16 +53,22 @@ class Sample:
     threads: int
     files: int
     answers: int
+    in_use: float
 
 
 @dataclass
 class Listener:
-    """Counts the answers; `ages` in seconds from stamp to arrival, `times` of arrival."""
+    """Counts the answers; `ages` in seconds from stamp to arrival, `times` of arrival.
+
+    `in_use` is the least that the node has said to use since it was last asked: what an image at
+    work takes comes and goes.
+    """
 
     node: Node
     ages: list[float] = field(default_factory=list)
     times: list[float] = field(default_factory=list)
     people: int = 0
+    in_use: list[float] = field(default_factory=list)
 
     def hear(self, humans: HumanArray) -> None:
         """A HumanArray has come."""
@@ -68,8 +77,19 @@ class Listener:
         self.times.append(time.monotonic())
         self.people += len(humans.humans)
 
+    def hear_diagnostics(self, told: DiagnosticArray) -> None:
+        """The node has said how it is."""
+        for item in told.status[0].values if told.status else ():
+            if item.key == "memory in use MB":
+                self.in_use.append(float(item.value))
 
-def sample(pid: int, seconds: float, answers: int) -> Sample:
+    def memory_in_use(self) -> float:
+        """The least since the last call, in megabytes; NaN if nothing was said."""
+        heard, self.in_use = self.in_use, []
+        return min(heard, default=nan)
+
+
+def sample(pid: int, seconds: float, answers: int, in_use: float = nan) -> Sample:
     """Look at a process of this machine (Linux)."""
     status = Path(f"/proc/{pid}/status").read_text().splitlines()
     values = dict(line.split(":", 1) for line in status)
@@ -79,10 +99,11 @@ def sample(pid: int, seconds: float, answers: int) -> Sample:
         int(values["Threads"]),
         len(os.listdir(f"/proc/{pid}/fd")),
         answers,
+        in_use,
     )
 
 
-def summary(samples: Sequence[Sample], listener: Listener) -> dict[str, float]:
+def summary(samples: Sequence[Sample], listener: Listener) -> dict[str, float | None]:
     """The figures of a soak. Growth is that of a line through the second half of the samples.
 
     Args:
@@ -92,6 +113,7 @@ def summary(samples: Sequence[Sample], listener: Listener) -> dict[str, float]:
     late = samples[len(samples) // 2 :]
     hours = np.array([s.seconds for s in late]) / 3600.0
     growth = float(np.polyfit(hours, [s.megabytes for s in late], 1)[0])
+    in_use = [s.in_use for s in late if not isnan(s.in_use)]
     rates = [
         (after.answers - before.answers) / (after.seconds - before.seconds)
         for before, after in pairwise(samples)
@@ -110,6 +132,8 @@ def summary(samples: Sequence[Sample], listener: Listener) -> dict[str, float]:
         "memory_half_mb": late[0].megabytes,
         "memory_last_mb": samples[-1].megabytes,
         "memory_growth_mb_per_hour": growth,
+        "memory_in_use_half_mb": in_use[0] if in_use else None,
+        "memory_in_use_last_mb": in_use[-1] if in_use else None,
         "threads_half": late[0].threads,
         "threads_last": samples[-1].threads,
         "files_half": late[0].files,
@@ -119,7 +143,7 @@ def summary(samples: Sequence[Sample], listener: Listener) -> dict[str, float]:
 
 def soak(
     node_command: Sequence[str], player_command: Sequence[str], seconds: float, every: float
-) -> dict[str, float]:
+) -> dict[str, float | None]:
     """Run both processes for so many seconds after the first answer; see `summary`.
 
     Raises:
@@ -128,12 +152,19 @@ def soak(
     executor = SingleThreadedExecutor()
     listener = Listener(rclpy.create_node("soak"))
     listener.node.create_subscription(HumanArray, "/stdformer/humans", listener.hear, 5)
+    listener.node.create_subscription(
+        DiagnosticArray, "/diagnostics", listener.hear_diagnostics, 10
+    )
     executor.add_node(listener.node)
     processes = [
         subprocess.Popen(command, stdout=subprocess.DEVNULL)
         for command in (node_command, player_command)
     ]
     samples: list[Sample] = []
+
+    def look(seconds: float) -> Sample:
+        return sample(processes[0].pid, seconds, len(listener.ages), listener.memory_in_use())
+
     try:
         start = time.monotonic()
         while not listener.ages:
@@ -145,9 +176,9 @@ def soak(
             if any(process.poll() is not None for process in processes):
                 raise RuntimeError(f"node or player has ended after {now:.0f} s")
             if now >= len(samples) * every:
-                samples.append(sample(processes[0].pid, now, len(listener.ages)))
+                samples.append(look(now))
             executor.spin_once(timeout_sec=0.2)
-        samples.append(sample(processes[0].pid, now, len(listener.ages)))
+        samples.append(look(now))
     finally:
         for process in processes:
             process.send_signal(signal.SIGINT)
