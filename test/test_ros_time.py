@@ -83,9 +83,12 @@ def test_a_clock_that_jumps_back_costs_one_image(running, client):
         )
         assert 0.0 < latency(status) < 2.0
         assert running.output.count("the stamp went back from") <= refusals + 1
+        assert len(client.answer(2).humans) == 2
         answered = [seconds_of(message.header.stamp) for message in client.humans]
+        answered = [
+            seconds for seconds in answered if seconds < begin + 8.0
+        ]  # the others were late
         assert answered == sorted(answered)
         assert begin < answered[0]
-        assert len(client.answer(2).humans) == 2
     assert running.process.poll() is None
     assert "Traceback" not in running.output
