@@ -132,8 +132,9 @@ def summary(samples: Sequence[Sample], listener: Listener) -> dict[str, float | 
         "memory_half_mb": late[0].megabytes,
         "memory_last_mb": samples[-1].megabytes,
         "memory_growth_mb_per_hour": growth,
-        "memory_in_use_half_mb": in_use[0] if in_use else None,
-        "memory_in_use_last_mb": in_use[-1] if in_use else None,
+        # The least of a quarter of the time, in which no image was at work.
+        "memory_in_use_3rd_quarter_mb": min(in_use[: len(in_use) // 2], default=None),
+        "memory_in_use_4th_quarter_mb": min(in_use[len(in_use) // 2 :], default=None),
         "threads_half": late[0].threads,
         "threads_last": samples[-1].threads,
         "files_half": late[0].files,
