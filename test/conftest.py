@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -56,6 +57,7 @@ def ros() -> Iterator[None]:
     rclpy.init()
     yield
     rclpy.shutdown()
+    gc.collect()  # a node in a cycle of references would be seen by the next module's tests
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from stdformer_ros.body.mesh_levels import Upsample
 from stdformer_ros.body.mesh_sampling import MeshSampling, load_mesh_sampling
 from stdformer_ros.cli import main
 from stdformer_ros.models import registry
+from stdformer_ros.models.compiled import CompiledSTDFormer
 from stdformer_ros.models.disentangling import SpatioTemporalDisentangling
 from stdformer_ros.models.estimators import create_estimator
 from stdformer_ros.models.image_estimator import ImageEstimator
@@ -368,7 +369,8 @@ def test_from_clips_to_an_estimator_with_the_same_answer(
     )
     assert isinstance(estimator, ImageEstimator)
     saved = torch.load(run / "last.pt", weights_only=True)["ema"]
-    for name, value in estimator.model.state_dict().items():
+    assert isinstance(estimator.model, CompiledSTDFormer)
+    for name, value in estimator.model.network.state_dict().items():
         assert torch.equal(value, saved[name].half().float()), name
 
 
