@@ -100,6 +100,8 @@ class PeopleTracker:
         self._expectation = Expectation()
         self._steady = LandmarkSteadier()
         self._last: dict[Track, FloatArray] = {}
+        # Whom no other look has solved: in the next frame there is no time for more of them.
+        self._riddles: set[Track] = set()
         self._size: tuple[int, ...] = ()
         self._stamp = -np.inf
         self._frames_since_detection = 0
@@ -125,6 +127,7 @@ class PeopleTracker:
             sightings += self._search(image, sightings)
         tracks = self._tracker.update(sightings, stamp)
         self._last = {t: s.pose.landmarks for t, s in zip(tracks, sightings, strict=True)}
+        self._riddles &= self._last.keys()
         people = [
             self._in_time(person(track.track_id, sighting.pose, image.shape), stamp)
             for track, sighting in zip(tracks, sightings, strict=True)
@@ -139,6 +142,7 @@ class PeopleTracker:
         self._expectation.forget()
         self._steady.forget()
         self._last.clear()
+        self._riddles.clear()
         self._stamp = -np.inf
 
     def _in_time(self, person: Person, stamp: float) -> Person:
@@ -196,9 +200,12 @@ class PeopleTracker:
             again = track.track_id is not None and track in self._last  # the others have left
         else:
             again = surprise(pose) >= SURPRISE
-        if not again:
+        if not again or track in self._riddles:
+            self._riddles.discard(track)
             return pose
         best = min(self._other_looks(image, track, roi, twice), key=surprise, default=pose)
+        if surprise(best) >= SURPRISE:
+            self._riddles.add(track)
         if pose.score < KEPT_SCORE:
             return best if surprise(best) < SURPRISE else pose  # not somebody else
         return min(pose, best, key=surprise)
