@@ -19,6 +19,7 @@ from stdformer_ros.models.checkpoint import load_checkpoint
 from stdformer_ros.models.compiled import compiled
 from stdformer_ros.models.estimator import Estimator
 from stdformer_ros.models.folding import folded
+from stdformer_ros.models.half_weights import half_weights_where_possible
 from stdformer_ros.models.image_estimator import ImageEstimator
 from stdformer_ros.models.in_parts import InParts
 from stdformer_ros.models.keypoint_estimator import KeypointEstimator
@@ -147,7 +148,10 @@ def _keypoints(mesh_level: int, device: torch.device, files: Files) -> Estimator
     files.check(KeypointEstimator.name, needed=(), optional=("checkpoint",))
     model = STDFormerKeypoints(mesh_level=mesh_level)
     load_checkpoint(model, Path(files.checkpoint) if files.checkpoint else asset(DEFAULT_WEIGHTS))
-    return KeypointEstimator(model.to(device).eval())
+    model.to(device).eval()
+    if device.type == "cpu":
+        half_weights_where_possible(model)
+    return KeypointEstimator(model)
 
 
 def _image(
