@@ -12,7 +12,7 @@ from stdformer_ros.training.train_refiner import train_refiner
 from stdformer_ros.training.train_window_encoder import train_window_encoder
 
 WINDOW_ENCODER = Schedule(
-    steps=16000, sequences=320, learning_rate=1e-3, gradient_clip=3.0, report_every=500
+    steps=26000, sequences=320, learning_rate=1e-3, gradient_clip=3.0, report_every=500
 )
 REFINER = Schedule(steps=200, sequences=64, learning_rate=1e-3, warmup=50, report_every=50)
 
