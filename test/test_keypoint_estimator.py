@@ -18,7 +18,7 @@ from stdformer_ros.camera import Camera
 from stdformer_ros.models.estimators import create_estimator
 from stdformer_ros.models.keypoint_estimator import KeypointEstimator
 from stdformer_ros.models.stdformer_keypoints import WINDOW, STDFormerKeypoints
-from stdformer_ros.models.threads import one_thread
+from stdformer_ros.threads import one_thread
 from stdformer_ros.training.motion_library import MotionLibrary
 from stdformer_ros.training.people import ANSWERS
 from stdformer_ros.training.retarget import retarget

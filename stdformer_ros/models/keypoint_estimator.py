@@ -14,7 +14,7 @@ from stdformer_ros.camera import weak_perspective_to_metres
 from stdformer_ros.models.estimator import Estimator, Features
 from stdformer_ros.models.placement import place_by_landmarks
 from stdformer_ros.models.stdformer_keypoints import LEVEL_KEYS, STDFormerKeypoints
-from stdformer_ros.models.threads import one_thread
+from stdformer_ros.threads import one_thread
 from stdformer_ros.types import Body, FloatArray, Frame, Person
 
 METRIC = "metric"
