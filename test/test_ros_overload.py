@@ -63,12 +63,13 @@ def test_far_more_images_than_can_be_answered_are_dropped_not_queued(tmp_path, c
 
 def test_the_benchmarks_rig_tells_how_long_it_took_and_can_be_held_up():
     log = io.StringIO()
-    rig = with_stopwatch(FakeRig(), log, 0.05)
+    rig = with_stopwatch(FakeRig(), log, 0.05, {12.5: 12_600_000_000})
     frame = Frame(np.full((48, 64, 3), (2, 0, 0), np.uint8), 12.5, Camera.assumed(64, 48))
     began = time.perf_counter()
     humans = rig.answer({"": rig.see("", frame)})
     assert time.perf_counter() - began >= 0.05
     assert len(humans[""]) == 2
-    stamp, took = log.getvalue().split()
+    stamp, arrival, took = log.getvalue().split()
     assert int(stamp) == 12_500_000_000
+    assert int(arrival) == 12_600_000_000
     assert float(took) >= 0.05

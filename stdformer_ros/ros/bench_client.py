@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import rclpy
@@ -24,6 +25,19 @@ STARTING = 120.0
 
 class BenchError(RuntimeError):
     """Nothing could be measured."""
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Of one image in the node.
+
+    Attributes:
+        transport: seconds from its stamp until the middleware had it for the node.
+        models: seconds that the models took.
+    """
+
+    transport: float
+    models: float
 
 
 class NodeProcess:
@@ -59,10 +73,13 @@ class NodeProcess:
         if self._process.poll() is not None:
             raise BenchError(f"the node ended with code {self._process.returncode}")
 
-    def model_seconds(self) -> dict[int, float]:
-        """What the models took for each image so far, by its stamp in whole microseconds."""
-        lines = self._log.read_text().splitlines()
-        return {round(int(stamp) / 1e3): float(took) for stamp, took in map(str.split, lines)}
+    def timings(self) -> dict[int, Timing]:
+        """What is known of each image answered so far, by its stamp in whole microseconds."""
+        lines = map(str.split, self._log.read_text().splitlines())
+        return {
+            round(int(stamp) / 1e3): Timing(1e-9 * (int(arrival) - int(stamp)), float(models))
+            for stamp, arrival, models in lines
+        }
 
     def resident_bytes(self) -> int:
         """Its resident memory (Linux)."""

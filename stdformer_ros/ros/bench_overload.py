@@ -45,7 +45,7 @@ def measure(picture: Path) -> dict[str, float]:
                 process.check()
                 grown = process.resident_bytes() / memory - 1.0
                 client.until(lambda: False, 1.5)  # the last diagnostics
-                took = list(process.model_seconds().values())[len(settled) :]
+                took = [t.models for t in process.timings().values()][len(settled) :]
             output, _ = camera.communicate()
         if len(output.split()) != 2:
             raise BenchError("the camera failed")
