@@ -46,8 +46,8 @@ class Person:
         box: (4,) x0, y0, x1, y1 in pixels.
         landmarks: (33, 2) BlazePose landmarks in pixels, raw (not undistorted).
         visibility: (33,) 0..1, the probability that the landmark is in the image and not hidden.
-        world_landmarks: (33, 3) BlazePose's own guess in space, to compare with: metres along the
-            camera's axes, the middle of the hips at the origin; None if unknown.
+        world_landmarks: (33, 3) BlazePose's own guess in space: metres along the camera's axes, the
+            middle of the hips at the origin; None if unknown.
         torso_depth: metres along the optical axis to the visible surface of the torso, measured by
             a depth image; NaN where there is none.
     """

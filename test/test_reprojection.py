@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -201,3 +202,53 @@ def test_whatever_is_seen_the_answer_is_finite(seed: int, depth: float, seconds:
         assert Rotation.from_matrix(result.rotations).as_matrix() == pytest.approx(
             result.rotations, abs=1e-4
         )
+
+
+def with_world(person: Person, points: np.ndarray) -> Person:
+    """The person, of whom the detector believes these landmarks (33, 3) in space."""
+    return replace(person, world_landmarks=points.astype(np.float32))
+
+
+def landmarks_in_space(body: Body) -> np.ndarray:
+    """(33, 3) metres, the middle of the hips at the origin, in half of the body's size.
+
+    The detector sees a crop and does not know where that was: its z is the line of sight.
+    """
+    assert body.rotations is not None
+    turns, joints = forward_kinematics(
+        torch.from_numpy(body.rotations)[None], MODEL.joints_template[None]
+    )
+    points = np.zeros((33, 3))
+    rest = MODEL.joints_template[None]
+    points[list(BLAZEPOSE_INDEX)] = LANDMARKS(turns, joints, rest, torch.zeros(1, 10))[0].numpy()
+    points -= points[[23, 24]].mean(axis=0)
+    points[:, 2] = points @ (PLACE / np.linalg.norm(PLACE))
+    return 0.5 * points
+
+
+def test_which_way_a_limb_points_that_the_image_does_not_tell_the_detector_may_tell() -> None:
+    """A leg lifted forwards, before a camera that looks at the front: it only seems shorter."""
+    forwards, backwards = ({"left_hip": (sign * 0.3, 0.0, 0.0)} for sign in (-1, 1))
+    answer, truth = posed(forwards), posed(backwards)
+    ankle = JOINT_NAMES.index("left_ankle")
+
+    def depth_error(guess: Body | None) -> float:
+        def fault(frame: int, person: Person) -> Person:
+            return person if guess is None else with_world(person, landmarks_in_space(guess))
+
+        last = corrected(lambda _: answer, lambda _: truth, fault=fault)[-1]
+        relative = last.joints[ankle, 2] - last.joints[0, 2]
+        return abs(float(relative - (truth.joints[ankle, 2] - truth.joints[0, 2])))
+
+    unknown = depth_error(None)
+    assert depth_error(truth) < unknown - 0.1
+    assert depth_error(answer) > unknown - 0.05, "it is the guess that does it"
+
+
+def test_a_guess_of_the_detector_that_agrees_changes_nothing() -> None:
+    body = posed(RAISED)
+    world = landmarks_in_space(body)
+    last = corrected(
+        lambda _: body, lambda _: body, fault=lambda _, person: with_world(person, world)
+    )[-1]
+    np.testing.assert_allclose(last.joints, body.joints, atol=1e-2)
