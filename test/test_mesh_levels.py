@@ -10,7 +10,7 @@ import torch
 from poses import random_betas, random_pose
 
 from stdformer_ros.body.body_model import LEVELS, BodyModel, level_index, load_body_arrays
-from stdformer_ros.body.mesh_levels import Upsample
+from stdformer_ros.body.mesh_levels import Upsample, upsampling_matrix
 
 STEPS = [(coarse, fine) for fine, coarse in combinations(LEVELS, 2)]
 
@@ -52,7 +52,7 @@ def test_upsampling_passes_coarse_vertices_unchanged(coarse: int, fine: int) -> 
 
 @pytest.mark.parametrize(("coarse", "fine"), STEPS)
 def test_upsampling_takes_weighted_means(coarse: int, fine: int) -> None:
-    matrix = Upsample(coarse, fine).matrix
+    matrix = torch.from_numpy(upsampling_matrix(coarse, fine))
     assert matrix.shape == (fine, coarse)
     assert matrix.min() >= 0
     torch.testing.assert_close(matrix.sum(1), torch.ones(fine), atol=1e-5, rtol=0)
@@ -71,6 +71,21 @@ def test_upsampling_the_template_gives_nearly_the_fine_template(
     error = (Upsample(coarse, fine)(coarse_template[None])[0] - template).norm(dim=-1)
     assert 1e3 * error.mean() < millimetres
     assert 1e3 * error.max() < 8 * millimetres
+
+
+def test_a_batch_goes_up_as_each_of_it_alone() -> None:
+    values = torch.randn(3, 108, 3, generator=torch.Generator().manual_seed(0))
+    upsample = Upsample(108, 6890)
+    matrix = torch.from_numpy(upsampling_matrix(108, 6890))
+    torch.testing.assert_close(upsample(values), matrix @ values, atol=1e-6, rtol=0)
+    torch.testing.assert_close(upsample(values)[1:2], upsample(values[1:2]), atol=0, rtol=0)
+
+
+def test_gradients_pass_down() -> None:
+    values = torch.randn(2, 108, 3, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    Upsample(108, 431)(values).sum().backward()
+    wanted = torch.from_numpy(upsampling_matrix(108, 431)).sum(0)[:, None].expand(2, 108, 3)
+    torch.testing.assert_close(values.grad, wanted, atol=1e-4, rtol=0)
 
 
 def test_two_steps_up_are_the_steps_one_after_the_other() -> None:

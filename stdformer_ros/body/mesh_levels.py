@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+import scipy.sparse
 
 from stdformer_ros.body.body_model import LEVELS, load_body_arrays
+from stdformer_ros.body.mesh_sampling import MeshUpsample
 
 
-class Upsample(nn.Module):
+class Upsample(MeshUpsample):
     """From a coarse level's per-vertex values to a finer level's.
 
     A fine vertex takes the barycentric mean of the coarse triangle that is nearest to it in the
@@ -24,22 +23,24 @@ class Upsample(nn.Module):
         ValueError: if a level does not exist or `fine` is coarser than `coarse`.
     """
 
-    matrix: Tensor
-
     def __init__(self, coarse: int, fine: int) -> None:
-        super().__init__()
-        if coarse not in LEVELS or fine not in LEVELS or fine < coarse:
-            raise ValueError(f"cannot upsample {coarse} to {fine} vertices; levels are {LEVELS}")
-        data = load_body_arrays()
-        matrix = np.eye(coarse, dtype=np.float32)
-        for level in sorted(LEVELS):
-            if coarse <= level < fine:
-                corners = data[f"up_index_{level}"].astype(np.int64)
-                weights = data[f"up_weight_{level}"].astype(np.float32)
-                weights /= weights.sum(1, keepdims=True)
-                matrix = (weights[..., None] * matrix[corners]).sum(1)
-        self.register_buffer("matrix", torch.from_numpy(matrix), persistent=False)
+        super().__init__(scipy.sparse.csr_matrix(upsampling_matrix(coarse, fine)))
 
-    def forward(self, values: Tensor) -> Tensor:
-        """(B, coarse, C) -> (B, fine, C), as one product that reads the matrix once for all B."""
-        return F.linear(values.transpose(1, 2), self.matrix).transpose(1, 2)
+
+def upsampling_matrix(coarse: int, fine: int) -> np.ndarray:
+    """(fine, coarse) float32, the means that `Upsample` takes.
+
+    Raises:
+        ValueError: see `Upsample`.
+    """
+    if coarse not in LEVELS or fine not in LEVELS or fine < coarse:
+        raise ValueError(f"cannot upsample {coarse} to {fine} vertices; levels are {LEVELS}")
+    data = load_body_arrays()
+    matrix = np.eye(coarse, dtype=np.float32)
+    for level in sorted(LEVELS):
+        if coarse <= level < fine:
+            corners = data[f"up_index_{level}"].astype(np.int64)
+            weights = data[f"up_weight_{level}"].astype(np.float32)
+            weights /= weights.sum(1, keepdims=True)
+            matrix = (weights[..., None] * matrix[corners]).sum(1)
+    return matrix

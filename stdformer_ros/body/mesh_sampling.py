@@ -14,6 +14,7 @@ import scipy.sparse
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from stdformer_ros.safe_pickle import RefusedPickleError, load_object_npz
 
@@ -82,7 +83,7 @@ def load_mesh_sampling(path: str | Path) -> MeshSampling:
 
 
 class MeshUpsample(nn.Module):
-    """A fixed sparse matrix whose rows have the same few entries, applied by gathering.
+    """A fixed sparse matrix, applied by gathering: a dense product would mostly read zeros.
 
     Args:
         matrix: (fine, coarse) sparse.
@@ -90,20 +91,24 @@ class MeshUpsample(nn.Module):
 
     corners: Tensor
     weights: Tensor
+    starts: Tensor
 
     def __init__(self, matrix: scipy.sparse.csr_matrix) -> None:
         super().__init__()
         matrix = matrix.tocsr()
-        counts = np.diff(matrix.indptr)
-        width = int(counts.max())
-        corners = np.zeros((matrix.shape[0], width), np.int64)
-        weights = np.zeros((matrix.shape[0], width), np.float32)
-        filled = np.arange(width) < counts[:, None]
-        corners[filled], weights[filled] = matrix.indices, matrix.data
         # Not persistent: the published checkpoints do not hold them.
-        self.register_buffer("corners", torch.from_numpy(corners), persistent=False)
-        self.register_buffer("weights", torch.from_numpy(weights), persistent=False)
+        for name, array in (
+            ("corners", matrix.indices.astype(np.int64)),
+            ("weights", matrix.data.astype(np.float32)),
+            ("starts", matrix.indptr[:-1].astype(np.int64)),
+        ):
+            self.register_buffer(name, torch.from_numpy(array), persistent=False)
 
     def forward(self, values: Tensor) -> Tensor:
-        """(B, coarse, C) -> (B, fine, C)."""
-        return torch.einsum("fk,bfkc->bfc", self.weights, values[:, self.corners])
+        """(B, coarse, C) -> (B, fine, C), everybody's values gathered at once."""
+        batch, coarse, channels = values.shape
+        table = values.transpose(0, 1).reshape(coarse, batch * channels).to(self.weights.dtype)
+        sums = F.embedding_bag(
+            self.corners, table, self.starts, mode="sum", per_sample_weights=self.weights
+        )
+        return sums.view(len(self.starts), batch, channels).transpose(0, 1)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from stdformer_ros.body.body_model import BodyModel, load_body_arrays, places_in
 from stdformer_ros.body.landmarks import LANDMARK_NAMES
-from stdformer_ros.body.mesh_levels import Upsample
+from stdformer_ros.body.mesh_levels import Upsample, upsampling_matrix
 from stdformer_ros.models.disentangling import SpatioTemporalDisentangling
 from stdformer_ros.models.estimator import Features
 from stdformer_ros.models.keypoint_front_end import CHANNELS, KeypointFrontEnd
@@ -164,4 +164,4 @@ class STDFormerKeypoints(nn.Module):
 def _refined_joint_regressor() -> Tensor:
     """(24, 108): how far the joints go when the coarsest vertices go."""
     regressor = torch.from_numpy(load_body_arrays()["joint_regressor_431"])
-    return regressor @ Upsample(LEVEL, 431).matrix
+    return regressor @ torch.from_numpy(upsampling_matrix(LEVEL, 431))
