@@ -18,6 +18,9 @@ class HalfLinear(nn.Module):
     Args:
         linear: on the CPU; weights beyond float16's range become its largest.
 
+    Attributes:
+        packed: weights and bias as FBGEMM keeps them.
+
     Raises:
         RuntimeError: if this CPU has no such kernels.
     """
@@ -26,11 +29,11 @@ class HalfLinear(nn.Module):
         super().__init__()
         bias = None if linear.bias is None else linear.bias.detach().float()
         weight = linear.weight.detach().float()
-        self._packed = torch.ops.quantized.linear_prepack_fp16(weight, bias)
+        self.packed = torch.ops.quantized.linear_prepack_fp16(weight, bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, ..., inputs) -> (N, ..., outputs), float32."""
-        return torch.ops.quantized.linear_dynamic_fp16(x, self._packed)
+        return torch.ops.quantized.linear_dynamic_fp16(x, self.packed)
 
 
 def half_weights_where_possible(network: nn.Module) -> bool:

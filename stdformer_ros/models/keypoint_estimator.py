@@ -8,17 +8,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stdformer_ros.body.landmarks import BLAZEPOSE_INDEX, LIMB_ROWS, BodyLandmarks
+from stdformer_ros.body.landmarks import BLAZEPOSE_INDEX
 from stdformer_ros.body.skeleton import BONES, JOINT_NAMES
-from stdformer_ros.camera import weak_perspective_to_metres
+from stdformer_ros.models.answer_in_camera import AnswerInCamera
 from stdformer_ros.models.estimator import Estimator, Features
-from stdformer_ros.models.placement import place_by_landmarks
+from stdformer_ros.models.recorded import Network, recorded
 from stdformer_ros.models.stdformer_keypoints import LEVEL_KEYS, STDFormerKeypoints
 from stdformer_ros.threads import one_thread
 from stdformer_ros.types import Body, FloatArray, Frame, Person
 
 METRIC = "metric"
-_ROWS = list(LIMB_ROWS)
 
 
 class KeypointEstimator(Estimator):
@@ -39,7 +38,7 @@ class KeypointEstimator(Estimator):
         self.mesh_levels = tuple(LEVEL_KEYS)
         self.faces = model.body.faces
         self.device = next(model.parameters()).device
-        self._landmarks = BodyLandmarks().to(self.device)
+        self._answers: dict[int, Network] = {}
 
     def encode(self, frame: Frame, people: Sequence[Person]) -> Features:
         """See `Estimator.encode`; whether the intrinsics are known travels along."""
@@ -62,27 +61,30 @@ class KeypointEstimator(Estimator):
     @one_thread()
     def decode(self, windows: Features) -> list[Body]:
         """See `Estimator.decode`."""
-        answer = self.model.decode(windows)
-        view = answer.view
-        place = place_by_landmarks(
-            self._landmarks.limbs(answer.turns, answer.joints),
-            view.points[:, -1, _ROWS],
-            windows["visibility"][:, -1, _ROWS],
-            view.half_size,
-            prior=weak_perspective_to_metres(answer.camera, view.half_size),
-        )[:, None]
-        turn = view.turn  # rows: x @ turn is turn^T x, from the view to the camera
-        rotations = answer.parameters.rotations.clone()
-        rotations[:, 0] = turn.transpose(1, 2) @ rotations[:, 0]
-        joints = _array((answer.joints + place) @ turn)
-        vertices = _array((answer.vertices + place) @ turn)
-        scores = _array(answer.parameters.confidence.sigmoid())
-        turns, betas = _array(rotations), _array(answer.parameters.betas)
+        answer = self._answer()(windows["rays"], windows["visibility"], windows["map"])
+        joints, vertices, rotations, betas, scores = map(_array, answer)
         metric = windows[METRIC][:, -1] > 0
         return [
-            Body(joints[i], scores[i], vertices[i], turns[i], betas[i], bool(metric[i]))
+            Body(joints[i], scores[i], vertices[i], rotations[i], betas[i], bool(metric[i]))
             for i in range(len(joints))
         ]
+
+    def _answer(self) -> Network:
+        """The network at its present mesh level, recorded where that helps."""
+        level = self.model.body.level
+        if level not in self._answers:
+            answer = AnswerInCamera(self.model)
+            on_cpu = self.device.type == "cpu"
+            self._answers[level] = recorded(answer, self._example) if on_cpu else answer
+        return self._answers[level]
+
+    def _example(self, people: int) -> tuple[Tensor, Tensor, Tensor]:
+        """A window of so many people who stand still."""
+        places = torch.linspace(-0.2, 0.2, len(BLAZEPOSE_INDEX))[:, None] * torch.tensor([0.3, 1.0])
+        rays = places.expand(people, self.window, -1, -1).contiguous()
+        visibility = torch.ones(rays.shape[:-1])
+        maps = self.model.encode(rays.flatten(0, 1), visibility.flatten(0, 1))["map"]
+        return rays, visibility, maps.unflatten(0, rays.shape[:2])
 
     def use_mesh_level(self, level: int) -> None:
         """See `Estimator.use_mesh_level`."""
