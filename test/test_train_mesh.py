@@ -15,7 +15,7 @@ from stdformer_ros.body.body_model import level_index, load_body_arrays
 from stdformer_ros.body.embedded_mesh import embedded_mesh_sampling
 from stdformer_ros.body.embedded_mesh import write_mesh_sampling as write_embedded
 from stdformer_ros.body.joint_regressors import EVALUATION_ORDER, h36m_joint_regressor
-from stdformer_ros.body.mesh_levels import Upsample
+from stdformer_ros.body.mesh_levels import upsampling_matrix
 from stdformer_ros.body.mesh_sampling import MeshSampling, load_mesh_sampling
 from stdformer_ros.cli import main
 from stdformer_ros.models import registry
@@ -68,7 +68,7 @@ def test_the_levels_keep_the_vertices_that_the_body_says_they_keep(mesh: MeshSam
 
 def test_its_matrices_upsample_as_the_body_does(mesh: MeshSampling) -> None:
     for matrix, (coarse, fine) in zip(mesh.upsampling, ((1723, 6890), (431, 1723)), strict=True):
-        np.testing.assert_allclose(matrix.toarray(), Upsample(coarse, fine).matrix, atol=1e-6)
+        np.testing.assert_allclose(matrix.toarray(), upsampling_matrix(coarse, fine), atol=1e-6)
 
 
 def test_neighbours_are_the_ends_of_edges(mesh: MeshSampling) -> None:
