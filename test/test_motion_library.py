@@ -16,9 +16,9 @@ from stdformer_ros.body.skeleton import JOINT_NAMES, MIRROR
 from stdformer_ros.training.motion_library import (
     SPEEDS,
     MotionLibrary,
-    quaternion_to_matrix,
     read_motion,
 )
+from stdformer_ros.training.quaternions import quaternion_to_matrix
 from stdformer_ros.training.retarget import BodyMotion, retarget
 
 CLIP, TIME = JOINT_NAMES.index("spine1"), JOINT_NAMES.index("spine2")
@@ -126,12 +126,6 @@ def test_the_mirror_of_the_mirror_is_the_joint_itself() -> None:
     for joint, other in enumerate(MIRROR):
         swapped = JOINT_NAMES[joint].replace("left", "#").replace("right", "left")
         assert JOINT_NAMES[other] == swapped.replace("#", "right")
-
-
-def test_quaternions_become_the_matrices_that_scipy_makes_of_them() -> None:
-    rotations = Rotation.random(100, random_state=0)
-    ours = quaternion_to_matrix(torch.from_numpy(rotations.as_quat()))
-    np.testing.assert_allclose(ours, rotations.as_matrix(), atol=1e-12)
 
 
 def test_clips_of_a_folder_are_chosen_by_name(tmp_path: Path) -> None:

@@ -17,12 +17,7 @@ from stdformer_ros.body.landmarks import LANDMARK_NAMES
 from stdformer_ros.body.skeleton import JOINT_NAMES, PARENTS
 from stdformer_ros.training import posed_motion
 from stdformer_ros.training.motion_library import MotionLibrary
-from stdformer_ros.training.posed_motion import (
-    MotionPoser,
-    PosedMotion,
-    quaternion_from_vector,
-    quaternion_product,
-)
+from stdformer_ros.training.posed_motion import MotionPoser, PosedMotion
 from stdformer_ros.training.retarget import BodyMotion, retarget
 
 FRAMES, ANSWERS = 4, 3
@@ -38,7 +33,7 @@ UPPER = {
 def unchanged(monkeypatch: pytest.MonkeyPatch) -> None:
     """Motion as it was captured, to which each test adds the change that it is about."""
     torch.manual_seed(0)
-    for name in ("BEND", "BEND_MORE", "BENT_MORE", "LIMB_LENGTH", "MIXED", "SEATED", "TIPPED"):
+    for name in ("BEND", "LIMB_LENGTH", "MIXED", "REACHING", "SEATED", "TIPPED"):
         monkeypatch.setattr(posed_motion, name, 0.0)
 
 
@@ -101,24 +96,6 @@ def test_shapes_differ_like_adults() -> None:
     betas = poser(upright()).pose(1000).betas
     assert betas.mean(0).abs().max() < 0.12
     assert betas.std(0).numpy() == pytest.approx(np.ones(10), abs=0.08)
-
-
-# --- rotations
-
-
-def test_quaternions_of_vectors_are_those_of_scipy() -> None:
-    vectors = np.random.default_rng(0).normal(size=(100, 3))
-    vectors[0] = 0.0
-    ours = quaternion_from_vector(torch.from_numpy(vectors)).numpy()
-    theirs = Rotation.from_rotvec(vectors).as_quat()
-    np.testing.assert_allclose(ours * np.sign(ours[:, 3:] * theirs[:, 3:]), theirs, atol=1e-12)
-
-
-def test_the_right_factor_of_a_product_turns_first() -> None:
-    a, b = Rotation.random(100, random_state=0), Rotation.random(100, random_state=1)
-    ours = quaternion_product(*(torch.from_numpy(r.as_quat()) for r in (a, b)))
-    both = Rotation.from_quat(ours.numpy())
-    np.testing.assert_allclose(both.as_matrix(), (a * b).as_matrix(), atol=1e-12)
 
 
 # --- people who sit
@@ -231,13 +208,16 @@ def test_everybody_bends_each_joint_a_little_for_good(monkeypatch: pytest.Monkey
     np.testing.assert_allclose(spread, 0.06, rtol=0.12)
 
 
-def test_a_tenth_takes_poses_that_nobody_took(monkeypatch: pytest.MonkeyPatch) -> None:
-    motion = changed(monkeypatch, BEND=0.06, BEND_MORE=0.2, BENT_MORE=0.1)
-    size = rotation_vectors(motion.rotations[:, 0, 1:]).std(axis=(1, 2))
-    more = size > 0.13
-    assert more.mean() == pytest.approx(0.1, abs=0.03)
-    assert size[more].mean() == pytest.approx(0.2, rel=0.05)
-    assert size[~more].mean() == pytest.approx(0.06, rel=0.02)
+def test_who_reaches_takes_poses_that_nobody_took(monkeypatch: pytest.MonkeyPatch) -> None:
+    motion = changed(monkeypatch, REACHING=1.0)
+    joints = joints_of(motion)
+    for side in SIDES:
+        above = joints[f"{side}_elbow"][:, 1] - joints[f"{side}_shoulder"][:, 1]
+        assert (above > 0.1).float().mean() > 0.1, "arms up"
+        assert (above < -0.1).float().mean() > 0.1, "arms down"
+    trunk = joints["neck"]
+    lean = torch.atan2(trunk[:, [0, 2]].norm(dim=-1), trunk[:, 1]).rad2deg()
+    assert 20 < lean.mean() < 40
 
 
 def rest_landmarks(betas: Tensor) -> Tensor:
@@ -298,14 +278,15 @@ def test_feet_and_head_move_along_with_longer_bones(monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize(
-    ("part", "expected"), [("MIXED", 0.15), ("SEATED", 0.06), ("TIPPED", 0.04)]
+    ("part", "expected"),
+    [("MIXED", 0.3), ("REACHING", 0.4), ("SEATED", 0.06), ("TIPPED", 0.04)],
 )
 def test_as_many_are_changed_as_documented(
     monkeypatch: pytest.MonkeyPatch, part: str, expected: float
 ) -> None:
     monkeypatch.undo()
     assert getattr(posed_motion, part) == expected
-    for name in ("BEND", "BEND_MORE", "LIMB_LENGTH", "MIXED", "SEATED", "TIPPED"):
+    for name in ("BEND", "LIMB_LENGTH", "MIXED", "REACHING", "SEATED", "TIPPED"):
         monkeypatch.setattr(posed_motion, name, expected if name == part else 0.0)
     bent = [upright(2.0), upright(4.0)]
     motion = poser(*bent).pose(4000)
@@ -314,6 +295,8 @@ def test_as_many_are_changed_as_documented(
         chosen = 2 * (np.abs(bends[:, 0, 0] - bends[:, 15, 0]) > 1).mean()
     elif part == "SEATED":
         chosen = (bends[:, JOINT_NAMES.index("left_knee"), 0] > 15).mean()
+    elif part == "REACHING":  # whoever does leans at least
+        chosen = (np.abs(bends[:, 0, 2]) > 0.01).mean()
     else:
         chosen = (np.linalg.norm(bends[:, 0], axis=1) > 10).mean()
     assert chosen == pytest.approx(expected, abs=0.02)
@@ -321,5 +304,4 @@ def test_as_many_are_changed_as_documented(
 
 def test_the_other_documented_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
-    sizes = [getattr(posed_motion, n) for n in ("BEND", "BEND_MORE", "BENT_MORE", "LIMB_LENGTH")]
-    assert sizes == [0.06, 0.2, 0.1, 0.02]
+    assert (posed_motion.BEND, posed_motion.LIMB_LENGTH) == (0.06, 0.02)

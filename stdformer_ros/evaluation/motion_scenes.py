@@ -18,7 +18,7 @@ from stdformer_ros.body.landmarks import BodyLandmarks
 from stdformer_ros.camera import Camera
 from stdformer_ros.evaluation.hard_cases import PLAIN, Case
 from stdformer_ros.training.bvh import read_bvh
-from stdformer_ros.training.motion_library import quaternion_to_matrix
+from stdformer_ros.training.quaternions import quaternion_to_matrix
 from stdformer_ros.training.retarget import BodyMotion, retarget
 
 FRAME_SECONDS = 1 / 30

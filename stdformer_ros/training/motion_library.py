@@ -103,14 +103,3 @@ def read_motion(
     if not paths:
         raise ValueError(f"no BVH file of the wanted subjects in {folder}")
     return [retarget(read_bvh(path)) for path in paths]
-
-
-def quaternion_to_matrix(quaternions: Tensor) -> Tensor:
-    """(..., 4) unit x, y, z, w -> (..., 3, 3)."""
-    x, y, z, w = quaternions.unbind(-1)
-    rows = [
-        1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w),
-        2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w),
-        2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y),
-    ]  # fmt: skip
-    return torch.stack(rows, dim=-1).unflatten(-1, (3, 3))

@@ -12,15 +12,21 @@ from torch.nn import functional as F
 from stdformer_ros.body.body_model import BodyModel, forward_kinematics
 from stdformer_ros.body.landmarks import BodyLandmarks
 from stdformer_ros.body.skeleton import JOINT_NAMES, MIRROR, PARENTS
-from stdformer_ros.training.motion_library import MotionLibrary, quaternion_to_matrix
+from stdformer_ros.training.motion_library import MotionLibrary
+from stdformer_ros.training.quaternions import (
+    quaternion_from_vector,
+    quaternion_product,
+    quaternion_to_matrix,
+)
+from stdformer_ros.training.reaching import reaching
 
-BEND, BEND_MORE = 0.06, 0.2
-"""Standard deviation in radians by which every joint is bent for good, as people differ: of most
-people, and of the tenth that takes poses nobody took before the motion capture's cameras."""
-BENT_MORE = 0.1
+BEND = 0.06
+"""Standard deviation in radians by which every joint is bent for good, as people differ."""
+REACHING = 0.4
+"""Part of the people who take poses of `reaching`."""
 LIMB_LENGTH = 0.02
 """Standard deviation of bone lengths that the body's ten shape parameters do not tell."""
-MIXED = 0.15
+MIXED = 0.3
 """Part of the people whose arms and head move as in another clip than their legs."""
 SEATED = 0.06
 """Part of the people who sit: motion capture of walking and dancing has hardly any."""
@@ -70,6 +76,8 @@ class MotionPoser:
         frames = quaternions.shape[1]
         quaternions = self._mixed(quaternions)
         quaternions = self._seated(quaternions)
+        chosen = self._chosen(count, REACHING)
+        quaternions = torch.where(chosen, reaching(quaternions), quaternions)
         quaternions = quaternion_product(quaternions, self._bends(count))
         quaternions = self._tipped(quaternions)
         betas = torch.randn(count, 10, device=self._device)
@@ -111,9 +119,8 @@ class MotionPoser:
 
     def _bends(self, count: int) -> Tensor:
         """(B, 1, 24, 4): the same small bends for a whole sequence; none of the pelvis."""
-        size = torch.where(self._chosen(count, BENT_MORE), BEND_MORE, BEND)
         bends = quaternion_from_vector(
-            size * torch.randn(count, 1, len(PARENTS), 3, device=self._device)
+            BEND * torch.randn(count, 1, len(PARENTS), 3, device=self._device)
         )
         bends[:, :, 0] = torch.tensor([0.0, 0.0, 0.0, 1.0], device=self._device)
         return bends
@@ -147,27 +154,6 @@ class MotionPoser:
     @property
     def _horizontal(self) -> Tensor:
         return torch.tensor([1.0, 0.0, 1.0], device=self._device)
-
-
-def quaternion_from_vector(vectors: Tensor) -> Tensor:
-    """Rotation vectors (..., 3) in radians as x, y, z, w."""
-    half = 0.5 * torch.linalg.vector_norm(vectors, dim=-1, keepdim=True)
-    return torch.cat([0.5 * torch.sinc(half / torch.pi) * vectors, half.cos()], dim=-1)
-
-
-def quaternion_product(a: Tensor, b: Tensor) -> Tensor:
-    """First `b`, then `a`: (..., 4) as x, y, z, w."""
-    ax, ay, az, aw = a.unbind(-1)
-    bx, by, bz, bw = b.unbind(-1)
-    return torch.stack(
-        [
-            aw * bx + ax * bw + ay * bz - az * by,
-            aw * by - ax * bz + ay * bw + az * bx,
-            aw * bz + ax * by - ay * bx + az * bw,
-            aw * bw - ax * bx - ay * by - az * bz,
-        ],
-        dim=-1,
-    )
 
 
 def _is_upper(joint: int) -> bool:
