@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
@@ -156,6 +157,20 @@ class Client:
             for item in status.values:
                 if item.key == "frames dropped for newer ones":
                     self.dropped = int(item.value)
+
+
+def run_bench(measure: Callable[[Path], dict[str, float]], arguments: list[str]) -> int:
+    """A benchmark as a program: from its input's file to a JSON file of figures."""
+    rclpy.init(args=[])
+    try:
+        figures = measure(Path(arguments[0]))
+    except BenchError as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return 1
+    finally:
+        rclpy.shutdown()
+    Path(arguments[1]).write_text(json.dumps(figures))
+    return 0
 
 
 def microseconds(stamp: object) -> int:

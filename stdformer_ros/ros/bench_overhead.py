@@ -7,7 +7,6 @@ the HumanArray's arrival in the publisher's; and from `publish(image)`, with the
 
 from __future__ import annotations
 
-import json
 import sys
 import tempfile
 import time
@@ -21,7 +20,7 @@ from std_msgs.msg import Header
 from visualization_msgs.msg import MarkerArray
 
 from stdformer_ros.body.body_model import BodyModel
-from stdformer_ros.ros.bench_client import BenchError, Client, NodeProcess
+from stdformer_ros.ros.bench_client import BenchError, Client, NodeProcess, run_bench
 from stdformer_ros.ros.markers import MeshMarkerWriter, mesh_marker
 from stdformer_ros.ros.messages import rgb_message
 from stdformer_ros.types import ImageArray
@@ -30,8 +29,9 @@ SETTLING, FRAMES = 30, 150
 MARKERS = 15
 
 
-def measure(film: ImageArray) -> dict[str, float]:
+def measure(path: Path) -> dict[str, float]:
     """All figures of this file."""
+    film: ImageArray = np.load(path)
     large = [cv2.resize(image, (1920, 1080)) for image in film[:30]]
     with tempfile.TemporaryDirectory() as folder:
         figures = {
@@ -114,19 +114,5 @@ def marker_costs() -> dict[str, float]:
     return {"mesh_publish_ms_per_person": ours, "mesh_publish_speedup": naive / ours}
 
 
-def main(arguments: list[str]) -> int:
-    """See the top of the file."""
-    rclpy.init(args=[])
-    try:
-        figures = measure(np.load(arguments[0]))
-    except BenchError as error:
-        print(f"bench: {error}", file=sys.stderr)
-        return 1
-    finally:
-        rclpy.shutdown()
-    Path(arguments[1]).write_text(json.dumps(figures))
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(run_bench(measure, sys.argv[1:]))

@@ -6,16 +6,14 @@ times a second, the models are held up to 80 ms for each image.
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 import numpy as np
-import rclpy
 
-from stdformer_ros.ros.bench_client import REMAPPED, BenchError, Client, NodeProcess
+from stdformer_ros.ros.bench_client import REMAPPED, BenchError, Client, NodeProcess, run_bench
 
 HERTZ = 60.0
 MODEL_SECONDS = 0.08
@@ -67,19 +65,5 @@ def measure(picture: Path) -> dict[str, float]:
         client.close()
 
 
-def main(arguments: list[str]) -> int:
-    """See the top of the file."""
-    rclpy.init(args=[])
-    try:
-        figures = measure(Path(arguments[0]))
-    except BenchError as error:
-        print(f"bench: {error}", file=sys.stderr)
-        return 1
-    finally:
-        rclpy.shutdown()
-    Path(arguments[1]).write_text(json.dumps(figures))
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(run_bench(measure, sys.argv[1:]))
