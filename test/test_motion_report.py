@@ -208,7 +208,11 @@ def test_the_command_has_rows_for_conditions_and_hard_cases(
 ) -> None:
     (tmp_path / "clip.bvh").write_text(bvh_text(lively(10)))
     arguments = ["evaluate", "--motion", str(tmp_path), "--mesh-level", "431", "--hard-cases"]
-    assert cli.main([*arguments, "--json", str(tmp_path / "a.json")]) == 0
+    plots = tmp_path / "plots"
+    arguments += ["--json", str(tmp_path / "a.json"), "--plots", str(plots)]
+    assert cli.main(arguments) == 0
+    for folder in (plots, *(plots / case for case in HARD_CASES)):
+        assert (folder / "worst_frames.png").exists(), folder
     result = json.loads((tmp_path / "a.json").read_text())
     views = [result["conditions"][k] for k in ("facing_camera", "side_view", "facing_away")]
     assert sum(row["frames"] for row in views) == result["frames"] == 30

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from stdformer_ros.evaluation.evaluate_motion import MotionEvaluation
+    from stdformer_ros.evaluation.motion_report import MotionReport
 
 DEFAULT_MODEL = "stdformer_s_keypoints"
 _CLIPS_ONLY = ("clips", "conditions", "reliability")
@@ -32,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--plots",
         type=Path,
         metavar="DIR",
-        help="charts of all clips and the worst frames go there",
+        help="charts of all clips and the worst frames go there, those of hard cases below",
     )
     group.add_argument(
         "--hard-cases",
@@ -62,8 +66,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     """
     from stdformer_ros.evaluation.evaluate_motion import MotionEvaluation, clip_paths
     from stdformer_ros.evaluation.hard_cases import HARD_CASES
-    from stdformer_ros.evaluation.motion_plots import MotionPlots
-    from stdformer_ros.evaluation.motion_report import MotionReport, table
+    from stdformer_ros.evaluation.motion_report import table
     from stdformer_ros.models.estimators import create_estimator
     from stdformer_ros.one_euro import OneEuro
 
@@ -82,13 +85,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     if options.filter_min_cutoff:
         one_euro = OneEuro(options.filter_min_cutoff, options.filter_beta)
     evaluation = MotionEvaluation(estimator, options.seed, one_euro=one_euro)
-    report = MotionReport()
-    plots = MotionPlots(options.plots, estimator, evaluation.body) if options.plots else None
-    for results in _bar(evaluation(paths), len(paths), "clips"):
-        report.add(results)
-        if plots:
-            plots.add(results)
-    reliability = report.reliability
+    report = _evaluated(evaluation, paths, "clips", options.plots)
     result = {
         "motion": options.motion.name,
         "model": name,
@@ -101,20 +98,34 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     if options.hard_cases:
         result["hard_cases"] = {}
         for case, change in HARD_CASES.items():
-            evaluation, report = (
-                MotionEvaluation(estimator, options.seed, change, one_euro),
-                MotionReport(),
-            )
-            for results in _bar(evaluation(paths), len(paths), case):
-                report.add(results)
-            whole = report.summary()
+            changed = MotionEvaluation(estimator, options.seed, change, one_euro)
+            folder = options.plots / case if options.plots else None
+            whole = _evaluated(changed, paths, case, folder).summary()
             result["hard_cases"][case] = {k: whole[k] for k in whole if k not in _CLIPS_ONLY}
     print(table(result))
-    if plots:
-        print(f"wrote {len(plots.save(reliability))} pictures to {options.plots}")
+    if options.plots:
+        print(f"pictures: {options.plots}")
     if options.json:
         Path(options.json).write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     return result
+
+
+def _evaluated(
+    evaluation: MotionEvaluation, paths: Sequence[Path], what: str, folder: Path | None
+) -> MotionReport:
+    """All clips, with pictures in a folder if there is to be one."""
+    from stdformer_ros.evaluation.motion_plots import MotionPlots
+    from stdformer_ros.evaluation.motion_report import MotionReport
+
+    report = MotionReport()
+    plots = MotionPlots(folder, evaluation.estimator, evaluation.body) if folder else None
+    for results in _bar(evaluation(paths), len(paths), what):
+        report.add(results)
+        if plots:
+            plots.add(results)
+    if plots:
+        plots.save(report.reliability)
+    return report
 
 
 def _bar(results: Iterator[T], total: int, what: str) -> Iterator[T]:

@@ -44,16 +44,14 @@ class MotionPlots:
             for frame in self._worst.candidates(result.errors.mpjpe):
                 self._worst.add(self._bad_frame(result, number, frame))
 
-    def save(self, reliability: dict[str, Reliability]) -> list[Path]:
+    def save(self, reliability: dict[str, Reliability]) -> None:
         """Write all pictures: a chart for each clip, worst first, and two for all of them."""
-        files = []
         ordered = sorted(self._charts, key=lambda chart: -chart[0])
         digits = len(str(len(ordered)))
         for rank, (_, clip, picture) in enumerate(ordered, 1):
-            files.append(_save(self._folder / f"{rank:0{digits}}_{clip}.png", picture))
-        files.append(_save(self._folder / "worst_frames.png", self._worst.draw()))
-        files.append(_save(self._folder / "reliability.png", reliability_chart(reliability)))
-        return files
+            _save(self._folder / f"{rank:0{digits}}_{clip}.png", picture)
+        _save(self._folder / "worst_frames.png", self._worst.draw())
+        _save(self._folder / "reliability.png", reliability_chart(reliability))
 
     def _bad_frame(self, result: SceneResult, camera: int, frame: int) -> BadFrame:
         scene, body = result.scene, result.bodies[frame]
@@ -122,7 +120,6 @@ def _chart(results: list[SceneResult]) -> ImageArray:
     return np.concatenate(panels)
 
 
-def _save(path: Path, picture: ImageArray) -> Path:
+def _save(path: Path, picture: ImageArray) -> None:
     if not cv2.imwrite(str(path), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)):
         raise OSError(f"cannot write {path}")
-    return path
