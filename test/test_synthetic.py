@@ -41,7 +41,7 @@ def perfect_detector(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def usual_people(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whose bones their shape tells, who move as captured, and were found long ago."""
-    for name in ("BEND", "BEND_MORE", "LIMB_LENGTH", "MIXED", "SEATED", "TIPPED"):
+    for name in ("BEND", "LIMB_LENGTH", "MIXED", "REACHING", "SEATED", "TIPPED"):
         monkeypatch.setattr(posed_motion, name, 0.0)
     monkeypatch.setattr(synthetic, "JUST_FOUND", 0.0)
 
@@ -59,7 +59,7 @@ def test_rays_are_the_projected_landmarks_of_the_true_body(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Whatever is changed about the motion, but for bone lengths, which nobody is told."""
-    for name in ("MIXED", "SEATED", "TIPPED", "BENT_MORE"):
+    for name in ("MIXED", "REACHING", "SEATED", "TIPPED"):
         monkeypatch.setattr(posed_motion, name, 0.3)
     monkeypatch.setattr(posed_motion, "LIMB_LENGTH", 0.0)
     monkeypatch.setattr(synthetic, "JUST_FOUND", 0.0)
