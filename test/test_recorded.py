@@ -81,7 +81,9 @@ def test_what_was_recorded_is_given_back_with_its_network() -> None:
 
 
 @pytest.mark.parametrize("level", [6890, 431])
-def test_the_default_estimator_recorded_is_the_estimator(level: int) -> None:
+def test_the_default_estimator_recorded_is_the_estimator(
+    level: int, caplog: pytest.LogCaptureFixture
+) -> None:
     torch.manual_seed(0)
     model = STDFormerKeypoints(mesh_level=6890).eval()
     estimator = KeypointEstimator(model)
@@ -101,3 +103,4 @@ def test_the_default_estimator_recorded_is_the_estimator(level: int) -> None:
         wanted = (torch.cat([joints, vertices]) @ turn).numpy()
         found = np.concatenate([body.joints, body.vertices])
         np.testing.assert_allclose(found - found[0], wanted - wanted[0], atol=1e-5)
+    assert "step by step" not in caplog.text, "it is recorded"
