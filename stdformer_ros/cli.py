@@ -81,9 +81,9 @@ def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 
 def _run(options: argparse.Namespace) -> int:
-    from stdformer_ros.offline import run_offline
+    from stdformer_ros.io.offline import run_offline
+    from stdformer_ros.io.video import count_frames, read_video
     from stdformer_ros.pipeline import build_pipeline
-    from stdformer_ros.video import count_frames, read_video
 
     is_bag = (options.source / "metadata.yaml").is_file()
     frames = iter(()) if is_bag else read_video(options.source)
@@ -125,7 +125,7 @@ def _run(options: argparse.Namespace) -> int:
 def _run_bag(options: argparse.Namespace, pipeline: Pipeline) -> int:
     """A bag holds ROS' messages: what reads them is imported by name, and needs a sourced ROS 2."""
     try:
-        bags = import_module("stdformer_ros.ros.bags")
+        bags = import_module("stdformer_ros.ros.inputs.bags")
     except ImportError as error:
         raise CommandError(
             f"{options.source} is a rosbag2, and reading its messages needs ROS 2 (./run shell, or "
@@ -157,7 +157,7 @@ def _add_models(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
 
 def _models(options: argparse.Namespace) -> int:
-    from stdformer_ros.model_table import model_table
+    from stdformer_ros.models.table import model_table
 
     print(model_table(options.files))
     return 0
@@ -181,7 +181,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
 
     from stdformer_ros.assets import AssetError
-    from stdformer_ros.video import VideoError
+    from stdformer_ros.io.video import VideoError
 
     try:
         return int(options.work(options))

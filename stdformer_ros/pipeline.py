@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 import numpy as np
 import torch
 
-from stdformer_ros.body_distance import MeasuredDistance
-from stdformer_ros.camera import Camera
-from stdformer_ros.depth import torso_depth
+from stdformer_ros.camera.depth import torso_depth
+from stdformer_ros.camera.pinhole import Camera
 from stdformer_ros.models.estimator import Estimator, Features
-from stdformer_ros.one_euro import OneEuro
+from stdformer_ros.postprocess.body_distance import MeasuredDistance
+from stdformer_ros.postprocess.one_euro import OneEuro
+from stdformer_ros.postprocess.reprojection import ReprojectionCorrection
+from stdformer_ros.postprocess.smoothing import BodySmoother
 from stdformer_ros.quality import Quality
-from stdformer_ros.reprojection import ReprojectionCorrection
-from stdformer_ros.smoothing import BodySmoother
 from stdformer_ros.types import Body, FloatArray, Frame, Human, Person
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from math import nan
 import numpy as np
 from numpy.typing import NDArray
 
-from stdformer_ros.camera import Camera
-from stdformer_ros.depth import DepthImage
+from stdformer_ros.camera.depth import DepthImage
+from stdformer_ros.camera.pinhole import Camera
 
 FloatArray = NDArray[np.float32]
 ImageArray = NDArray[np.uint8]

@@ -12,11 +12,13 @@ import pytest
 import torch
 from hypothesis import settings
 
-ROOT = Path(__file__).parents[1]
+from helpers.paths import ROOT, TEST
 
 # Before any test initialises ROS: a domain of this run's own, on this machine only.
 os.environ["ROS_DOMAIN_ID"] = str(10 + os.getpid() % 90)
 os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+# Programs that a test starts find the helpers too.
+os.environ["PYTHONPATH"] = f"{TEST}:{os.environ.get('PYTHONPATH', '')}"
 
 
 # No test fails for the time that it took: the machine may be busy.
@@ -41,7 +43,7 @@ def real_video() -> Path:
     beside = ROOT.parent / "shared" / "videos" / "sports2d_demo.mp4"
     if beside.exists():
         return beside
-    from stdformer_ros.sample_clip import sample_clip
+    from stdformer_ros.io.sample_clip import sample_clip
 
     try:
         return sample_clip(Path(os.environ.get("STDFORMER_CACHE", ROOT / ".cache")))
@@ -62,8 +64,8 @@ def ros() -> Iterator[None]:
 
 @pytest.fixture
 def client(ros: None) -> Iterator[Any]:
-    """The other side of the node's topics, see `ros_client.Client`."""
-    from ros_client import Client
+    """The other side of the node's topics, see `helpers.ros_client.Client`."""
+    from helpers.ros_client import Client
 
     client = Client()
     yield client
@@ -73,7 +75,7 @@ def client(ros: None) -> Iterator[Any]:
 @pytest.fixture(scope="module")
 def running(request: pytest.FixtureRequest, tmp_path_factory: Any) -> Iterator[Any]:
     """An active node for tests that leave it as it was; PARAMETERS of the module are its own."""
-    from ros_client import NodeProcess
+    from helpers.ros_client import NodeProcess
 
     log = tmp_path_factory.mktemp("node") / "log"
     parameters = getattr(request.module, "PARAMETERS", {})

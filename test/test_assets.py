@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from helpers.paths import ROOT
 from stdformer_ros.assets import CHECKSUMS, FOLDER, AssetError, asset
 
-ROOT = Path(__file__).parents[1]
 LISTED = [line.split()[1] for line in (FOLDER / CHECKSUMS).read_text().splitlines()]
 
 

@@ -11,16 +11,17 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from fake_pipeline import BOX, BOX_FACES, JOINTS, FakePipeline
 from numpy.typing import NDArray
 
-from stdformer_ros import offline, pipeline
+from helpers.fake_pipeline import BOX, BOX_FACES, JOINTS, FakePipeline
+from stdformer_ros import pipeline
 from stdformer_ros.cli import INTERRUPTED, main
-from stdformer_ros.model_table import needs
+from stdformer_ros.io import offline
+from stdformer_ros.io.video import read_video
 from stdformer_ros.models import MODELS
 from stdformer_ros.models.estimators import ESTIMATORS, create_estimator
+from stdformer_ros.models.table import needs
 from stdformer_ros.types import Frame, Human
-from stdformer_ros.video import read_video
 
 
 def folder_of_images(folder: Path, people: Sequence[int]) -> Path:

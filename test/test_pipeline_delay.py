@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stdformer_ros.camera import Camera
+from stdformer_ros.camera.pinhole import Camera
 from stdformer_ros.models.estimator import Estimator, Features
 from stdformer_ros.pipeline import MAX_GAP_SECONDS, Pipeline
 from stdformer_ros.types import Body, Frame, Human, Person

@@ -12,9 +12,9 @@ import sys
 
 import numpy as np
 
+from stdformer_ros.io.video import read_video
 from stdformer_ros.perception.landmarks import LandmarkDetector, Roi
 from stdformer_ros.perception.people import PeopleTracker
-from stdformer_ros.video import read_video
 
 JITTER = 0.05
 TRIES = 8

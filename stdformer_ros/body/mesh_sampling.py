@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from stdformer_ros.safe_pickle import RefusedPickleError, load_object_npz
+from stdformer_ros.body.safe_pickle import RefusedPickleError, load_object_npz
 
 LEVELS = (6890, 1723, 431)
 

@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from stdformer_ros.body.safe_pickle import load_pickle
 from stdformer_ros.body.skeleton import JOINT_NAMES
-from stdformer_ros.safe_pickle import load_pickle
 
 VERTICES, JOINTS, BETAS = 6890, 24, 10
 POSE_SHAPES = 207

@@ -8,7 +8,9 @@ from __future__ import annotations
 import argparse
 import sys
 
-from stdformer_ros.evaluation import motion_command, published, views_command
+from stdformer_ros.evaluation.motion import command as motion_command
+from stdformer_ros.evaluation.published.command import command as published
+from stdformer_ros.evaluation.views import command as views_command
 
 FAILED = 2
 

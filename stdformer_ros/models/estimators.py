@@ -14,23 +14,23 @@ from torch import nn
 from stdformer_ros.assets import asset
 from stdformer_ros.body.mesh_sampling import load_mesh_sampling
 from stdformer_ros.body.smpl import SmplBody, load_joint_regressor
-from stdformer_ros.models.accelerated import AcceleratedSTDFormer
 from stdformer_ros.models.checkpoint import load_checkpoint
-from stdformer_ros.models.compiled import compiled
+from stdformer_ros.models.default.estimator import KeypointEstimator
+from stdformer_ros.models.default.network import STDFormerKeypoints
 from stdformer_ros.models.estimator import Estimator
-from stdformer_ros.models.folding import folded
-from stdformer_ros.models.half_weights import half_weights_where_possible
-from stdformer_ros.models.image_estimator import ImageEstimator
-from stdformer_ros.models.in_parts import InParts
-from stdformer_ros.models.keypoint_estimator import KeypointEstimator
-from stdformer_ros.models.keypoint_weights import SHIPPED, load_keypoint_network
-from stdformer_ros.models.lifting_estimator import LiftingEstimator
-from stdformer_ros.models.pointhmr import PointHMR
+from stdformer_ros.models.lifting.estimator import LiftingEstimator
+from stdformer_ros.models.lifting.keypoint_weights import SHIPPED, load_keypoint_network
+from stdformer_ros.models.published.image_estimator import ImageEstimator
+from stdformer_ros.models.published.pointhmr import PointHMR
+from stdformer_ros.models.published.sgre import SGRE
+from stdformer_ros.models.published.sgre_estimator import SGREEstimator
+from stdformer_ros.models.published.stdformer import STDFormer
 from stdformer_ros.models.registry import MODELS, create_model
-from stdformer_ros.models.sgre import SGRE
-from stdformer_ros.models.sgre_estimator import SGREEstimator
-from stdformer_ros.models.stdformer import STDFormer
-from stdformer_ros.models.stdformer_keypoints import STDFormerKeypoints
+from stdformer_ros.models.runtime.cuda_stdformer import AcceleratedSTDFormer
+from stdformer_ros.models.runtime.folding import folded
+from stdformer_ros.models.runtime.fp16_linear import half_weights_where_possible
+from stdformer_ros.models.runtime.oom_split import InParts
+from stdformer_ros.models.runtime.openvino_backbone import compiled
 
 DEFAULT_WEIGHTS = "stdformer_s_keypoints.safetensors"
 _WITH_BACKBONES = ("stdformer_S", "stdformer_M", "stdformer_L")

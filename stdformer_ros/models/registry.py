@@ -12,19 +12,19 @@ from typing import Any
 from torch import nn
 
 from stdformer_ros.body.mesh_sampling import MeshSampling, load_mesh_sampling
-from stdformer_ros.models.disentangling import SpatioTemporalDisentangling
-from stdformer_ros.models.hrnet import HRNetClassification
-from stdformer_ros.models.lift_posenets import (
+from stdformer_ros.models.default.network import STDFormerKeypoints
+from stdformer_ros.models.lifting.lift_posenets import (
     LSTMPoseNet,
     SimplePoseNet,
     SimpleTransformerPoseNet,
 )
-from stdformer_ros.models.pointhmr import PointHMR
-from stdformer_ros.models.poseformer import PoseFormer
-from stdformer_ros.models.resnet import ResNet50
-from stdformer_ros.models.sgre import SGRE
-from stdformer_ros.models.stdformer import STDFormer
-from stdformer_ros.models.stdformer_keypoints import STDFormerKeypoints
+from stdformer_ros.models.lifting.poseformer import PoseFormer
+from stdformer_ros.models.published.disentangling import SpatioTemporalDisentangling
+from stdformer_ros.models.published.hrnet import HRNetClassification
+from stdformer_ros.models.published.pointhmr import PointHMR
+from stdformer_ros.models.published.resnet import ResNet50
+from stdformer_ros.models.published.sgre import SGRE
+from stdformer_ros.models.published.stdformer import STDFormer
 
 LAYERS = {"S": 1, "M": 2, "L": 3}
 """Encoder and decoder layers in each transformer of the published sizes."""

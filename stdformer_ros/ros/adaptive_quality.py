@@ -12,7 +12,7 @@ from stdformer_ros.quality import Quality, QualityController, quality_steps
 from stdformer_ros.ros.parameters import Parameters
 
 if TYPE_CHECKING:
-    from stdformer_ros.rig import Rig
+    from stdformer_ros.multi_camera import Rig
 
 
 def wanted_quality(parameters: Parameters) -> Quality:

@@ -15,7 +15,8 @@ from rclpy.parameter import Parameter
 from rclpy.signals import SignalHandlerOptions
 
 from stdformer_ros.ros.bad_input import Throttle, Voice
-from stdformer_ros.ros.outputs import Outputs
+from stdformer_ros.ros.inputs.transform_buffer import TransformListener
+from stdformer_ros.ros.outputs.publishers import Outputs
 from stdformer_ros.ros.parameters import (
     Parameters,
     check_change,
@@ -24,10 +25,9 @@ from stdformer_ros.ros.parameters import (
 )
 from stdformer_ros.ros.session import Session
 from stdformer_ros.ros.stopping import stop_requests
-from stdformer_ros.ros.transform_buffer import TransformListener
 
 if TYPE_CHECKING:
-    from stdformer_ros.rig import Rig
+    from stdformer_ros.multi_camera import Rig
 
 Build = Callable[[Parameters], "Rig"]
 
@@ -40,7 +40,7 @@ def build(parameters: Parameters) -> Rig:
     """
     # Here and not above: the networks' libraries take seconds to import, in which the node could
     # neither answer nor be stopped.
-    from stdformer_ros.rig import build_rig
+    from stdformer_ros.multi_camera import build_rig
 
     return build_rig(
         parameters.cameras,

@@ -16,9 +16,9 @@ from rcl_interfaces.msg import (
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
-from stdformer_ros.one_euro import OneEuro
+from stdformer_ros.postprocess.one_euro import OneEuro
 from stdformer_ros.ros.file_folders import outside, split_folders
-from stdformer_ros.ros.markers import NAMESPACES
+from stdformer_ros.ros.outputs.markers import NAMESPACES
 
 
 def _parameter(

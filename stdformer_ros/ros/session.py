@@ -15,7 +15,7 @@ from std_msgs.msg import Header
 from stdformer_ros.ros.adaptive_quality import AdaptiveQuality, wanted_quality
 from stdformer_ros.ros.bad_input import Voice
 from stdformer_ros.ros.camera_stream import CameraStream
-from stdformer_ros.ros.outputs import Outputs
+from stdformer_ros.ros.outputs.publishers import Outputs
 from stdformer_ros.ros.parameters import Parameters
 from stdformer_ros.ros.services import Services
 from stdformer_ros.ros.worker import NewestWorker
@@ -23,7 +23,7 @@ from stdformer_ros.ros.worker import NewestWorker
 if TYPE_CHECKING:
     from rclpy.lifecycle import LifecycleNode
 
-    from stdformer_ros.rig import Rig
+    from stdformer_ros.multi_camera import Rig
 
 
 class Session:

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from stdformer_ros.body.joint_regressors import EVALUATION_ORDER
 from stdformer_ros.body.mesh_sampling import MeshSampling
+from stdformer_ros.training.data.mesh_windows import MeshBatch
 from stdformer_ros.training.loop import Losses
-from stdformer_ros.training.mesh_windows import MeshBatch
 
 JOINTS_WEIGHT, VERTICES_WEIGHT, PROJECTED_WEIGHT, SHAPE_WEIGHT = 1000.0, 100.0, 100.0, 100.0
 LEVEL_WEIGHTS = {"fine": 0.25, "intermediate": 0.5, "coarse": 0.25}

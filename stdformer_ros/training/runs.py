@@ -12,21 +12,21 @@ from stdformer_ros.body.embedded_mesh import embedded_mesh_sampling, write_mesh_
 from stdformer_ros.body.joint_regressors import h36m_joint_regressor
 from stdformer_ros.body.mesh_sampling import MeshSampling, load_mesh_sampling
 from stdformer_ros.body.smpl import load_joint_regressor
-from stdformer_ros.models.keypoint_network import KeypointNetwork
-from stdformer_ros.models.keypoint_weights import REMARK, describe
+from stdformer_ros.models.lifting.keypoint_network import KeypointNetwork
+from stdformer_ros.models.lifting.keypoint_weights import REMARK, describe
+from stdformer_ros.models.published.stdformer import STDFormer
 from stdformer_ros.models.registry import create_model
-from stdformer_ros.models.stdformer import STDFormer
+from stdformer_ros.training.data.h36m_windows import h36m_splits
+from stdformer_ros.training.data.keypoint_windows import KeypointSource, SyntheticKeypoints
+from stdformer_ros.training.data.mesh_windows import MeshSource
+from stdformer_ros.training.data.recorded_crops import RecordedCrops
+from stdformer_ros.training.data.synthetic_crops import SyntheticCrops
 from stdformer_ros.training.export import export_weights
-from stdformer_ros.training.h36m_windows import h36m_splits
-from stdformer_ros.training.keypoint_windows import KeypointSource, SyntheticKeypoints
 from stdformer_ros.training.mesh_losses import MeshAnswer
-from stdformer_ros.training.mesh_windows import MeshSource
-from stdformer_ros.training.motion_library import MotionLibrary, read_motion
-from stdformer_ros.training.people import HELD_OUT
+from stdformer_ros.training.people.motion_library import MotionLibrary, read_motion
+from stdformer_ros.training.people.subjects import HELD_OUT
 from stdformer_ros.training.precision import precision_of
 from stdformer_ros.training.recipes import Recipe
-from stdformer_ros.training.recorded_crops import RecordedCrops
-from stdformer_ros.training.synthetic_crops import SyntheticCrops
 from stdformer_ros.training.train_keypoints import (
     evaluate,
     sequence_length,

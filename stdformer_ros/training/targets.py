@@ -9,13 +9,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from stdformer_ros.body.body_model import BodyModel
-from stdformer_ros.camera import weak_perspective_to_metres
+from stdformer_ros.camera.pinhole import weak_perspective_to_metres
 from stdformer_ros.metrics import aligned_position_error, mean_position_error
-from stdformer_ros.models.stdformer_keypoints import WINDOW
-from stdformer_ros.models.window_encoder import BodyParameters
-from stdformer_ros.models.window_view import WindowView
-from stdformer_ros.training.people import ANSWERS
-from stdformer_ros.training.synthetic import SyntheticBatch
+from stdformer_ros.models.default.network import WINDOW
+from stdformer_ros.models.default.window_encoder import BodyParameters
+from stdformer_ros.models.default.window_view import WindowView
+from stdformer_ros.training.people.subjects import ANSWERS
+from stdformer_ros.training.people.synthetic import SyntheticBatch
 
 NEAR = 0.1
 """Metres within which a joint counts as right for its confidence."""

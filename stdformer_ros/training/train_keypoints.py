@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from stdformer_ros.metrics import aligned_position_error, mean_position_error
-from stdformer_ros.models.keypoint_network import FRAMES, KeypointNetwork
-from stdformer_ros.models.lift_posenets import LSTMPoseNet
-from stdformer_ros.training.keypoint_windows import KeypointBatch, KeypointSource
+from stdformer_ros.models.lifting.keypoint_network import FRAMES, KeypointNetwork
+from stdformer_ros.models.lifting.lift_posenets import LSTMPoseNet
+from stdformer_ros.training.data.keypoint_windows import KeypointBatch, KeypointSource
 from stdformer_ros.training.loop import Losses, Schedule, optimizer_of, train
 from stdformer_ros.training.precision import Precision
 from stdformer_ros.training.run_state import RunState

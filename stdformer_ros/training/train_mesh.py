@@ -9,10 +9,10 @@ from typing import Any
 import torch
 
 from stdformer_ros.metrics import aligned_position_error, mean_position_error
-from stdformer_ros.models.stdformer import STDFormer
+from stdformer_ros.models.published.stdformer import STDFormer
+from stdformer_ros.training.data.mesh_windows import MeshSource
 from stdformer_ros.training.loop import RATE_FACTOR, Losses, Schedule, train
 from stdformer_ros.training.mesh_losses import MeshAnswer
-from stdformer_ros.training.mesh_windows import MeshSource
 from stdformer_ros.training.precision import Precision
 from stdformer_ros.training.run_state import RunState
 

@@ -11,14 +11,14 @@ from pathlib import Path
 import torch
 
 from stdformer_ros.body.body_model import BodyModel
-from stdformer_ros.camera import weak_perspective_to_metres
+from stdformer_ros.camera.pinhole import weak_perspective_to_metres
+from stdformer_ros.models.default.network import STDFormerKeypoints
+from stdformer_ros.models.default.window_encoder import WindowEncoder
 from stdformer_ros.models.estimator import Features
-from stdformer_ros.models.stdformer_keypoints import STDFormerKeypoints
-from stdformer_ros.models.window_encoder import WindowEncoder
 from stdformer_ros.training.loop import Losses, Schedule, optimizer_of, train
-from stdformer_ros.training.people import people_of
+from stdformer_ros.training.people.subjects import people_of
+from stdformer_ros.training.people.synthetic import SyntheticBatch, SyntheticPeople
 from stdformer_ros.training.run_state import RunState
-from stdformer_ros.training.synthetic import SyntheticBatch, SyntheticPeople
 from stdformer_ros.training.targets import (
     errors,
     motion_losses,

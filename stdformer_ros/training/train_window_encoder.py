@@ -9,13 +9,13 @@ import torch
 
 from stdformer_ros.body.body_model import BodyModel
 from stdformer_ros.body.landmarks import LANDMARK_NAMES
-from stdformer_ros.models.stdformer_keypoints import WINDOW
-from stdformer_ros.models.window_encoder import WindowEncoder
-from stdformer_ros.models.window_view import view_window
+from stdformer_ros.models.default.network import WINDOW
+from stdformer_ros.models.default.window_encoder import WindowEncoder
+from stdformer_ros.models.default.window_view import view_window
 from stdformer_ros.training.loop import Losses, Schedule, optimizer_of, train
-from stdformer_ros.training.people import people_of
+from stdformer_ros.training.people.subjects import people_of
+from stdformer_ros.training.people.synthetic import SyntheticBatch, SyntheticPeople
 from stdformer_ros.training.run_state import RunState
-from stdformer_ros.training.synthetic import SyntheticBatch, SyntheticPeople
 from stdformer_ros.training.targets import (
     errors,
     motion_losses,

@@ -1,0 +1,89 @@
+"""The node with a stopwatch around its models, for the benchmarks; otherwise the node itself.
+
+`python -m stdformer_ros.bench.ros_node LOG SECONDS --ros-args ...` writes a line for each answered
+image: its stamp and when it reached this process, both in nanoseconds, and the seconds that the
+models took for it. Models that are faster than SECONDS are held up until so much time has passed.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+from sensor_msgs.msg import Image
+
+from stdformer_ros.ros.camera_stream import CameraStream
+from stdformer_ros.ros.inputs.intake import seconds as seconds_of
+from stdformer_ros.ros.node import build, main
+from stdformer_ros.ros.parameters import Parameters
+from stdformer_ros.types import Frame, Human
+
+if TYPE_CHECKING:
+    from stdformer_ros.multi_camera import Rig
+    from stdformer_ros.pipeline import Seen
+
+
+Arrivals = dict[float, int]
+"""When the middleware had an image for this process, in nanoseconds, by its stamp in seconds."""
+
+
+def note_arrivals() -> Arrivals:
+    """From now on, have every camera of this process note when the images arrive."""
+    arrivals: Arrivals = {}
+    take = CameraStream._on_image
+
+    # rclpy tells a callback of two arguments when the message came.
+    def note(stream: CameraStream, message: Image, info: dict[str, Any]) -> None:
+        arrivals[seconds_of(message.header.stamp)] = info["received_timestamp"]
+        take(stream, message)
+
+    CameraStream._on_image = note  # type: ignore[assignment,method-assign]
+    return arrivals
+
+
+def with_stopwatch(rig: Rig, log: TextIO, seconds: float, arrivals: Arrivals) -> Rig:
+    """The rig, which from now on tells how long it takes.
+
+    Args:
+        rig: of one camera; it is changed.
+        log: for the lines.
+        seconds: that a frame takes at least.
+        arrivals: of the images; those that are answered are taken out.
+    """
+    see, answer = rig.see, rig.answer
+    began, stamp = 0.0, 0.0
+
+    def timed_see(camera: str, frame: Frame) -> Seen:
+        nonlocal began, stamp
+        began, stamp = time.perf_counter(), frame.stamp
+        return see(camera, frame)
+
+    def timed_answer(seen: Mapping[str, Seen]) -> dict[str, list[Human]]:
+        humans = answer(seen)
+        time.sleep(max(0.0, began + seconds - time.perf_counter()))
+        took = time.perf_counter() - began
+        log.write(f"{round(1e9 * stamp)} {arrivals.pop(stamp)} {took:.6f}\n")
+        log.flush()
+        return humans
+
+    rig.see, rig.answer = timed_see, timed_answer  # type: ignore[method-assign]
+    return rig
+
+
+def run(arguments: list[str]) -> int:
+    """The node until it is told to end; see the top of the file."""
+    own = arguments[: arguments.index("--ros-args")]
+    log, seconds = Path(own[0]), float(own[1])
+    with log.open("w") as file:
+
+        def timed_build(parameters: Parameters) -> Rig:
+            return with_stopwatch(build(parameters), file, seconds, note_arrivals())
+
+        return main(arguments, build=timed_build)
+
+
+if __name__ == "__main__":
+    sys.exit(run(sys.argv[1:]))

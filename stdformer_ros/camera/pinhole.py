@@ -1,0 +1,99 @@
+"""The pinhole camera: intrinsics, rays, and from weak perspective to metres."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import isfinite, radians, tan
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from stdformer_ros.camera.distortion import Distortion
+
+ASSUMED_FIELD_OF_VIEW = radians(60.0)
+
+
+@dataclass(frozen=True)
+class Camera:
+    """Pinhole intrinsics of an image of `width` x `height` pixels.
+
+    Attributes:
+        fx, fy, cx, cy: focal lengths and principal point in pixels.
+        known: False if the intrinsics were assumed, so that distances are only plausible.
+        distortion: of the lens; None for a rectified image.
+    """
+
+    width: int
+    height: int
+    fx: float
+    fy: float
+    cx: float
+    cy: float
+    known: bool = True
+    distortion: Distortion | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be a camera.
+
+        Raises:
+            ValueError: if the size or a focal length is not positive, or a number is not finite.
+        """
+        numbers = (self.fx, self.fy, self.cx, self.cy)
+        if not all(isfinite(n) for n in numbers) or min(self.fx, self.fy) <= 0:
+            raise ValueError(
+                f"camera intrinsics must be finite with positive focal lengths, not "
+                f"fx={self.fx}, fy={self.fy}, cx={self.cx}, cy={self.cy}"
+            )
+        if self.width <= 0 or self.height <= 0:
+            raise ValueError(f"image size must be positive, not {self.width}x{self.height}")
+
+    @classmethod
+    def assumed(cls, width: int, height: int) -> Camera:
+        """Intrinsics for an image without calibration: 60 degrees over the longer side."""
+        focal = 0.5 * max(width, height) / tan(0.5 * ASSUMED_FIELD_OF_VIEW)
+        return cls(width, height, focal, focal, 0.5 * width, 0.5 * height, known=False)
+
+    def rays(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Pixels (..., 2) to x/z, y/z in camera coordinates, without the lens' distortion."""
+        centre = np.array([self.cx, self.cy], np.float32)
+        rays = ((pixels - centre) / np.array([self.fx, self.fy], np.float32)).astype(np.float32)
+        return rays if self.distortion is None else self.distortion.undistort(rays)
+
+    def project(self, points: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Points (..., 3) in camera coordinates, z > 0, to pixels (..., 2) of this lens."""
+        centre = np.array([self.cx, self.cy], np.float32)
+        focal = np.array([self.fx, self.fy], np.float32)
+        rays = points[..., :2] / points[..., 2:]
+        if self.distortion is not None:
+            rays = self._bent(rays)
+        return (rays * focal + centre).astype(np.float32)
+
+    def _bent(self, rays: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Distorted rays. Far outside the image polynomials fold back into it: not there."""
+        assert self.distortion is not None
+        bent = self.distortion.distort(rays)
+        if self.distortion.model == "equidistant":
+            return bent
+        size = np.array([self.width, self.height], np.float32)
+        focal = np.array([self.fx, self.fy], np.float32)
+        pixels = rays * focal + np.array([self.cx, self.cy], np.float32)
+        near = np.all((pixels > -0.5 * size) & (pixels < 1.5 * size), axis=-1, keepdims=True)
+        return np.where(near, bent, rays).astype(np.float32)
+
+
+def weak_perspective_to_metres(weak: torch.Tensor, half_size: torch.Tensor) -> torch.Tensor:
+    """Where the body's origin is, from the weak-perspective camera of a view straight at it.
+
+    A point X of the body shows at s (X + t) of the view's [-1, 1], so at the origin's depth the
+    view's half size, `half_size` at unit depth, is 1 / s metres: z = 1 / (s half_size).
+
+    Args:
+        weak: (B, 3) s, tx, ty; s > 0 in 1/m, tx and ty in metres.
+        half_size: (B,) tangent of half the view's angle.
+
+    Returns:
+        (B, 3) metres in the view's coordinates.
+    """
+    depth = 1.0 / (weak[:, :1] * half_size[:, None])
+    return torch.cat([weak[:, 1:], depth], dim=-1)

@@ -1,0 +1,70 @@
+"""A window of landmarks as a camera sees it that looks straight at the person.
+
+Turning the camera towards the person is exact for a pinhole camera, so a network behind it need not
+learn where in the image the person stands; dividing by the person's size leaves only a weak
+dependence on distance, which the network is told.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from stdformer_ros.models.default.rotation import rotation_to_z
+
+SPREAD = 1.6
+"""Half size of the view over the landmarks' root mean square distance from their centre: the view
+is about as high as a standing person."""
+
+PLACING = 8
+"""The newest frames that place the view: enough to be steady, few enough to be up to date."""
+
+SEEN = 0.3
+"""Visibility from which on a landmark helps to place the view."""
+
+
+class WindowView(NamedTuple):
+    """What `view_window` gives.
+
+    Attributes:
+        points: (B, T, L, 2), about [-1, 1] over the view, 0 at the person's mean place in the
+            newest frames.
+        turn: (B, 3, 3) from camera coordinates to the view's.
+        half_size: (B,) half the view's extent at unit depth (a tangent).
+    """
+
+    points: Tensor
+    turn: Tensor
+    half_size: Tensor
+
+
+def view_window(rays: Tensor, visibility: Tensor) -> WindowView:
+    """Turn towards and zoom on a window of landmarks.
+
+    Mean direction and mean spread make a view that neither jumps when a landmark is lost nor grows
+    when the person walks, and that does not depend on how the camera is turned.
+
+    Args:
+        rays: (B, T, L, 2) landmarks as x/z, y/z in camera coordinates, undistorted.
+        visibility: (B, T, L) 0..1.
+
+    Returns:
+        The view, placed by the visible landmarks of the newest `PLACING` frames. Where none is
+        visible, all landmarks of the window are used.
+    """
+    weight = torch.where(visibility > SEEN, visibility, 0.0)
+    weight[:, :-PLACING] = 0.0
+    weight = torch.where(weight.flatten(1).any(1)[:, None, None], weight, 1.0)[..., None]
+    directions = F.normalize(torch.cat([rays, torch.ones_like(rays[..., :1])], dim=-1), dim=-1)
+    turn = rotation_to_z((weight * directions).flatten(1, 2).sum(1))
+    turned = torch.einsum("bij,btlj->btli", turn, directions)
+    points = turned[..., :2] / turned[..., 2:].clamp(min=0.1)
+    # of each frame from its own centre, so that walking across does not count as size
+    centre = (weight * points).sum(2) / weight.sum(2).clamp(min=1e-6)
+    squares = (points - centre[:, :, None]).square().sum(-1, keepdim=True)
+    spread = ((weight * squares).flatten(1).sum(1) / weight.flatten(1).sum(1)).sqrt()
+    half_size = (SPREAD * spread).clamp(min=1e-3)
+    return WindowView(points / half_size[:, None, None, None], turn, half_size)

@@ -1,0 +1,181 @@
+"""FastMETRO, STDFormer and PointHMR behind the streaming interface: people in, bodies out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from stdformer_ros.body.joint_regressors import EVALUATION_ORDER
+from stdformer_ros.body.mesh_sampling import LEVELS, MeshSampling
+from stdformer_ros.body.smpl import LEFT_HIP, RIGHT_HIP, SmplBody
+from stdformer_ros.models.estimator import Estimator, Features, concatenated
+from stdformer_ros.models.published.crop_view import METRIC, SIGHT, VIEW, crop_view, place_in_camera
+from stdformer_ros.models.published.crops import Square, crop, normalised, square_around
+from stdformer_ros.models.published.landmark_joints import sight_of_joints
+from stdformer_ros.models.published.pointhmr import PointHMR
+from stdformer_ros.models.published.stdformer import IMAGE_MEAN, IMAGE_SIZE, IMAGE_STD, STDFormer
+from stdformer_ros.models.runtime.cuda_stdformer import AcceleratedSTDFormer
+from stdformer_ros.models.runtime.device_crops import cut, upload
+from stdformer_ros.models.runtime.openvino_backbone import CompiledSTDFormer
+from stdformer_ros.types import Body, FloatArray, Frame, Person
+
+CROP_SCALE = 1.2
+"""Side of the crop in longer sides of the keypoints' box, as in the published 3DPW crops."""
+
+JOINT_NAMES = (
+    "pelvis",
+    "right_ankle", "right_knee", "right_hip", "left_hip", "left_knee", "left_ankle",
+    "right_wrist", "right_elbow", "right_shoulder", "left_shoulder", "left_elbow", "left_wrist",
+    "neck", "head",
+)  # fmt: skip
+"""The pelvis and the 14 joints of the published evaluation; `head` is the top of the head."""
+
+_BONES = (
+    ("pelvis", "right_hip"), ("right_hip", "right_knee"), ("right_knee", "right_ankle"),
+    ("pelvis", "left_hip"), ("left_hip", "left_knee"), ("left_knee", "left_ankle"),
+    ("pelvis", "neck"), ("neck", "head"),
+    ("neck", "right_shoulder"), ("right_shoulder", "right_elbow"), ("right_elbow", "right_wrist"),
+    ("neck", "left_shoulder"), ("left_shoulder", "left_elbow"), ("left_elbow", "left_wrist"),
+)  # fmt: skip
+
+_HIPS = (JOINT_NAMES.index("right_hip") - 1, JOINT_NAMES.index("left_hip") - 1)
+_LEVEL_KEYS = dict(zip(LEVELS, ("fine", "intermediate", "coarse"), strict=True))
+
+
+class ImageEstimator(Estimator):
+    """A published mesh network, live.
+
+    As in the published training the camera is that of the body whose pelvis is the origin. With a
+    regressor, joints and pelvis are regressed from the mesh, which is how the systems are compared;
+    without one the joint tokens answer, and the middle of their hips is the pelvis.
+
+    Args:
+        name: of the network in the registry.
+        model: with its weights, in evaluation mode, on its device.
+        mesh: the topology of its vertices.
+        mesh_level: vertices of `Body.vertices`, one of 6890, 1723 and 431.
+        joint_regressor: (17, 6890), Human3.6M's joints from SMPL's vertices.
+        smpl: if given, `Body.vertices` is this body in the pose and shape that the network
+            regresses, instead of the vertices that it gives.
+        device_crops: whether crops are cut on the model's device, not by OpenCV on the CPU.
+
+    Raises:
+        ValueError: if the options do not fit each other.
+    """
+
+    reads_images = True
+    joint_names = JOINT_NAMES
+    skeleton = tuple((JOINT_NAMES.index(a), JOINT_NAMES.index(b)) for a, b in _BONES)
+
+    def __init__(
+        self,
+        name: str,
+        model: STDFormer | AcceleratedSTDFormer | CompiledSTDFormer | PointHMR,
+        mesh: MeshSampling,
+        mesh_level: int = 6890,
+        joint_regressor: Tensor | None = None,
+        smpl: SmplBody | None = None,
+        device_crops: bool = False,
+    ) -> None:
+        if smpl is not None and getattr(model, "smpl_parameter_regressor", None) is None:
+            raise ValueError(
+                f"smpl was given, but {name} regresses no SMPL parameters; leave it out and "
+                "take the network's own mesh"
+            )
+        self.name = name
+        self.model = model
+        self.window = model.window
+        self.mesh_levels = LEVELS if smpl is None else LEVELS[:1]
+        self._faces = mesh.faces
+        self._smpl = smpl
+        self._device_crops = device_crops
+        self.use_mesh_level(mesh_level)
+        self.device = next(model.parameters()).device
+        self._regressor = None
+        if joint_regressor is not None:
+            self._regressor = joint_regressor.to(self.device)
+
+    def encode(self, frame: Frame, people: Sequence[Person]) -> Features:
+        """See `Estimator.encode`; where the crops lie travels along."""
+        return self.encode_frames([(frame, people)])
+
+    def encode_frames(self, seen: Sequence[tuple[Frame, Sequence[Person]]]) -> Features:
+        """See `Estimator.encode_frames`: the backbone runs once over all cameras' crops."""
+        crops, views, sight = [], [], []
+        for frame, people in seen:
+            squares = [square_around(p, frame.image.shape, CROP_SCALE) for p in people]
+            crops.append(self._crops(frame, squares))
+            views.append(crop_view(squares, frame.camera, self.device))
+            sight += [sight_of_joints(p.visibility, self.joint_names) for p in people]
+        return {
+            **self.model.encode(normalised(torch.cat(crops), IMAGE_MEAN, IMAGE_STD)),
+            **concatenated(views),
+            SIGHT: torch.from_numpy(np.stack(sight)).to(self.device),
+        }
+
+    def decode(self, windows: Features) -> list[Body]:
+        """See `Estimator.decode`."""
+        seen = {k: v for k, v in windows.items() if k not in (VIEW, METRIC, SIGHT)}
+        answer = self.model.decode(seen)
+        rotations, betas = self._smpl_parameters(answer)
+        joints, vertices = self._about_pelvis(answer, rotations, betas)
+        place = place_in_camera(answer["pred_cam"], windows[VIEW][:, -1])[:, None]
+        joints, vertices = joints + place, vertices + place
+        scores, metric = windows[SIGHT][:, -1], windows[METRIC][:, -1] > 0
+        return [
+            Body(
+                _array(joints[i]),
+                _array(scores[i]),
+                _array(vertices[i]),
+                None if rotations is None else _array(rotations[i]),
+                None if betas is None else _array(betas[i]),
+                bool(metric[i]),
+            )
+            for i in range(len(joints))
+        ]
+
+    def use_mesh_level(self, level: int) -> None:
+        """See `Estimator.use_mesh_level`; SMPL's own mesh has one level only."""
+        if level not in self.mesh_levels:
+            there = " or ".join(map(str, self.mesh_levels))
+            raise ValueError(f"{self.name} has meshes of {there} vertices, not {level}")
+        self.mesh_level = level
+        self.faces = self._faces[LEVELS.index(level)]
+
+    def _crops(self, frame: Frame, squares: Sequence[Square]) -> Tensor:
+        """(P, 3, 224, 224) in 0..255 on the device; a GPU gets the image once, not P crops."""
+        if self._device_crops:
+            return cut(upload(frame.image, self.device), squares, IMAGE_SIZE)
+        crops = np.stack([crop(frame.image, square, IMAGE_SIZE) for square in squares])
+        return torch.from_numpy(crops).to(self.device).permute(0, 3, 1, 2).float()
+
+    def _smpl_parameters(self, answer: dict[str, Tensor]) -> tuple[Tensor | None, Tensor | None]:
+        if self._smpl is None:
+            return None, None
+        return answer["pred_rotmat"], answer["pred_betas"]
+
+    def _about_pelvis(
+        self, answer: dict[str, Tensor], rotations: Tensor | None, betas: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Joints (B, 15, 3) and vertices (B, V, 3), each relative to its own pelvis."""
+        joints = answer["pred_3d_joints"]
+        pelvis = joints[:, list(_HIPS)].mean(dim=1, keepdim=True)
+        joints = joints - pelvis
+        fine = answer["pred_3d_vertices_fine"]
+        vertices = answer[f"pred_3d_vertices_{_LEVEL_KEYS[self.mesh_level]}"]
+        if self._smpl is not None and rotations is not None and betas is not None:
+            fine, smpl_joints = self._smpl(rotations, betas)
+            vertices = fine
+            pelvis = smpl_joints[:, [LEFT_HIP, RIGHT_HIP]].mean(dim=1, keepdim=True)
+        if self._regressor is not None:
+            regressed = self._regressor @ fine
+            pelvis = regressed[:, :1]
+            joints = regressed[:, list(EVALUATION_ORDER)] - pelvis
+        return torch.cat([torch.zeros_like(joints[:, :1]), joints], dim=1), vertices - pelvis
+
+
+def _array(tensor: Tensor) -> FloatArray:
+    return tensor.float().cpu().numpy()

@@ -1,0 +1,214 @@
+"""FastMETRO and STDFormer: crops in, joints and a mesh out.
+
+FastMETRO (Cho et al., ECCV 2022) disentangles image encoding from mesh estimation: a backbone's
+feature map and a camera token pass two transformer encoders, tokens of 14 joints and 431 vertices
+read them in two decoders. STDFormer adds SD and TD, which let frames of a window tell each other
+what in the feature map matters. Published of STDFormer are its training code, a run log and a
+figure, but not where in the backbone SD and TD sit; see `disentangling` for what is our reading.
+Without them this network is FastMETRO exactly, and its parameters have the published names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol, cast
+
+import torch
+from torch import Tensor, nn
+
+from stdformer_ros.body.mesh_sampling import LEVELS, MeshSampling, MeshUpsample
+from stdformer_ros.models.estimator import Features
+from stdformer_ros.models.published.disentangling import SpatioTemporalDisentangling
+from stdformer_ros.models.published.position_encoding import sine_position_encoding_2d
+from stdformer_ros.models.published.smpl_regressor import SmplParameterRegressor
+from stdformer_ros.models.published.transformer import Transformer, mesh_visibility
+
+IMAGE_SIZE = 224
+IMAGE_MEAN = (0.485, 0.456, 0.406)
+IMAGE_STD = (0.229, 0.224, 0.225)
+BACKBONE_CHANNELS = 2048
+GRID = IMAGE_SIZE // 32
+HEADS = 8
+WIDE, WIDE_FEEDFORWARD = 512, 2048
+NARROW, NARROW_FEEDFORWARD = 128, 512
+JOINTS = 14
+FINE, MIDDLE, COARSE = LEVELS
+
+MAP = "map_{}"
+"""Names of the backbone's maps among the features; the first is the one of SD and TD."""
+
+
+class Backbone(Protocol):
+    """What STDFormer asks of a backbone, cut in two where SD and TD sit.
+
+    Attributes:
+        map_channels: of the first map.
+    """
+
+    map_channels: int
+
+    def maps(self, images: Tensor) -> list[Tensor]:
+        """(B, 3, H, W) -> maps, the first (B, map_channels, H / 4, W / 4)."""
+
+    def features(self, maps: Sequence[Tensor]) -> Tensor:
+        """Maps -> (B, 2048, H / 32, W / 32)."""
+
+
+class STDFormer(nn.Module):
+    """See the top of the file.
+
+    Images are RGB crops of 224 x 224, normalised by `IMAGE_MEAN` and `IMAGE_STD`. The answer is a
+    dict:
+
+    - `pred_cam` (B, 3): s, tx, ty; a point X shows at s (X + t) of the crop's [-1, 1];
+    - `pred_3d_joints` (B, 14, 3) metres, in the order of the published evaluation;
+    - `pred_3d_vertices_coarse`, `_intermediate`, `_fine` (B, 431 / 1723 / 6890, 3) metres;
+    - `pred_rotmat` (B, 24, 3, 3), `pred_betas` (B, 10): SMPL's, if there is a regressor.
+
+    Args:
+        backbone: a module that is a `Backbone`.
+        layers: encoder and decoder layers in each transformer; S, M, L are 1, 2, 3.
+        mesh: the topology of the vertex tokens and the way to 6890 vertices. Without it the
+            network can be built, counted and filled with weights, but not run.
+        disentangling: SD and TD, or None for FastMETRO.
+        smpl_regressor: whether there is the optional regressor of SMPL's parameters.
+
+    Attributes:
+        window: frames that `decode` sees.
+    """
+
+    visible: Tensor
+    positions_1: Tensor
+    positions_2: Tensor
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        layers: int,
+        mesh: MeshSampling | None = None,
+        disentangling: SpatioTemporalDisentangling | None = None,
+        smpl_regressor: bool = True,
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.disentangling = disentangling
+        temporal = disentangling.td if disentangling is not None else None
+        self.window = temporal.frames if temporal is not None else 1
+        self.transformer_1 = Transformer(WIDE, HEADS, WIDE_FEEDFORWARD, layers, layers)
+        self.transformer_2 = Transformer(NARROW, HEADS, NARROW_FEEDFORWARD, layers, layers)
+        self.dim_reduce_enc_cam = nn.Linear(WIDE, NARROW)
+        self.dim_reduce_enc_img = nn.Linear(WIDE, NARROW)
+        self.dim_reduce_dec = nn.Linear(WIDE, NARROW)
+        self.cam_token_embed = nn.Embedding(1, WIDE)
+        self.joint_token_embed = nn.Embedding(JOINTS, WIDE)
+        self.vertex_token_embed = nn.Embedding(COARSE, WIDE)
+        self.xyz_regressor = nn.Linear(NARROW, 3)
+        self.cam_predictor = nn.Linear(NARROW, 3)
+        self.conv_1x1 = nn.Conv2d(BACKBONE_CHANNELS, WIDE, 1)
+        self.coarse2intermediate_upsample = nn.Linear(COARSE, MIDDLE)
+        self.intermediate2fine_upsample: MeshUpsample | None = None
+        self.smpl_parameter_regressor = SmplParameterRegressor() if smpl_regressor else None
+        for name, width in (("positions_1", WIDE), ("positions_2", NARROW)):
+            positions = sine_position_encoding_2d(GRID, GRID, width)
+            self.register_buffer(name, positions, persistent=False)
+        if mesh is not None:
+            self.intermediate2fine_upsample = MeshUpsample(mesh.upsampling[0])
+            visible = mesh_visibility(mesh.coarse_adjacency(), JOINTS)
+            self.register_buffer("visible", visible, persistent=False)
+
+    def encode(self, images: Tensor) -> Features:
+        """Everything that can be said of a frame on its own.
+
+        Args:
+            images: (B, 3, 224, 224).
+
+        Returns:
+            The backbone's maps by name, (B, C, H, W) each.
+
+        Raises:
+            ValueError: if the images have another shape.
+        """
+        if images.shape[1:] != (3, IMAGE_SIZE, IMAGE_SIZE):
+            raise ValueError(
+                f"crops must be (B, 3, {IMAGE_SIZE}, {IMAGE_SIZE}), not {tuple(images.shape)}"
+            )
+        return {MAP.format(i): m for i, m in enumerate(self._backbone.maps(images))}
+
+    def decode(self, windows: Features) -> dict[str, Tensor]:
+        """The answer for the newest frame of each window.
+
+        Args:
+            windows: what `encode` gave, (B, window, C, H, W) each, oldest frame first.
+
+        Returns:
+            See the top of the class.
+        """
+        first, *others = (windows[MAP.format(i)] for i in range(len(windows)))
+        newest = self.disentangling.newest(first) if self.disentangling else first[:, -1]
+        return self._read([newest, *(m[:, -1] for m in others)])
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        """The answer for every frame.
+
+        Args:
+            images: (B, 3, 224, 224) for a window of one frame, (B, window, 3, 224, 224) else.
+
+        Returns:
+            See the top of the class, with B, or B and window, as first dimensions.
+
+        Raises:
+            ValueError: if the images have another shape.
+        """
+        if self.window == 1 and images.ndim == 4:
+            return {k: v.squeeze(1) for k, v in self.forward(images.unsqueeze(1)).items()}
+        if images.ndim != 5 or images.shape[1] != self.window:
+            raise ValueError(
+                f"windows must be (B, {self.window}, 3, {IMAGE_SIZE}, {IMAGE_SIZE}), "
+                f"not {tuple(images.shape)}"
+            )
+        batch = images.shape[:2]
+        first, *others = self.encode(images.flatten(0, 1)).values()
+        if self.disentangling is not None:
+            first = self.disentangling(first.unflatten(0, batch)).flatten(0, 1)
+        return {k: v.unflatten(0, batch) for k, v in self._read([first, *others]).items()}
+
+    @property
+    def _backbone(self) -> Backbone:
+        return cast(Backbone, self.backbone)
+
+    def _read(self, maps: list[Tensor]) -> dict[str, Tensor]:
+        """From the maps of single frames to their answers."""
+        if self.intermediate2fine_upsample is None:
+            raise RuntimeError(
+                "this network was made without a mesh, so it does not know which vertices are "
+                "neighbours; create it with mesh_sampling=PATH of mesh_downsampling.npz"
+            )
+        features = self._backbone.features(maps).to(self.conv_1x1.weight.dtype)
+        features = self.conv_1x1(features).flatten(2).transpose(1, 2)
+        batch = len(features)
+        camera = self.cam_token_embed.weight.expand(batch, -1, -1)
+        tokens = torch.cat([self.joint_token_embed.weight, self.vertex_token_embed.weight])
+        camera, features, tokens = self.transformer_1(
+            features, camera, tokens.expand(batch, -1, -1), self.positions_1, self.visible
+        )
+        camera, _, tokens = self.transformer_2(
+            self.dim_reduce_enc_img(features),
+            self.dim_reduce_enc_cam(camera),
+            self.dim_reduce_dec(tokens),
+            self.positions_2,
+            self.visible,
+        )
+        joints, coarse = self.xyz_regressor(tokens).split([JOINTS, COARSE], dim=1)
+        middle = self.coarse2intermediate_upsample(coarse.transpose(1, 2)).transpose(1, 2)
+        answer = {
+            "pred_cam": self.cam_predictor(camera).squeeze(1),
+            "pred_3d_joints": joints,
+            "pred_3d_vertices_coarse": coarse,
+            "pred_3d_vertices_intermediate": middle,
+            "pred_3d_vertices_fine": self.intermediate2fine_upsample(middle),
+        }
+        if self.smpl_parameter_regressor is not None:
+            # It is trained on the mesh as it comes and must not pull at it.
+            rotations, betas = self.smpl_parameter_regressor(middle.detach())
+            answer |= {"pred_rotmat": rotations, "pred_betas": betas}
+        return answer

@@ -1,0 +1,221 @@
+"""Everything the node publishes about the humans of an image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from geometry_msgs.msg import PoseArray
+from rclpy.lifecycle import LifecycleNode
+from rclpy.publisher import Publisher
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.qos_overriding_options import QoSOverridingOptions
+from sensor_msgs.msg import Image, PointCloud2
+from std_msgs.msg import Header
+from visualization_msgs.msg import MarkerArray
+
+from stdformer_ros.io.overlay import Figure, draw_overlay
+from stdformer_ros.msg import BodyModel, HumanArray
+from stdformer_ros.ros.inputs.transform_buffer import TransformBuffer, tf_message
+from stdformer_ros.ros.outputs.markers import (
+    LABEL,
+    MESH,
+    SKELETON,
+    MeshMarkerWriter,
+    bones_marker,
+    deletions,
+    label_marker,
+)
+from stdformer_ros.ros.outputs.messages import (
+    body_model,
+    human_array,
+    joint_cloud,
+    joint_poses,
+    rgb_message,
+)
+from stdformer_ros.ros.outputs.rep155_topics import Rep155Topics
+from stdformer_ros.ros.outputs.target_frame import human_frames, placement
+from stdformer_ros.ros.parameters import Parameters
+from stdformer_ros.types import Frame, Human, ImageArray
+
+if TYPE_CHECKING:
+    from stdformer_ros.models.estimator import Estimator
+
+QUEUE = 5
+OVERRIDABLE = QoSOverridingOptions.with_default_policies()
+"""What `qos_overrides` parameters may change of every topic: history, depth, reliability."""
+
+
+class Outputs:
+    """The publishers of one camera, under `~/`. What nobody subscribes to is not computed.
+
+    Args:
+        node: whose publishers they are.
+        camera: name of the camera, which the topics begin with; empty for the only one.
+        estimator: its name, joint names, skeleton and faces.
+        settings: the node's parameters.
+        transforms: where other frames are; needed for a `target_frame`.
+
+    Attributes:
+        settings: may be replaced by others in which only `live` parameters differ.
+
+    Raises:
+        ValueError: if a parameter asks for what is not installed.
+    """
+
+    def __init__(
+        self,
+        node: LifecycleNode,
+        camera: str,
+        estimator: Estimator,
+        settings: Parameters,
+        transforms: TransformBuffer | None,
+    ) -> None:
+        self.settings = settings
+        self._camera = camera
+        self._transforms = transforms
+        self._node = node
+        self._estimator = estimator
+        reliability = ReliabilityPolicy[settings.output_reliability.upper()]
+
+        def create(kind: type, topic: str, depth: int, latched: bool = False) -> Publisher:
+            durability = "TRANSIENT_LOCAL" if latched else "VOLATILE"
+            # Who joins late must get what is latched.
+            profile = QoSProfile(
+                depth=depth,
+                reliability=ReliabilityPolicy.RELIABLE if latched else reliability,
+                durability=DurabilityPolicy[durability],
+            )
+            return node.create_lifecycle_publisher(
+                kind, topic, profile, qos_overriding_options=OVERRIDABLE
+            )
+
+        under = f"~/{camera}/" if camera else "~/"
+        self._humans = create(HumanArray, f"{under}humans", QUEUE)
+        self._markers = create(MarkerArray, f"{under}markers", 10 * QUEUE)
+        self._joints = create(PoseArray, f"{under}joints", QUEUE)
+        self._cloud = create(PointCloud2, f"{under}joints_cloud", QUEUE)
+        self._overlay = create(Image, f"{under}overlay", 1)
+        self._body_model = create(BodyModel, f"{under}body_model", 1, latched=True)
+        self._tf = None
+        if settings.tf != "none":
+            self._tf = node.create_lifecycle_publisher(tf_message(), "/tf", 100)
+        self._rep155 = None
+        if settings.rep155:
+            if camera:
+                raise ValueError(
+                    "rep155 has one list of bodies: it needs one camera, without a name"
+                )
+            self._rep155 = Rep155Topics(node, estimator.joint_names)
+        self._writer: MeshMarkerWriter | None = None
+        self._shown: set[tuple[str, int]] = set()
+        self._header = Header()
+
+    def announce(self) -> None:
+        """Publish for all, later subscribers too, how the bodies are connected now."""
+        self._body_model.publish(body_model(self._estimator))
+
+    def publish(self, header: Header, frame: Frame, humans: Sequence[Human]) -> None:
+        """The humans of one image to every topic that has a subscriber.
+
+        Args:
+            header: the image's own; its stamp goes into every message unchanged.
+            frame: the image.
+            humans: everybody in it.
+
+        Raises:
+            TransformError: if it is not known where the camera is in the `target_frame`.
+        """
+        names, settings = self._estimator.joint_names, self.settings
+        humans = [human for human in humans if human.person.score >= settings.min_score]
+        if _wanted(self._overlay):
+            self._overlay.publish(rgb_message(header, self._draw(frame, humans)))
+        if self._rep155 is not None:
+            self._rep155.publish(header, humans, frame)
+        place = None
+        if self._transforms is not None and settings.target_frame:
+            placed = placement(self._transforms, settings.target_frame, header)
+            header = Header(stamp=header.stamp, frame_id=settings.target_frame)
+            humans, place = [placed(human) for human in humans], placed.now
+        vertices = settings.publish_vertices
+        message = human_array(
+            header, self._estimator.name, names, humans, frame.camera, vertices, place
+        )
+        self._humans.publish(message)
+        if self._tf is not None:
+            frames = human_frames(
+                header,
+                humans,
+                names,
+                with_joints=settings.tf == "joints",
+                camera=self._camera,
+            )
+            self._tf.publish(tf_message()(transforms=frames))
+        if _wanted(self._joints):
+            self._joints.publish(joint_poses(header, humans))
+        if _wanted(self._cloud):
+            self._cloud.publish(joint_cloud(header, humans))
+        if _wanted(self._markers):
+            self._publish_markers(header, humans)
+
+    def clear(self) -> None:
+        """Take everybody out of RViz."""
+        if self._rep155 is not None:
+            self._rep155.clear()
+        gone = deletions(self._header, sorted(self._shown))
+        self._shown.clear()
+        if gone:
+            self._markers.publish(MarkerArray(markers=gone))
+
+    def destroy(self) -> None:
+        """Give the publishers back to the node."""
+        for publisher in (
+            self._humans,
+            self._markers,
+            self._joints,
+            self._cloud,
+            self._overlay,
+            self._body_model,
+            self._tf,
+        ):
+            if publisher is not None:
+                self._node.destroy_lifecycle_publisher(publisher)
+        if self._rep155 is not None:
+            self._rep155.destroy()
+
+    def _publish_markers(self, header: Header, humans: Sequence[Human]) -> None:
+        wanted, estimator = self.settings.markers, self._estimator
+        markers = []
+        for human in humans:
+            if SKELETON in wanted:
+                markers.append(bones_marker(header, human, estimator.skeleton))
+            if LABEL in wanted:
+                markers.append(label_marker(header, human))
+        meshes = {}
+        if MESH in wanted and estimator.faces is not None:
+            meshes = {human.person.track_id: human.body.vertices for human in humans}
+            meshes = {i: vertices for i, vertices in meshes.items() if vertices is not None}
+        present = {(marker.ns, marker.id) for marker in markers} | {(MESH, i) for i in meshes}
+        markers += deletions(header, sorted(self._shown - present))
+        self._shown, self._header = present, header
+        if markers:
+            self._markers.publish(MarkerArray(markers=markers))
+        if not meshes:
+            return
+        faces, writer = estimator.faces, self._writer
+        if writer is None or writer.frame_id != header.frame_id or writer.faces is not faces:
+            writer = self._writer = MeshMarkerWriter(header.frame_id, faces)
+        for track_id, vertices in meshes.items():
+            self._markers.publish(writer.write(header.stamp, track_id, vertices))
+
+    def _draw(self, frame: Frame, humans: Sequence[Human]) -> ImageArray:
+        figures = [
+            Figure(human.person.track_id, human.body.joints, human.body.vertices)
+            for human in humans
+        ]
+        faces, skeleton = self._estimator.faces, self._estimator.skeleton
+        return draw_overlay(frame.image, figures, frame.camera, faces, skeleton)
+
+
+def _wanted(publisher: Publisher) -> bool:
+    return publisher.get_subscription_count() > 0

@@ -1,0 +1,152 @@
+"""Carry a BVH skeleton's motion over to the embedded body.
+
+Each body joint takes the global rotation of its source joint, corrected by the rotation between
+the two rest poses' bone directions, so that limbs point where the source's limbs point.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
+
+from stdformer_ros.body.body_model import load_body_arrays
+from stdformer_ros.body.skeleton import JOINT_NAMES, PARENTS
+from stdformer_ros.training.people.bvh import Motion
+
+_TRUNK = {"pelvis": "hip", "spine2": "abdomen", "spine3": "chest", "neck": "neck", "head": "head"}
+_LIMBS = {  # joint of the body: (child that gives its direction, source joint, source's child)
+    f"{word}_{joint}": (f"{word}_{child}", letter + source, letter + source_child)
+    for word, letter in (("left", "l"), ("right", "r"))
+    for joint, child, source, source_child in (
+        ("hip", "knee", "Thigh", "Shin"),
+        ("knee", "ankle", "Shin", "Foot"),
+        ("ankle", "foot", "Foot", "Foot_end"),
+        ("shoulder", "elbow", "Shldr", "ForeArm"),
+        ("elbow", "wrist", "ForeArm", "Hand"),
+        ("wrist", "hand", "Hand", "Mid1"),
+    )
+}
+_COLLARS = {"left_collar": "lCollar", "right_collar": "rCollar"}
+
+
+@dataclass(frozen=True)
+class BodyMotion:
+    """A clip of the embedded body.
+
+    Attributes:
+        quaternions: (N, 24, 4) float32 (x, y, z, w), the pelvis' in the world (y up), the others
+            relative to their parents.
+        root: (N, 3) float32 metres, the pelvis.
+        frame_time: seconds between frames.
+    """
+
+    quaternions: NDArray[np.float32]
+    root: NDArray[np.float32]
+    frame_time: float
+
+
+def retarget(motion: Motion) -> BodyMotion:
+    """The embedded body doing what the source skeleton does.
+
+    The first frame is left out when every joint but the root rests in it: exporters put the
+    binding pose there, which the person never took.
+
+    Raises:
+        ValueError: if a joint of the CMU skeleton (Daz names) is missing, or a limb has no length
+            or rests in another direction than ours.
+    """
+    needed = {*_TRUNK.values(), *_COLLARS.values()} | {
+        s for _, a, b in _LIMBS.values() for s in (a, b)
+    }
+    missing = sorted(needed - set(motion.names))
+    if missing:
+        raise ValueError(f"the skeleton lacks {', '.join(missing[:5])}; CMU's Daz names are needed")
+    start = 1 if len(motion.rotations) > 1 and _is_binding_pose(motion) else 0
+    world = _global_rotations(motion)[start:]
+    source = {name: world[:, i] for i, name in enumerate(motion.names)}
+    turns = np.zeros((len(world), len(JOINT_NAMES), 3, 3))
+    corrections = _corrections(motion)
+    for joint, name in enumerate(JOINT_NAMES):
+        if name in _TRUNK:
+            turns[:, joint] = source[_TRUNK[name]]
+        elif name in _COLLARS:
+            turns[:, joint] = source[_COLLARS[name]]
+        elif name in _LIMBS:
+            turns[:, joint] = source[_LIMBS[name][1]] @ corrections[name]
+        else:  # toes and knuckles have no source: they follow the foot and the hand
+            turns[:, joint] = turns[:, PARENTS[joint]]
+    turns[:, JOINT_NAMES.index("spine1")] = _halfway(source["hip"], source["abdomen"])
+
+    local = turns.copy()
+    for joint, parent in enumerate(PARENTS):
+        if parent >= 0:
+            local[:, joint] = np.swapaxes(turns[:, parent], 1, 2) @ turns[:, joint]
+    quaternions = Rotation.from_matrix(local.reshape(-1, 3, 3)).as_quat()
+    return BodyMotion(
+        quaternions.reshape(*local.shape[:2], 4).astype(np.float32),
+        (motion.root[start:] * _metres_per_unit(motion)).astype(np.float32),
+        motion.frame_time,
+    )
+
+
+def _is_binding_pose(motion: Motion) -> bool:
+    """Whether the first frame is far from the second and its legs are straight."""
+    knees = [motion.names.index(n) for n in ("lShin", "rShin")]
+    bend = Rotation.from_matrix(motion.rotations[0, knees]).magnitude()
+    jump = Rotation.from_matrix(
+        np.swapaxes(motion.rotations[0], 1, 2) @ motion.rotations[1]
+    ).magnitude()
+    return bool((bend < 0.2).all() and jump.max() > 0.5)
+
+
+def _global_rotations(motion: Motion) -> NDArray[np.float64]:
+    world = motion.rotations.copy()
+    for joint, parent in enumerate(motion.parents):
+        if parent >= 0:
+            world[:, joint] = world[:, parent] @ motion.rotations[:, joint]
+    return world
+
+
+def _corrections(motion: Motion) -> dict[str, NDArray[np.float64]]:
+    """Per limb joint the rotation from our rest direction to the source's rest direction."""
+    rest = load_body_arrays()["joints_template"]
+    result = {}
+    for name, (child, _, source_child) in _LIMBS.items():
+        ours = rest[JOINT_NAMES.index(child)] - rest[JOINT_NAMES.index(name)]
+        theirs = motion.offsets[motion.names.index(source_child)]
+        if not np.linalg.norm(theirs) > 0 or ours @ theirs < 0:
+            raise ValueError(
+                f"the bone to {source_child} has the offset {theirs.tolist()}; it must have a "
+                f"length and point about where our {name} points, to {ours.round(2).tolist()}"
+            )
+        result[name] = _align(ours, theirs)
+    return result
+
+
+def _align(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The smallest rotation that turns direction `a` into direction `b`."""
+    a, b = a / np.linalg.norm(a), b / np.linalg.norm(b)
+    axis = np.cross(a, b)
+    sine = float(np.linalg.norm(axis))
+    if sine < 1e-9:
+        return np.eye(3)
+    angle = np.arctan2(sine, float(a @ b))
+    return np.asarray(Rotation.from_rotvec(axis / sine * angle).as_matrix())
+
+
+def _halfway(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Half the rotation from `a` to `b`: the lower spine takes half of the bend."""
+    step = Rotation.from_matrix(np.swapaxes(a, 1, 2) @ b).as_rotvec()
+    return np.asarray(a @ Rotation.from_rotvec(0.5 * step).as_matrix())
+
+
+def _metres_per_unit(motion: Motion) -> float:
+    """Scale that makes the source's leg as long as ours."""
+    rest = load_body_arrays()["joints_template"]
+    hip, knee, ankle = (JOINT_NAMES.index(f"left_{n}") for n in ("hip", "knee", "ankle"))
+    ours = np.linalg.norm(rest[knee] - rest[hip]) + np.linalg.norm(rest[ankle] - rest[knee])
+    theirs = sum(np.linalg.norm(motion.offsets[motion.names.index(n)]) for n in ("lShin", "lFoot"))
+    return float(ours / theirs)

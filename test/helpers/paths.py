@@ -1,0 +1,10 @@
+"""Where things are."""
+
+from pathlib import Path
+
+HELPERS = Path(__file__).parent
+TEST = HELPERS.parent
+ROOT = TEST.parent
+DATA = TEST / "data"
+FAKE_NODE = HELPERS / "fake_pipeline.py"
+KEYPOINT_NODE = HELPERS / "keypoint_node.py"

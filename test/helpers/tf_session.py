@@ -1,0 +1,99 @@
+"""A user of /tf and of the node, in a process that can import tf2_msgs: prints what it saw as JSON.
+
+Started by test_ros_transforms.py with the log file for the node as its argument.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import rclpy
+from geometry_msgs.msg import TransformStamped
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from tf2_msgs.msg import TFMessage
+
+from helpers.ros_client import Client, NodeProcess, stamp_of
+
+HALF = 0.5**0.5
+
+
+def transform(parent, child, translation, rotation=(0.0, 0.0, 0.0, 1.0), stamp=0.0):
+    message = TransformStamped(child_frame_id=child)
+    message.header.frame_id, message.header.stamp = parent, stamp_of(stamp)
+    t, r = message.transform.translation, message.transform.rotation
+    t.x, t.y, t.z = translation
+    r.x, r.y, r.z, r.w = rotation
+    return message
+
+
+def main(log: str) -> None:
+    rclpy.init()
+    client = Client()
+    client.listen(TFMessage, "/tf")
+    heard = client.heard["/tf"]
+    latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+    static = client.node.create_publisher(TFMessage, "/tf_static", latched)
+    moving = client.node.create_publisher(TFMessage, "/tf", 10)
+    seen = {}
+    with NodeProcess(Path(log), autostart=True, tf="joints", target_frame="odom") as node:
+        assert client.until(lambda: client._image.get_subscription_count() > 0)
+        warning = "no transform connects 'optical' to 'odom'"
+        client.send_until(lambda: warning in node.output)
+        seen["answers without a transform"] = len(client.humans)
+        # The camera looks along the robot's x axis, 1 m above its origin.
+        optical = transform("base", "optical", (0.0, 0.0, 1.0), (-0.5, 0.5, -0.5, 0.5))
+        static.publish(TFMessage(transforms=[optical]))
+
+        def drive_until(done):
+            """The robot drives along x at 1 m/s; each image finds it where it is."""
+            for i in range(60):
+                place = transform(
+                    "odom", "base", (10 + i / 30, 0.0, 0.0), stamp=client._stamp + 1 / 30
+                )
+                moving.publish(TFMessage(transforms=[place]))
+                client.until(lambda: False, 0.05)
+                client.send(1)
+                if client.until(done, 0.2):
+                    return 10 + i / 30
+            raise AssertionError(f"nothing came\n{node.output}")
+
+        drive_until(lambda: len(client.humans) > 8)
+        answer = client.humans[-1]
+        human = answer.humans[0]
+
+        def of_a_person(message):
+            return message.transforms and "human" in message.transforms[0].child_frame_id
+
+        assert client.until(lambda: any(map(of_a_person, heard)))
+        frames = [m for m in heard if of_a_person(m)][-1].transforms
+        at_stamp = [
+            m.transforms[0].transform.translation.x
+            for m in heard
+            if m.transforms[0].child_frame_id == "base"
+            and m.transforms[0].header.stamp == answer.header.stamp
+        ]
+        seen["frame"] = answer.header.frame_id
+        seen["robot"] = at_stamp[0] if at_stamp else None
+        seen["pelvis"] = [human.joints[0].x, human.joints[0].y, human.joints[0].z]
+        seen["velocity"] = [
+            human.joint_velocities[0].x,
+            human.joint_velocities[0].y,
+            human.joint_velocities[0].z,
+        ]
+        seen["covariance"] = [human.pose.covariance[i] for i in (0, 7, 14)]
+        seen["names"] = [f.child_frame_id for f in frames]
+        seen["parents"] = [f.header.frame_id for f in frames]
+        seen["head"] = next(
+            [f.transform.translation.x, f.transform.translation.y, f.transform.translation.z]
+            for f in frames
+            if f.child_frame_id == "human_1_head"
+        )
+    print(json.dumps(seen))
+    client.close()
+    rclpy.shutdown()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,77 @@
+"""What a run leaves to look at: a video that plays and a picture."""
+
+import cv2
+import numpy as np
+import pytest
+
+from helpers.fake_pipeline import BOX, BOX_FACES
+from stdformer_ros.camera.pinhole import Camera
+from stdformer_ros.io.overlay import Figure
+from stdformer_ros.io.pictures import WIDEST, VideoWriter, snapshot, write_overlay_video, write_png
+from stdformer_ros.types import Frame
+
+
+def frame(brightness, width=160, height=120):
+    image = np.full((height, width, 3), brightness, np.uint8)
+    return Frame(image, 0.0, Camera.assumed(width, height))
+
+
+def person(x=0.0):
+    vertices = (BOX + np.array([x, 0, 3])).astype(np.float32)
+    return Figure(3, vertices, vertices)
+
+
+def read(path):
+    capture = cv2.VideoCapture(str(path))
+    images = []
+    while True:
+        decoded, image = capture.read()
+        if not decoded:
+            return images, capture.get(cv2.CAP_PROP_FPS)
+        images.append(cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
+
+
+def test_the_video_has_every_frame_at_its_rate(tmp_path):
+    frames = [(frame(20 * i), []) for i in range(10)]
+    write_overlay_video(tmp_path / "o.mp4", 25.0, frames, BOX_FACES, [])
+    images, fps = read(tmp_path / "o.mp4")
+    assert fps == pytest.approx(25.0)
+    assert len(images) == 10
+    means = [image.mean() for image in images]
+    np.testing.assert_allclose(means, np.arange(10) * 20, atol=4)
+
+
+def test_a_frame_that_was_not_processed_shows_the_last_one_that_was(tmp_path):
+    frames = [(frame(0), None), (frame(100), [person()]), (frame(200), None)]
+    write_overlay_video(tmp_path / "o.mp4", 25.0, frames, BOX_FACES, [])
+    (first, second, third), _ = read(tmp_path / "o.mp4")
+    assert first.mean() < 5
+    assert np.abs(third.astype(int) - second).mean() < 4
+    assert np.median(third) == pytest.approx(100, abs=5)
+    assert np.abs(second[60, 80].astype(int) - 100).max() > 30  # the person
+
+
+def test_large_videos_are_scaled_to_even_sides(tmp_path):
+    writer = VideoWriter(tmp_path / "o.mp4", 30.0, (1768, 995))
+    writer.write(np.full((995, 1768, 3), (200, 30, 30), np.uint8))
+    writer.close()
+    (image,), _ = read(tmp_path / "o.mp4")
+    assert image.shape[1] == WIDEST
+    assert image.shape[0] == 720
+    assert np.abs(image.mean(axis=(0, 1)) - (200, 30, 30)).max() < 12  # red stays red
+
+
+def test_a_video_that_cannot_be_written_says_where(tmp_path):
+    with pytest.raises(OSError, match="nowhere"):
+        VideoWriter(tmp_path / "nowhere" / "o.mp4", 30.0, (64, 48))
+
+
+def test_the_snapshot_shows_the_person_in_the_image_and_from_the_side(tmp_path):
+    picture = snapshot(frame(100), [person()], BOX_FACES, [])
+    assert picture.shape == (120, 160 + 96, 3)
+    left, right = picture[:, :160], picture[:, 160:]
+    assert 0.02 < (left != 100).any(axis=2).mean() < 0.9
+    assert 0.02 < (right != 245).any(axis=2).mean() < 0.9
+    write_png(tmp_path / "s.png", picture)
+    written = cv2.cvtColor(cv2.imread(str(tmp_path / "s.png")), cv2.COLOR_BGR2RGB)
+    np.testing.assert_array_equal(written, picture)

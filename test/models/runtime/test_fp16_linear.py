@@ -1,0 +1,87 @@
+"""Linear layers with half-precision weights: the same numbers, for weights that half holds."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from stdformer_ros.models.default.window_encoder import WindowEncoder
+from stdformer_ros.models.estimators import create_estimator
+from stdformer_ros.models.runtime import fp16_linear as half_weights
+from stdformer_ros.models.runtime.fp16_linear import HalfLinear, half_weights_where_possible
+
+kernels = pytest.mark.skipif(
+    not half_weights_where_possible(nn.Identity()), reason="needs FBGEMM's kernels (x86)"
+)
+
+
+@kernels
+@given(
+    st.integers(1, 40),
+    st.integers(1, 70),
+    st.lists(st.integers(1, 5), min_size=1, max_size=3),
+    st.booleans(),
+)
+def test_weights_of_float16_give_the_same_answer(inputs, outputs, batch, bias):
+    torch.manual_seed(inputs)
+    linear = nn.Linear(inputs, outputs, bias=bias).half().float()
+    x = torch.randn(*batch, inputs)
+    with torch.inference_mode():
+        assert torch.allclose(HalfLinear(linear)(x), linear(x), atol=1e-5)
+
+
+@kernels
+def test_other_weights_are_rounded_and_huge_ones_stay_finite():
+    linear = nn.Linear(2, 1, bias=False)
+    with torch.no_grad():
+        linear.weight.copy_(torch.tensor([[1.0 + 2**-12, 1e6]]))
+    half = HalfLinear(linear)
+    with torch.inference_mode():
+        assert half(torch.tensor([[1.0, 0.0]])).item() == 1.0
+        assert half(torch.tensor([[0.0, 1.0]])).item() == 65504.0
+
+
+@kernels
+def test_a_row_does_not_depend_on_those_beside_it():
+    torch.manual_seed(0)
+    half = HalfLinear(nn.Linear(256, 64))
+    x = torch.randn(16, 256)
+    with torch.inference_mode():
+        together = half(x)
+        alone = torch.cat([half(row[None]) for row in x])
+    assert torch.allclose(alone, together, atol=1e-6)
+
+
+@kernels
+def test_the_window_encoder_answers_as_before():
+    torch.manual_seed(0)
+    encoder = WindowEncoder(24, 21).half().float().eval()
+    for parameter in encoder.parameters():
+        nn.init.normal_(parameter, std=0.02)
+        parameter.data = parameter.data.half().float()
+    points, visibility, size = torch.rand(3, 24, 21, 2), torch.rand(3, 24, 21), torch.rand(3)
+    with torch.inference_mode():
+        before = encoder(points, visibility, size)
+        assert half_weights_where_possible(encoder)
+        after = encoder(points, visibility, size)
+    assert not any(type(module) is nn.Linear for module in encoder.modules())
+    for a, b in zip(before, after, strict=True):
+        assert torch.allclose(a, b, atol=1e-4)
+
+
+def test_without_the_kernels_the_layers_stay(monkeypatch):
+    def missing(linear):
+        raise RuntimeError("Didn't find engine for operation quantized::linear_prepack_fp16")
+
+    monkeypatch.setattr(half_weights, "HalfLinear", missing)
+    network = nn.Sequential(nn.Linear(2, 3))
+    assert not half_weights_where_possible(network)
+    assert type(network[0]) is nn.Linear
+
+
+@kernels
+def test_the_default_estimator_has_no_other():
+    kinds = {type(m) for m in create_estimator("stdformer_s_keypoints").model.modules()}
+    assert HalfLinear in kinds
+    assert nn.Linear not in kinds

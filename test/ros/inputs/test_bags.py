@@ -1,0 +1,211 @@
+"""Bags: processed offline, written again, and played back as the same messages."""
+
+from itertools import islice
+
+import cv2
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy", reason="needs ROS 2 (./run test)")
+pytest.importorskip("stdformer_ros.msg", reason="needs the built workspace (./run test)")
+pytest.importorskip("rosbags", reason="needs rosbags (requirements-ros.txt)")
+
+from rclpy.serialization import deserialize_message, serialize_message
+from rosbags import rosbag2
+from rosbags.typesys import Stores, get_typestore
+from sensor_msgs.msg import CameraInfo, Image
+from std_msgs.msg import Header
+
+from helpers.fake_pipeline import FakePipeline
+from helpers.ros_client import stamp_of
+from stdformer_ros import cli, pipeline
+from stdformer_ros.io.video import read_video
+from stdformer_ros.msg import BodyModel, HumanArray
+from stdformer_ros.ros.inputs.bags import BagError, BagTopics, process_bag
+
+pytestmark = pytest.mark.ros
+
+IMAGE, INFO, DEPTH = "sensor_msgs/msg/Image", "sensor_msgs/msg/CameraInfo", "sensor_msgs/msg/Image"
+
+
+def image(seconds, people=1):
+    pixels = np.full((48, 64, 3), 90, np.uint8)
+    pixels[0, 0] = people, 0, 0
+    header = Header(stamp=stamp_of(seconds), frame_id="optical")
+    return Image(
+        header=header, height=48, width=64, encoding="rgb8", step=192, data=pixels.tobytes()
+    )
+
+
+def depth(seconds, metres):
+    values = np.full((48, 64), 1000 * metres, np.uint16)
+    header = Header(stamp=stamp_of(seconds), frame_id="optical")
+    return Image(
+        header=header, height=48, width=64, encoding="16UC1", step=128, data=values.tobytes()
+    )
+
+
+def info():
+    k = [60.0, 0.0, 31.5, 0.0, 60.0, 23.5, 0.0, 0.0, 1.0]
+    return CameraInfo(width=64, height=48, k=k)
+
+
+def write_bag(folder, messages):
+    """Messages are (topic, type's name, message); one is recorded every 10 ms."""
+    store = get_typestore(Stores.ROS2_KILTED)
+    with rosbag2.Writer(folder, version=9) as writer:
+        connections = {
+            topic: writer.add_connection(topic, kind, typestore=store)
+            for topic, kind in {topic: kind for topic, kind, _ in messages}.items()
+        }
+        for i, (topic, _, message) in enumerate(messages):
+            writer.write(connections[topic], 10**9 + i * 10**7, serialize_message(message))
+    return folder
+
+
+def read_bag(folder, topic, kind):
+    with rosbag2.Reader(folder) as reader:
+        return [
+            (time_ns, deserialize_message(bytes(data), kind))
+            for connection, time_ns, data in reader.messages()
+            if connection.topic == topic
+        ]
+
+
+def play(results, client):
+    """Publish a bag's /stdformer/humans, once the client is there to hear it."""
+    player = client.node.create_publisher(HumanArray, "/stdformer/humans", 10)
+    assert client.until(lambda: player.get_subscription_count() > 0)
+    client.until(lambda: False, 0.3)  # the client, too, must know of us
+    with rosbag2.Reader(results) as reader:
+        for connection, _, data in reader.messages():
+            if connection.topic == "/stdformer/humans":
+                player.publish(bytes(data))
+
+
+@pytest.fixture
+def bag(tmp_path):
+    """Five images of 0 to 4 people, with intrinsics."""
+    messages = [("/cam/camera_info", INFO, info())]
+    messages += [("/cam/image_raw", IMAGE, image(5 + i / 30, people=i)) for i in range(5)]
+    return write_bag(tmp_path / "bag", messages)
+
+
+def test_every_image_of_a_bag_is_answered_with_its_header_at_its_time(bag, tmp_path):
+    answered, people, files = process_bag(bag, FakePipeline(), tmp_path / "out", BagTopics())
+    assert (answered, people) == (5, 4)
+    archive = np.load(files[0])
+    assert archive["frame"].tolist() == [1, 2, 2, 3, 3, 3, 4, 4, 4, 4]
+    assert archive["metric_depth"].all()
+    assert float(archive["fps"]) == pytest.approx(30.0, abs=0.1)
+    results = read_bag(files[1], "/stdformer/humans", HumanArray)
+    images = read_bag(bag, "/cam/image_raw", Image)
+    assert [time for time, _ in results] == [time for time, _ in images]
+    assert [message.header for _, message in results] == [m.header for _, m in images]
+    assert [len(message.humans) for _, message in results] == [0, 1, 2, 3, 4]
+    ((_, model),) = read_bag(files[1], "/stdformer/body_model", BodyModel)
+    assert model.joint_names == results[0][1].joint_names
+
+
+def test_a_delay_answers_every_image_all_the_same(bag, tmp_path):
+    slow = FakePipeline(delay_frames=2)
+    answered, _, files = process_bag(bag, slow, tmp_path / "out", BagTopics())
+    assert answered == 5
+    results = read_bag(files[1], "/stdformer/humans", HumanArray)
+    assert [len(message.humans) for _, message in results] == [0, 1, 2, 3, 4]
+
+
+def test_a_bag_that_jumps_back_costs_one_image_and_starts_anew(tmp_path):
+    stamps = [5.0, 5.1, 5.2, 1.0, 1.1, 1.2]
+    bag = write_bag(tmp_path / "bag", [("/image", IMAGE, image(stamp)) for stamp in stamps])
+    fake = FakePipeline()
+    answered, _, _ = process_bag(bag, fake, tmp_path / "out", BagTopics())
+    assert (answered, fake.resets) == (5, 1)
+
+
+def test_depth_of_the_bag_is_used(tmp_path):
+    messages = [("/depth", DEPTH, depth(5.0, 2.4)), ("/image", IMAGE, image(5.01))]
+    bag = write_bag(tmp_path / "bag", messages)
+    topics = BagTopics(image="/image", depth="/depth")
+    _, _, files = process_bag(bag, FakePipeline(), tmp_path / "out", topics)
+    ((_, message),) = read_bag(files[1], "/stdformer/humans", HumanArray)
+    assert message.humans[0].measured_depth
+    assert message.humans[0].joints[0].z == pytest.approx(2.4)
+
+
+def test_which_images_to_take_must_be_clear(bag, tmp_path):
+    two = write_bag(
+        tmp_path / "two", [("/a/image", IMAGE, image(1.0)), ("/b/image", IMAGE, image(1.0))]
+    )
+    with pytest.raises(BagError, match=r"--image-topic\); there is 2: /a/image, /b/image"):
+        process_bag(two, FakePipeline(), tmp_path / "out", BagTopics())
+    with pytest.raises(BagError, match="there is no topic /c; there is: /a/image, /b/image"):
+        process_bag(two, FakePipeline(), tmp_path / "out", BagTopics(image="/c"))
+    with pytest.raises(BagError, match="is sensor_msgs/msg/CameraInfo, not images"):
+        process_bag(bag, FakePipeline(), tmp_path / "out", BagTopics(image="/cam/camera_info"))
+
+
+def test_what_is_no_bag_is_named_and_results_are_not_overwritten(bag, tmp_path):
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    (empty / "metadata.yaml").write_text("nonsense: true\n")
+    with pytest.raises(BagError, match="cannot be read as a rosbag2"):
+        process_bag(empty, FakePipeline(), tmp_path / "out", BagTopics())
+    process_bag(bag, FakePipeline(), tmp_path / "out", BagTopics())
+    with pytest.raises(BagError, match="exists already"):
+        process_bag(bag, FakePipeline(), tmp_path / "out", BagTopics())
+
+
+def test_the_command_line_takes_a_bag_as_it_takes_a_video(bag, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(pipeline, "build_pipeline", lambda *_, **__: FakePipeline())
+    out = tmp_path / "out"
+    assert cli.main(["run", str(bag), "--out", str(out)]) == 0
+    assert "4 people in 5 frames" in capsys.readouterr().out
+    assert (out / "humans" / "metadata.yaml").is_file()
+    assert cli.main(["run", str(bag), "--out", str(out), "--image-topic", "/none"]) == 2
+
+
+def test_results_that_are_played_back_are_the_same_messages(bag, tmp_path, client):
+    _, _, files = process_bag(bag, FakePipeline(), tmp_path / "out", BagTopics(), vertices=True)
+    recorded = read_bag(files[1], "/stdformer/humans", HumanArray)
+    play(files[1], client)
+    assert client.until(lambda: len(client.humans) == len(recorded))
+    assert client.humans == [message for _, message in recorded]
+
+
+@pytest.mark.slow
+def test_a_bag_of_a_real_video_is_answered_as_the_video_is(real_video, tmp_path, client):
+    """The default networks over the same pictures twice; the results played back are the same."""
+    pictures, messages = tmp_path / "pictures", []
+    pictures.mkdir()
+    for i, frame in enumerate(islice(read_video(real_video), 8)):
+        bgr = np.ascontiguousarray(frame.image[..., ::-1])
+        cv2.imwrite(str(pictures / f"{i:03}.png"), bgr)
+        header = Header(stamp=stamp_of(5 + i / 30), frame_id="optical")
+        height, width = bgr.shape[:2]
+        messages.append(
+            Image(
+                header=header,
+                height=height,
+                width=width,
+                encoding="bgr8",
+                step=3 * width,
+                data=bgr.tobytes(),
+            )
+        )
+    bag = write_bag(tmp_path / "bag", [("/cam/image_raw", IMAGE, m) for m in messages])
+    for source, out in ((pictures, "video"), (bag, "bag")):
+        assert cli.main(["run", str(source), "--out", str(tmp_path / out)]) == 0
+    video, answered = (np.load(tmp_path / out / "humans.npz") for out in ("video", "bag"))
+    assert len(video["track_id"]) >= 8
+    for name in ("frame", "track_id"):
+        assert answered[name].tolist() == video[name].tolist()
+    assert answered["joints"] == pytest.approx(video["joints"], abs=1e-4)  # stamps are rounded
+
+    results = tmp_path / "bag" / "humans"
+    recorded = [message for _, message in read_bag(results, "/stdformer/humans", HumanArray)]
+    assert [message.header for message in recorded] == [message.header for message in messages]
+    assert recorded[-1].humans[0].joints[0].z == pytest.approx(answered["joints"][-1][0, 2], 0.5)
+    play(results, client)
+    assert client.until(lambda: len(client.humans) == len(recorded))
+    assert client.humans == recorded

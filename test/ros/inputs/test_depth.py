@@ -1,0 +1,156 @@
+"""Depth in the node: matched by time, in its units, aligned or not; and what is said when not."""
+
+import math
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy", reason="needs ROS 2 (./run test)")
+pytest.importorskip("stdformer_ros.msg", reason="needs the built workspace (./run test)")
+
+from sensor_msgs.msg import Image
+from std_msgs.msg import Header
+
+from helpers.ros_client import stamp_of
+from stdformer_ros.ros.bad_input import BadInput
+from stdformer_ros.ros.inputs.depth_intake import KEPT, DepthIntake, depth_of
+
+pytestmark = pytest.mark.ros
+
+PARAMETERS = {"depth": True, "depth_tolerance": 0.1}
+
+
+def message(values, kind, seconds=1.0, **fields):
+    image = Image(
+        header=Header(stamp=stamp_of(seconds)),
+        height=values.shape[0],
+        width=values.shape[1],
+        encoding=kind,
+        step=values.strides[0],
+        data=values.tobytes(),
+    )
+    for name, value in fields.items():
+        setattr(image, name, value)
+    return image
+
+
+def metres(image):
+    depth = depth_of(image)
+    return depth.values * depth.metres
+
+
+def test_integers_are_millimetres_and_floats_are_metres():
+    assert metres(message(np.full((2, 3), 2500, "<u2"), "16UC1")) == pytest.approx(2.5)
+    assert metres(message(np.full((2, 3), 2.5, "<f4"), "32FC1")) == pytest.approx(2.5)
+
+
+def test_padding_and_byte_order_are_honoured():
+    padded = np.zeros((2, 5), ">u2")
+    padded[:, :3] = 1234
+    image = message(padded, "16UC1", width=3, is_bigendian=1)
+    np.testing.assert_allclose(metres(image), np.full((2, 3), 1.234))
+
+
+@pytest.mark.parametrize(
+    ("fields", "kind"),
+    [
+        ({"encoding": "mono8"}, "encoding"),
+        ({"step": 1}, "step"),
+        ({"data": b"12"}, "data"),
+        ({"height": 0}, "empty"),
+        ({"height": 2**32 - 1}, "data"),
+    ],
+)
+def test_what_is_no_depth_image_is_refused(fields, kind):
+    with pytest.raises(BadInput) as refusal:
+        depth_of(message(np.ones((4, 4), np.uint16), "16UC1", **fields))
+    assert refusal.value.kind == kind
+
+
+def test_floats_that_are_millimetres_are_refused_by_name():
+    values = np.full((48, 64), 2500, np.float32)
+    values[::2] = math.nan  # holes do not hide it
+    with pytest.raises(BadInput, match="are these millimetres"):
+        depth_of(message(values, "32FC1"))
+
+
+def test_an_image_of_holes_alone_is_still_one():
+    assert np.isnan(metres(message(np.full((4, 4), np.nan, np.float32), "32FC1"))).all()
+
+
+def depth_at(seconds):
+    return message(np.full((2, 2), round(1000 * seconds), np.uint16), "16UC1", seconds)
+
+
+def test_the_depth_nearest_in_time_is_taken():
+    intake = DepthIntake(tolerance=0.05)
+    for stamp in (1.0, 1.033, 1.066):
+        intake.take(depth_at(stamp))
+    assert intake.at(1_040_000_000).values[0, 0] == 1033
+    assert intake.at(1_100_000_000).values[0, 0] == 1066
+
+
+def test_a_depth_too_far_in_time_is_none():
+    intake = DepthIntake(tolerance=0.05)
+    assert intake.at(1_000_000_000) is None
+    intake.take(depth_at(1.0))
+    assert intake.at(1_060_000_000) is None
+    assert intake.at(940_000_000) is None
+
+
+def test_only_the_newest_are_kept():
+    intake = DepthIntake(tolerance=0.001)
+    for i in range(KEPT + 1):
+        intake.take(depth_at(1.0 + i))
+    assert intake.at(1_000_000_000) is None
+    assert intake.at(2_000_000_000) is not None
+
+
+@pytest.fixture
+def client(client):
+    client.connect()
+    return client
+
+
+def answer_with_depth(client, done, *depth, **fields):
+    """Depth and images of nearly one time, until an answer satisfies `done`."""
+
+    def answered():
+        return client.humans and done(client.humans[-1].humans[0])
+
+    for _ in range(40):
+        client.send_depth(*depth, **fields)
+        client.send(1)
+        if client.until(answered, 0.3):
+            return client.humans[-1].humans[0]
+    raise AssertionError("no such answer")
+
+
+@pytest.mark.parametrize("encoding", ["16UC1", "32FC1"])
+def test_a_person_is_where_depth_says_and_the_message_says_so(running, client, encoding):
+    human = answer_with_depth(client, lambda h: h.measured_depth, 2.4, encoding)
+    assert human.pose.pose.position.z == pytest.approx(2.4, abs=1e-3)
+    assert human.pose.covariance[14] < 0.1**2  # without depth: (0.1 x 2 m)^2 at best
+
+
+def test_no_depth_of_this_time_is_said_and_the_size_decides(running, client):
+    warning = "/camera/depth: nothing within 0.1 s of the image"
+    client.send_until(lambda: client.humans and warning in running.output)
+    human = client.humans[-1].humans[0]
+    assert not human.measured_depth
+    assert human.pose.pose.position.z == pytest.approx(2.0)
+
+
+def test_depth_in_wrong_units_is_left_aside_and_said(running, client):
+    human = answer_with_depth(client, lambda h: not h.measured_depth, 20.0, "16UC1")
+    assert not human.measured_depth
+    warning = "the torso of person 1 is 20.00 m away by depth, 2.00 m by size: not used"
+    assert client.until(lambda: warning in running.output)
+    answer_with_depth(client, lambda h: not h.measured_depth, 2400.0, "32FC1")
+    assert client.until(lambda: "are these millimetres?" in running.output)
+
+
+def test_a_broken_depth_image_costs_the_depth_alone(running, client):
+    human = answer_with_depth(client, lambda h: not h.measured_depth, 2.4, data=b"123")
+    assert human.pose.pose.position.z == pytest.approx(2.0)
+    assert client.until(lambda: "/camera/depth: 3 bytes of data" in running.output)

@@ -1,0 +1,176 @@
+"""Ten thousand malformed messages: each is used or refused with a reason; the node answers on."""
+
+import time
+from itertools import islice
+
+import cv2
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy", reason="needs ROS 2 (./run test)")
+pytest.importorskip("stdformer_ros.msg", reason="needs the built workspace (./run test)")
+
+from rclpy.qos import qos_profile_sensor_data
+from sensor_msgs.msg import CompressedImage
+from std_msgs.msg import Header
+
+from helpers.malformed import camera_infos, compressed_images, garbled, images
+from helpers.ros_client import PATIENCE, NodeProcess, stamp_of
+from stdformer_ros.ros.bad_input import BadInput
+from stdformer_ros.ros.inputs.compressed_images import decompressed
+from stdformer_ros.ros.inputs.depth_intake import depth_of
+from stdformer_ros.ros.inputs.images import MAX_PIXELS, to_rgb
+from stdformer_ros.ros.inputs.intake import Intake
+
+pytestmark = pytest.mark.ros
+
+MESSAGES = 10_000
+
+
+def outcome(use, messages):
+    """How many were used and, by what was wrong with them, refused; anything else is an error."""
+    counts = {"used": 0}
+    for message in messages:
+        try:
+            use(message)
+            kind = "used"
+        except BadInput as bad:
+            kind = bad.kind
+        counts[kind] = counts.get(kind, 0) + 1
+    return counts
+
+
+def test_every_image_is_a_picture_of_its_size_or_is_refused():
+    def use(message):
+        rgb = to_rgb(message)
+        assert rgb.shape == (message.height, message.width, 3)
+        assert rgb.dtype == np.uint8
+
+    counts = outcome(use, islice(images(1), MESSAGES))
+    assert counts["used"] > 0.05 * MESSAGES
+    assert {"encoding", "step", "data", "size", "empty"} <= set(counts)
+
+
+def test_every_compressed_image_is_a_picture_or_is_refused():
+    def use(message):
+        rgb = decompressed(message)
+        assert rgb.ndim == 3
+        assert rgb.shape[2] == 3
+        assert rgb.dtype == np.uint8
+
+    counts = outcome(use, islice(compressed_images(12), MESSAGES))
+    assert counts["used"] > 0.02 * MESSAGES
+    assert {"format", "data", "size"} <= set(counts)
+
+
+def test_every_depth_image_has_its_size_or_is_refused():
+    def use(message):
+        assert depth_of(message).values.shape == (message.height, message.width)
+
+    depth = ("16UC1", "32FC1", "mono16", "rgb8", "")
+    counts = outcome(use, islice(images(13, depth), MESSAGES))
+    assert counts["used"] > 0.02 * MESSAGES
+    assert {"encoding", "step", "data", "empty"} <= set(counts)
+
+
+def test_intrinsics_are_plausible_whatever_a_camera_info_says():
+    intake = Intake()
+
+    def use(message):
+        intake.take_camera_info(message)
+        camera = intake.camera
+        if camera is not None:
+            x, y = camera.width, camera.height
+            rays = camera.rays(np.array([[0, 0], [x, 0], [0, y], [x, y]], np.float32))
+            assert np.isfinite(rays).all()
+            assert np.abs(rays).max() < 1e6
+
+    counts = outcome(use, islice(camera_infos(2), MESSAGES))
+    assert counts["used"] > 0.02 * MESSAGES
+    assert counts["intrinsics"] > 0.1 * MESSAGES
+
+
+def test_frames_come_of_any_mixture_of_images_and_camera_infos():
+    intake, infos = Intake(), camera_infos(3)
+
+    def use(message):
+        outcome(intake.take_camera_info, [next(infos)])
+        frame = intake.frame(message)
+        assert frame.image.shape == (frame.camera.height, frame.camera.width, 3)
+        assert np.isfinite(frame.stamp)
+
+    assert outcome(use, islice(images(4), MESSAGES))["used"] > 0
+
+
+def test_an_image_may_not_be_larger_than_any_camera_makes_them():
+    message = next(images(5))
+    message.encoding, message.width, message.height = "mono8", 10_000, MAX_PIXELS // 10_000 + 1
+    message.step = message.width
+    with pytest.raises(BadInput, match="too large"):
+        to_rgb(message)
+
+
+def answers(client):
+    """Whether a good image among all the others is answered."""
+    sent = []
+    for _ in range(round(PATIENCE / 0.3)):
+        sent.append(client.send(2).header)
+        if client.until(lambda: any(h.header in sent for h in client.humans), 0.3):
+            return all(len(h.humans) == 2 for h in client.humans if h.header in sent)
+    return False
+
+
+@pytest.mark.slow
+def test_a_node_that_is_sent_all_of_them_keeps_answering(tmp_path, client):
+    """Over real topics, some of them as bytes that are no message at all."""
+    depths = ("16UC1", "32FC1", "mono16", "rgb8", "")
+    with NodeProcess(tmp_path / "log", autostart=True, depth=True) as node:
+        client.connect()
+        client.send_depth(2.0)
+        each = MESSAGES // 6
+        streams = [
+            (client._image, images(6)),
+            (client._info, camera_infos(7)),
+            (client._depth, images(14, depths)),
+            (client._image, garbled(8, images(9))),
+            (client._info, garbled(10, camera_infos(11))),
+            (client._depth, garbled(15, images(16, depths))),
+        ]
+        for number in range(each):
+            for publisher, messages in streams:
+                publisher.publish(next(messages))
+            if number % 25 == 0:
+                client.until(lambda: False, 0.01)  # the node hears some of each kind
+            if number % 500 == 499:
+                client.humans.clear()
+                assert answers(client), node.output
+        assert node.process.poll() is None
+        assert "Traceback" not in node.output
+        assert node.output.count("frame dropped") > 3, "nothing bad has arrived"
+
+
+@pytest.mark.slow
+def test_so_does_a_node_that_takes_compressed_images(tmp_path, client):
+    topic = "/camera/image/compressed"
+    camera = client.node.create_publisher(CompressedImage, topic, qos_profile_sensor_data)
+    good = cv2.imencode(".png", np.full((48, 64, 3), 90, np.uint8))[1].tobytes()
+    settings = {"autostart": True, "image_transport": "compressed"}
+    with NodeProcess(tmp_path / "log", **settings) as node:
+        assert client.until(lambda: camera.get_subscription_count() > 0), node.output
+        bad, bytes_ = compressed_images(17), garbled(18, compressed_images(19))
+        for number in range(MESSAGES // 4):
+            camera.publish(next(bad))
+            camera.publish(next(bytes_))
+            if number % 25 == 0:
+                client.until(lambda: False, 0.01)
+        stamps = iter(range(5000, 6000))
+        end = time.monotonic() + PATIENCE
+        wanted = []
+        while time.monotonic() < end and not any(h.header in wanted for h in client.humans):
+            wanted.append(Header(stamp=stamp_of(next(stamps)), frame_id="good"))
+            camera.publish(CompressedImage(header=wanted[-1], format="png", data=good))
+            client.until(lambda: False, 0.1)
+        assert any(h.header in wanted for h in client.humans), node.output
+        assert node.process.poll() is None
+        assert "Traceback" not in node.output
+        assert "frame dropped" in node.output, "nothing bad has arrived"

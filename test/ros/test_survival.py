@@ -1,0 +1,125 @@
+"""kill -9 of each of the processes that talk to each other: the others notice and go on."""
+
+import signal
+import subprocess
+import sys
+import threading
+
+import cv2
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy", reason="needs ROS 2 (./run test)")
+pytest.importorskip("stdformer_ros.msg", reason="needs the built workspace (./run test)")
+
+from sensor_msgs.msg import Image
+from visualization_msgs.msg import MarkerArray
+
+from helpers.ros_client import LATCHED, PATIENCE, NodeProcess
+from stdformer_ros.msg import BodyModel
+
+pytestmark = pytest.mark.ros
+
+LISTENER = """
+import rclpy
+from stdformer_ros.msg import HumanArray
+from sensor_msgs.msg import Image
+from visualization_msgs.msg import MarkerArray
+rclpy.init()
+node = rclpy.create_node("victim")
+for kind, topic in ((HumanArray, "humans"), (MarkerArray, "markers"), (Image, "overlay")):
+    node.create_subscription(kind, "/stdformer/" + topic, lambda m: print("heard", flush=True), 10)
+rclpy.spin(node)
+"""
+"""Reliable subscriptions, for which the node keeps what was not acknowledged."""
+
+
+def kill(process):
+    """kill -9: no goodbye, no clean-up."""
+    process.send_signal(signal.SIGKILL)
+    assert process.wait(20) == -signal.SIGKILL
+
+
+def test_a_killed_and_respawned_node_is_found_by_those_who_listened(tmp_path, client):
+    client.listen(BodyModel, "/stdformer/body_model", LATCHED)
+    for round_ in range(3):
+        client.humans.clear()
+        client.heard["/stdformer/body_model"].clear()
+        with NodeProcess(tmp_path / f"log{round_}", autostart=True) as node:
+            assert client.until(lambda: client.heard["/stdformer/body_model"]), node.output
+            answer = client.answer(2)
+            assert [human.track_id for human in answer.humans] == [1, 2]
+            client.send(1, hundredths=20)  # dies with a frame in work
+            kill(node.process)
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """A video of two people, as the fake pipeline sees it."""
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    picture = np.full((48, 64, 3), 90, np.uint8)
+    picture[0, 0] = 0, 0, 2  # BGR: two people, no failure, no time
+    for i in range(30):
+        cv2.imwrite(str(folder / f"{i:03}.png"), picture)
+    return folder
+
+
+class Camera:
+    """The player, which is a camera process of its own."""
+
+    def __init__(self, folder):
+        topics = ["-r", "image:=/camera/image", "-r", "camera_info:=/camera/camera_info"]
+        command = [sys.executable, "-m", "stdformer_ros.demo.player", str(folder), "--loop"]
+        self.process = subprocess.Popen(
+            [*command, "--ros-args", *topics], stdout=subprocess.DEVNULL
+        )
+
+
+def test_a_killed_camera_is_missed_and_its_successor_is_heard(tmp_path, client, pictures):
+    with NodeProcess(tmp_path / "log", autostart=True, image_timeout=0.5) as node:
+        for _ in range(2):
+            camera = Camera(pictures)
+            try:
+                assert client.until(lambda: len(client.humans) > 5), node.output
+                assert len(client.humans[-1].humans) == 2
+            finally:
+                kill(camera.process)
+            silences = node.output.count("/camera/image: no image for")
+            assert client.until(
+                lambda: node.output.count("/camera/image: no image for") > silences,  # noqa: B023
+            ), "the silence was not noticed"
+            client.until(lambda: False, 0.3)  # what was still on its way
+            client.humans.clear()
+        assert node.process.poll() is None
+        assert "Traceback" not in node.output
+
+
+def test_killed_subscribers_hold_up_nobody(tmp_path, client):
+    client.listen(MarkerArray, "/stdformer/markers")
+    client.listen(Image, "/stdformer/overlay", 1)
+    with NodeProcess(tmp_path / "log", autostart=True) as node:
+        assert client.until(lambda: client.node.count_subscribers("/camera/image"))
+        client.connect()
+        for _ in range(3):
+            victim = subprocess.Popen(
+                [sys.executable, "-c", LISTENER], stdout=subprocess.PIPE, text=True
+            )
+            heard = []
+            reader = threading.Thread(target=lambda: heard.append(victim.stdout.readline()))  # noqa: B023
+            reader.start()
+            for _ in range(round(PATIENCE / 0.2)):
+                client.send(1)
+                client.until(lambda: heard, 0.2)  # noqa: B023
+                if heard:
+                    break
+            assert heard == ["heard\n"]
+            kill(victim)
+            reader.join()
+            # More than any queue of the node holds, each answered although one reader is silent.
+            for people in (0, 1, 2, 3) * 15:
+                answer = client.answer(people)
+                assert len(answer.humans) == people
+            client.humans.clear()
+        assert node.process.poll() is None
+        assert "Traceback" not in node.output

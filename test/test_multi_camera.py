@@ -1,0 +1,134 @@
+"""Several cameras around one estimator: one batch, answers that no other camera changes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from helpers.scripted_stream import STEP, Script, Telling, frame_at, somebody
+from stdformer_ros.camera.pinhole import Camera
+from stdformer_ros.models.estimator import Features
+from stdformer_ros.models.estimators import create_estimator
+from stdformer_ros.multi_camera import Rig
+from stdformer_ros.perception import PeopleTracker
+from stdformer_ros.pipeline import Pipeline
+from stdformer_ros.types import Body, Frame, Human, Person
+
+
+class Counting(Telling):
+    """Counts how often it is asked, and for how many people."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.batches: list[int] = []
+
+    def decode(self, windows: Features) -> list[Body]:
+        self.batches.append(len(windows["who"]))
+        return super().decode(windows)
+
+
+class Cameras:
+    """A rig of scripted cameras."""
+
+    def __init__(self, *names: str) -> None:
+        self.estimator = Counting()
+        self.scripts = {name: Script() for name in names}
+        self.rig = Rig({n: Pipeline(s, self.estimator) for n, s in self.scripts.items()})
+
+    def show(self, stamp: float, **people: Sequence[Person]) -> dict[str, list[Human]]:
+        seen = {}
+        for camera, somebodies in people.items():
+            self.scripts[camera].people = list(somebodies)
+            seen[camera] = self.rig.see(camera, frame_at(stamp))
+        return self.rig.answer(seen)
+
+
+def test_all_cameras_people_are_one_batch() -> None:
+    cameras = Cameras("front", "rear")
+    humans = cameras.show(0.0, front=[somebody(1, 0.1), somebody(2, 0.2)], rear=[somebody(1, 0.9)])
+    assert cameras.estimator.batches == [3]
+    places = {c: [float(h.body.joints[0, 0]) for h in hs] for c, hs in humans.items()}
+    assert places == {"front": pytest.approx([0.1, 0.2]), "rear": pytest.approx([0.9])}
+
+
+def test_equal_ids_in_two_cameras_are_two_people_with_windows_of_their_own() -> None:
+    cameras = Cameras("front", "rear")
+    for i in range(3):
+        humans = cameras.show(i * STEP, front=[somebody(1)])
+    assert humans["front"][0].window_fill == 0.75
+    humans = cameras.show(3 * STEP, front=[somebody(1)], rear=[somebody(1)])
+    assert humans["front"][0].window_fill == 1.0
+    assert humans["rear"][0].window_fill == 0.25
+
+
+def test_a_camera_without_people_or_without_an_image_costs_nothing() -> None:
+    cameras = Cameras("front", "rear", "left")
+    humans = cameras.show(0.0, front=[], rear=[somebody(1)])
+    assert humans.keys() == {"front", "rear"}
+    assert humans["front"] == []
+    assert cameras.estimator.batches == [1]
+    assert cameras.show(STEP, left=[]) == {"left": []}
+    assert cameras.estimator.batches == [1]
+
+
+def test_resetting_one_camera_leaves_the_others_windows() -> None:
+    cameras = Cameras("front", "rear")
+    for i in range(3):
+        cameras.show(i * STEP, front=[somebody(1)], rear=[somebody(1)])
+    cameras.rig.reset("front")
+    humans = cameras.show(3 * STEP, front=[somebody(1)], rear=[somebody(1)])
+    assert [humans[c][0].window_fill for c in ("front", "rear")] == [0.25, 1.0]
+
+
+def test_a_rig_is_around_one_estimator() -> None:
+    with pytest.raises(ValueError, match="one estimator"):
+        Rig({"a": Pipeline(Script(), Telling()), "b": Pipeline(Script(), Telling())})
+    with pytest.raises(ValueError, match="at least one camera"):
+        Rig({})
+
+
+def landmarks_of(seed: int) -> Person:
+    rng = np.random.default_rng(seed)
+    spread = rng.uniform([200, 100], [400, 400], (33, 2)).astype(np.float32)
+    return Person(seed, 0.9, np.array([200, 100, 400, 400], np.float32), spread, np.ones(33))
+
+
+def test_the_default_estimator_says_the_same_in_a_rig_as_alone() -> None:
+    """Cameras of different size and lens, people who come in different rounds."""
+    estimator = create_estimator("stdformer_s_keypoints", mesh_level=431)
+    lenses = {
+        "front": Camera(640, 480, 500.0, 500.0, 320.0, 240.0),
+        "rear": Camera.assumed(1280, 720),
+    }
+
+    def frame(camera: str, stamp: float) -> Frame:
+        lens = lenses[camera]
+        return Frame(np.zeros((lens.height, lens.width, 3), np.uint8), stamp, lens)
+
+    scripts = {c: Script() for c in lenses}
+    rig = Rig({c: Pipeline(script, estimator) for c, script in scripts.items()})
+    alone = {c: Pipeline(scripts[c], estimator) for c in lenses}
+    for i in range(6):
+        scripts["front"].people = [landmarks_of(1 + i % 2), landmarks_of(3)]
+        scripts["rear"].people = [landmarks_of(5)]
+        seen = {c: rig.see(c, frame(c, i * STEP)) for c in lenses if c == "front" or i % 2 == 0}
+        together = rig.answer(seen)
+        for camera in seen:
+            for one, other in zip(
+                alone[camera](frame(camera, i * STEP)), together[camera], strict=True
+            ):
+                np.testing.assert_allclose(one.body.joints, other.body.joints, atol=2e-4)
+                np.testing.assert_allclose(one.body.vertices, other.body.vertices, atol=2e-4)
+                assert one.body.metric_depth == other.body.metric_depth == (camera == "front")
+                assert one.window_fill == other.window_fill
+
+
+def test_siblings_share_networks_and_nothing_else() -> None:
+    first = PeopleTracker(landmarks="lite")
+    second = first.sibling()
+    assert second._find_landmarks is first._find_landmarks
+    assert second._find_boxes is first._find_boxes
+    assert second._tracker is not first._tracker
+    assert second._keep_sides is not first._keep_sides

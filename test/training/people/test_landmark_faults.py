@@ -1,0 +1,170 @@
+"""The simulated detector's crop jitters; landmarks are lost, exchanged, hidden or cut off."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from helpers.faultless_detector import HEIGHT, WRIST, error_of, faultless, lag, people, steady
+from stdformer_ros.body.landmarks import LANDMARK_MIRROR, LANDMARK_NAMES
+from stdformer_ros.training.people.landmark_noise import disturb
+from stdformer_ros.training.people.subjects import landmark_noise
+
+__all__ = ["faultless"]
+pytestmark = pytest.mark.usefixtures("faultless")
+
+# --- the crop
+
+
+def test_the_crops_jitter_shifts_all_landmarks_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(landmark_noise, "SHIFT", 0.004)
+    error = error_of(*people())
+    assert (error - error[:, :, :1]).abs().max() < 1e-6
+    assert error[:, :, 0].std().item() == pytest.approx(0.004 * HEIGHT, rel=0.03)
+    assert lag(error, 1) == pytest.approx(0.0, abs=0.03), "in each frame anew"
+
+
+@pytest.mark.parametrize(("name", "plain", "size"), [("GROWTH", 0.0, 0.004),
+                                                     ("PLAIN_GROWTH", 1.0, 0.015)])  # fmt: skip
+def test_and_lets_them_grow_about_the_middle_of_their_box(
+    monkeypatch: pytest.MonkeyPatch, name: str, plain: float, size: float
+) -> None:
+    assert landmark_noise.PLAIN_CORRELATION == 0.7
+    monkeypatch.setattr(landmark_noise, "PLAIN", plain)
+    monkeypatch.setattr(landmark_noise, name, size)
+    rays, points = people()
+    error = error_of(rays, points)
+    middle = 0.5 * (rays.amax(2, keepdim=True) + rays.amin(2, keepdim=True))
+    away = rays - middle
+    growth = (error * away).sum((2, 3)) / away.square().sum((2, 3))
+    torch.testing.assert_close(error, growth[..., None, None] * away, atol=1e-6, rtol=1e-3)
+    assert growth.std().item() == pytest.approx(size, rel=0.03)
+    assert growth.mean().abs() < 0.05 * size
+    other = "GROWTH" if name == "PLAIN_GROWTH" else "PLAIN_GROWTH"
+    monkeypatch.setattr(landmark_noise, name, 0.0)
+    monkeypatch.setattr(landmark_noise, other, 0.1)
+    assert error_of(rays, points).abs().max() < 1e-6, "that of the other half's people"
+
+
+# --- what is lost, exchanged, hidden or cut off
+
+
+def test_lost_landmarks_are_invisible_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    rate, length = 0.02, 5
+    monkeypatch.setattr(landmark_noise, "PLAIN", 0.5)  # of the plain people too
+    monkeypatch.setattr(landmark_noise, "BURST_RATE", rate)
+    monkeypatch.setattr(landmark_noise, "BURST_FRAMES", length)
+    lost = disturb(*people())[1] == 0
+    part = rate * length / (1 + rate * length)  # of the time, once the beginning is forgotten
+    assert lost[:, -1].float().mean().item() == pytest.approx(part, abs=0.01)
+    still_lost = (lost[:, 1:] & lost[:, :-1]).sum() / lost[:, :-1].sum()
+    assert still_lost.item() == pytest.approx(1 - 1 / length, abs=0.02)
+
+
+def test_a_twentieth_is_lost_at_any_time_for_ten_frames_on_average(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, value in (("BURST_RATE", 0.005), ("BURST_FRAMES", 10)):
+        monkeypatch.setattr(landmark_noise, name, value)
+    lost = disturb(*people())[1] == 0
+    for frame in (0, 12, 23):
+        assert lost[:, frame].float().mean().item() == pytest.approx(0.05, abs=0.009)
+    still_lost = (lost[:, 1:] & lost[:, :-1]).sum() / lost[:, :-1].sum()
+    assert still_lost.item() == pytest.approx(0.9, abs=0.01)
+
+
+def test_swaps_exchange_left_and_right_of_a_whole_frame(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(landmark_noise, "PLAIN", 0.5)
+    monkeypatch.setattr(landmark_noise, "SWAP_RATE", 0.1)
+    rays, points = people()
+    disturbed, _ = disturb(rays, points)
+    swapped = (disturbed - rays).abs().amax((2, 3)) > 1e-3
+    assert swapped.float().mean().item() == pytest.approx(0.1, abs=0.01)
+    exchanged = rays[:, :, list(LANDMARK_MIRROR)]
+    torch.testing.assert_close(disturbed[swapped], exchanged[swapped])
+    torch.testing.assert_close(disturbed[~swapped], rays[~swapped])
+
+
+def wrist_at(depth: float) -> tuple[Tensor, Tensor]:
+    """People whose left wrist is so far behind the belly."""
+    rays, points = people()
+    hips = points[..., [LANDMARK_NAMES.index(f"{s}_hip") for s in ("left", "right")], :].mean(-2)
+    points = points.clone()
+    points[..., WRIST, :] = hips + torch.tensor([0.0, -0.1, depth])
+    return rays, points
+
+
+def test_a_swap_takes_the_visibility_along(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(landmark_noise, "SWAP_RATE", 1.0)
+    _, visibility = disturb(*wrist_at(0.3))
+    hidden = steady(visibility)
+    assert hidden[:, LANDMARK_MIRROR[WRIST]].float().mean().item() == pytest.approx(0.7, abs=0.07)
+    assert not hidden[:, WRIST].any()
+
+
+def test_a_wrist_behind_the_back_is_mostly_doubtful_and_one_before_the_belly_is_not() -> None:
+    for depth, expected in ((0.2, 0.7), (-0.2, 0.0)):
+        _, visibility = disturb(*wrist_at(depth))
+        hidden = steady(visibility)
+        assert hidden[:, WRIST].float().mean().item() == pytest.approx(expected, abs=0.07)
+        others = [i for i in range(21) if i != WRIST]
+        assert not hidden[:, others].any()
+        assert visibility[..., others].min() >= 0.7
+        doubtful = visibility[hidden[:, WRIST], 0, WRIST]
+        if expected:  # a detector thinks it sees most of that: anything from 0.3 to 0.95
+            assert 0.3 <= doubtful.min() < 0.35
+            assert 0.9 < doubtful.max() <= 0.95
+            assert doubtful.mean().item() == pytest.approx(0.625, abs=0.04)
+
+
+def test_of_plain_people_nothing_is_hidden_or_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(landmark_noise, "PLAIN", 1.0)
+    monkeypatch.setattr(landmark_noise, "PLAIN_NOISE", 0.015)
+    monkeypatch.setattr(landmark_noise, "TRUNCATED", 1.0)
+    rays, points = wrist_at(0.2)
+    disturbed, visibility = disturb(rays, points)
+    assert (visibility == 1).all()
+    each = (disturbed - rays).square().mean((0, 1, 3)).sqrt() / HEIGHT
+    assert each.numpy() == pytest.approx(np.full(21, 0.015), rel=0.08)
+
+
+def test_a_hidden_landmark_is_two_and_a_half_times_as_wrong(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(landmark_noise, "FAST_NOISE", (0.005, 0.005))
+    rays, points = wrist_at(0.2)
+    disturbed, visibility = disturb(rays, points)
+    error = (disturbed - rays)[:, :, WRIST]
+    hidden = steady(visibility)[:, WRIST]
+    ratio = error[hidden].std() / error[~hidden].std()
+    assert ratio.item() == pytest.approx(2.5, rel=0.05)
+
+
+def test_the_images_border_cuts_legs_more_often_than_sides(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(landmark_noise, "TRUNCATED", 1.0)
+    monkeypatch.setattr(landmark_noise, "FAST_NOISE", (0.005, 0.005))
+    rays, points = people()
+    _, visibility = disturb(rays, points)
+    cut = steady(visibility)
+    part = dict(zip(LANDMARK_NAMES, cut.float().mean(0).tolist(), strict=True))
+    assert part["left_ankle"] > 0.5
+    assert part["left_ankle"] > part["left_knee"] > part["left_hip"]
+    # three tenths from the sides, a sixth of these beyond the middle
+    assert part["nose"] == pytest.approx(0.05, abs=0.03)
+    assert part["left_index"] > 0.05
+    # as perception gives what it places outside the image
+    assert (visibility[:, 0][cut] == 0).all()
+
+
+def test_about_a_third_of_the_people_are_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(landmark_noise, "TRUNCATED", 0.3)
+    anything = steady(disturb(*people())[1]).any(1)
+    assert anything.float().mean().item() == pytest.approx(0.3, abs=0.06)
+
+
+def test_of_an_uncut_person_nothing_is_cut() -> None:
+    _, visibility = disturb(*people())
+    assert (visibility >= 0.7).all()
+    assert not steady(visibility).any()
