@@ -9,7 +9,7 @@ import argparse
 import sys
 
 from stdformer_ros.evaluation.motion import command as motion_command
-from stdformer_ros.evaluation.published.command import command as published
+from stdformer_ros.evaluation.published import command as published
 from stdformer_ros.evaluation.views import command as views_command
 
 FAILED = 2

@@ -10,8 +10,8 @@ from helpers.poses import standing
 from stdformer_ros.body.body_model import BodyModel
 from stdformer_ros.body.landmarks import LANDMARK_NAMES
 from stdformer_ros.evaluation.motion.scenes import standing_height
+from stdformer_ros.training.people import landmark_noise
 from stdformer_ros.training.people.landmark_noise import disturb
-from stdformer_ros.training.people.subjects import landmark_noise
 
 PEOPLE, FRAMES = 400, 24
 HEIGHT = 0.5

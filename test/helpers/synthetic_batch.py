@@ -6,9 +6,9 @@ from functools import lru_cache
 
 from helpers.handmade_motion import lively
 from stdformer_ros.models.default.network import WINDOW
+from stdformer_ros.training.people import subjects as people
 from stdformer_ros.training.people.motion_library import MotionLibrary
 from stdformer_ros.training.people.retarget import retarget
-from stdformer_ros.training.people.subjects import subjects as people
 from stdformer_ros.training.people.synthetic import SyntheticBatch, SyntheticPeople
 
 

@@ -1,6 +1,6 @@
 """A user of /tf and of the node, in a process that can import tf2_msgs: prints what it saw as JSON.
 
-Started by test_ros_transforms.py with the log file for the node as its argument.
+Started by test_transforms.py with the log file for the node as its argument.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from stdformer_ros.training import train_refiner, train_window_encoder
 from stdformer_ros.training.default_preset import train_default
 from stdformer_ros.training.export import export_weights
 from stdformer_ros.training.loop import Schedule
-from stdformer_ros.training.people.subjects import subjects as people
+from stdformer_ros.training.people import subjects as people
 from stdformer_ros.training.people.synthetic import SyntheticBatch, SyntheticPeople
 
 

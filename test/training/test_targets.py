@@ -13,7 +13,7 @@ from stdformer_ros.camera.pinhole import weak_perspective_to_metres
 from stdformer_ros.models.default.network import WINDOW
 from stdformer_ros.models.default.window_encoder import BodyParameters
 from stdformer_ros.models.default.window_view import WindowView, view_window
-from stdformer_ros.training.people.subjects import subjects as people
+from stdformer_ros.training.people import subjects as people
 from stdformer_ros.training.targets import (
     Target,
     errors,

@@ -13,8 +13,8 @@ import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from sensor_msgs.msg import Image, JointState
 from std_msgs.msg import Header, String
-from test_rep155 import NAMES, standing
 
+from helpers.rep155_body import NAMES, standing
 from helpers.ros_client import PATIENCE, stamp_of
 from stdformer_ros.camera.pinhole import Camera
 from stdformer_ros.ros.outputs.rep155_topics import LATCHED, Rep155Topics, body_frame, cropped

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from helpers.faultless_detector import HEIGHT, WRIST, error_of, faultless, lag, people, steady
 from stdformer_ros.body.landmarks import LANDMARK_MIRROR, LANDMARK_NAMES
+from stdformer_ros.training.people import landmark_noise
 from stdformer_ros.training.people.landmark_noise import disturb
-from stdformer_ros.training.people.subjects import landmark_noise
 
 __all__ = ["faultless"]
 pytestmark = pytest.mark.usefixtures("faultless")

@@ -14,8 +14,8 @@ from stdformer_ros.body.landmarks import LANDMARK_NAMES
 from stdformer_ros.evaluation.motion import faulty_detector
 from stdformer_ros.evaluation.motion.scenes import standing_height
 from stdformer_ros.perception.landmarks import ROI_MARGIN
+from stdformer_ros.training.people import landmark_noise
 from stdformer_ros.training.people.landmark_noise import disturb
-from stdformer_ros.training.people.subjects import landmark_noise
 
 __all__ = ["faultless"]
 pytestmark = pytest.mark.usefixtures("faultless")

@@ -15,10 +15,10 @@ from helpers.poses import landmarks_of
 from stdformer_ros.body.body_model import BodyModel
 from stdformer_ros.body.landmarks import LANDMARK_NAMES
 from stdformer_ros.body.skeleton import JOINT_NAMES, PARENTS
+from stdformer_ros.training.people import posed_motion
 from stdformer_ros.training.people.motion_library import MotionLibrary
 from stdformer_ros.training.people.posed_motion import MotionPoser, PosedMotion
 from stdformer_ros.training.people.retarget import BodyMotion, retarget
-from stdformer_ros.training.people.subjects import posed_motion
 
 FRAMES, ANSWERS = 4, 3
 SIDES = ("left", "right")

@@ -9,10 +9,10 @@ from scipy.spatial.transform import Rotation
 
 from helpers.handmade_motion import lively
 from stdformer_ros.body.skeleton import JOINT_NAMES
+from stdformer_ros.training.people import reaching as module
 from stdformer_ros.training.people.motion_library import MotionLibrary
 from stdformer_ros.training.people.reaching import DRIFT, FOLDS, LEAN, LIMBS, MOVED, SPINE, reaching
 from stdformer_ros.training.people.retarget import retarget
-from stdformer_ros.training.people.subjects import reaching as module
 
 PEOPLE, FRAMES = 4000, 3
 SIDES = ("left", "right")

@@ -15,10 +15,10 @@ from stdformer_ros.body.landmarks import LANDMARK_NAMES
 from stdformer_ros.camera.pinhole import Camera
 from stdformer_ros.models.estimator import Estimator, Features
 from stdformer_ros.pipeline import Pipeline
+from stdformer_ros.training.people import landmark_noise, posed_motion, synthetic
 from stdformer_ros.training.people.bvh import Motion
 from stdformer_ros.training.people.motion_library import MotionLibrary
 from stdformer_ros.training.people.retarget import retarget
-from stdformer_ros.training.people.subjects import landmark_noise, posed_motion, synthetic
 from stdformer_ros.training.people.synthetic import SyntheticBatch, SyntheticPeople
 from stdformer_ros.types import Body, Frame, Person
 
