@@ -13,6 +13,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from stdformer_ros.config import PipelineSettings, add_arguments, from_arguments
 from stdformer_ros.evaluation import command as evaluate_command
 from stdformer_ros.training import command as train_command
 
@@ -38,45 +39,9 @@ def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     parser.add_argument("--out", type=Path, required=True, metavar="DIR")
     for option in ("--image-topic", "--camera-info-topic", "--depth-topic"):
         parser.add_argument(option, default="", metavar="TOPIC", help="of a rosbag2")
-    parser.add_argument(
-        "--model", default="stdformer_s_keypoints", metavar="NAME", help="as `models` lists them"
-    )
     parser.add_argument("--vertices", action="store_true", help="write the meshes too")
-    parser.add_argument(
-        "--mesh-level", type=int, default=6890, metavar="N", help="vertices: 6890, 1723 or 431"
-    )
     parser.add_argument("--overlay", action="store_true", help="write overlay.mp4 too")
-    parser.add_argument("--device", default="cpu", metavar="D", help="cpu, cuda, cuda:1 ...")
-    parser.add_argument(
-        "--landmarks", choices=("lite", "full"), default="full", help="lite is faster"
-    )
-    parser.add_argument(
-        "--backbone", metavar="NAME", help="of stdformer_S/M/L: hrnet_w64 (default), hrnet_w32 ..."
-    )
-    parser.add_argument(
-        "--delay-frames",
-        type=int,
-        default=0,
-        metavar="N",
-        help="keypoint networks: let so many later frames help, up to half the window",
-    )
-    parser.add_argument("--checkpoint", metavar="FILE", help="weights; default: those that ship")
-    for option in ("--mesh-sampling", "--joint-regressor", "--smpl"):
-        parser.add_argument(option, metavar="FILE", help="see docs/official_weights.md")
-    parser.add_argument(
-        "--filter-min-cutoff",
-        type=float,
-        default=0.0,
-        metavar="HZ",
-        help="of a 1 euro filter over the answers; lower is calmer, 0 (default) is none",
-    )
-    parser.add_argument(
-        "--filter-beta",
-        type=float,
-        default=0.0,
-        metavar="B",
-        help="Hz by which its cutoff rises for each m/s; higher lags less",
-    )
+    add_arguments(parser)
     parser.set_defaults(work=_run)
 
 
@@ -88,20 +53,7 @@ def _run(options: argparse.Namespace) -> int:
     is_bag = (options.source / "metadata.yaml").is_file()
     frames = iter(()) if is_bag else read_video(options.source)
     try:
-        pipeline = build_pipeline(
-            options.model,
-            landmarks=options.landmarks,
-            mesh_level=options.mesh_level,
-            device=options.device,
-            backbone=options.backbone,
-            delay_frames=options.delay_frames,
-            checkpoint=options.checkpoint,
-            mesh_sampling=options.mesh_sampling,
-            joint_regressor=options.joint_regressor,
-            smpl=options.smpl,
-            filter_min_cutoff=options.filter_min_cutoff,
-            filter_beta=options.filter_beta,
-        )
+        pipeline = build_pipeline(from_arguments(PipelineSettings, options))
         if options.vertices and pipeline.estimator.faces is None:
             raise ValueError(f"{options.model} gives joints and no mesh; leave out --vertices")
     except ValueError as error:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import torch
 
+from stdformer_ros.config import PipelineSettings
 from stdformer_ros.models.estimator import Estimator
 from stdformer_ros.perception import PeopleTracker
 from stdformer_ros.pipeline import Pipeline, Seen, answer, build_pipeline
@@ -90,18 +90,17 @@ class Rig:
             self.estimator.move_to(self._device)
 
 
-def build_rig(cameras: Sequence[str], model: str, **options: Any) -> Rig:
+def build_rig(cameras: Sequence[str], settings: PipelineSettings) -> Rig:
     """A rig ready to run; the cameras share all networks.
 
     Args:
         cameras: their names, at least one.
-        model: name of the estimator.
-        options: those of `build_pipeline`.
+        settings: of each camera's pipeline and of the estimator that they share.
 
     Raises:
         ValueError, FileNotFoundError: see `build_pipeline`.
     """
-    first = build_pipeline(model, **options)
+    first = build_pipeline(settings)
     assert isinstance(first.perception, PeopleTracker)
     pipelines = {cameras[0]: first}
     for camera in cameras[1:]:

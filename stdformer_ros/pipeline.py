@@ -6,16 +6,17 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 
 import numpy as np
 import torch
 
 from stdformer_ros.camera.depth import torso_depth
 from stdformer_ros.camera.pinhole import Camera
+from stdformer_ros.config import PipelineSettings
 from stdformer_ros.models.estimator import Estimator, Features
 from stdformer_ros.postprocess.body_distance import MeasuredDistance
-from stdformer_ros.postprocess.one_euro import OneEuro
+from stdformer_ros.postprocess.one_euro import OneEuro, one_euro_filter
 from stdformer_ros.postprocess.reprojection import ReprojectionCorrection
 from stdformer_ros.postprocess.smoothing import BodySmoother
 from stdformer_ros.quality import Quality
@@ -341,65 +342,33 @@ def _human(question: _Question, body: Body, fill: float, estimator: Estimator) -
     return Human(question.person, body, track.velocities.astype(np.float32), fill)
 
 
-def build_pipeline(
-    model: str = "stdformer_s_keypoints",
-    *,
-    landmarks: LandmarkModel = "full",
-    detect_every: int = 10,
-    max_people: int = 8,
-    mesh_level: int = 6890,
-    device: str = "cpu",
-    backbone: str | None = None,
-    delay_frames: int = 0,
-    checkpoint: str | None = None,
-    mesh_sampling: str | None = None,
-    joint_regressor: str | None = None,
-    smpl: str | None = None,
-    filter_min_cutoff: float = 0.0,
-    filter_beta: float = 0.0,
-) -> Pipeline:
+def build_pipeline(settings: PipelineSettings | None = None, **changes: Any) -> Pipeline:
     """A pipeline ready to run.
 
     Args:
-        model: name of the estimator, see `stdformer_ros.models.create_estimator`.
-        landmarks: BlazePose variant, "lite" or "full".
-        detect_every: frames between runs of the person detector.
-        max_people: people followed at once.
-        mesh_level: vertices of the mesh: 6890, 1723 or 431.
-        device: of the estimator, as torch names it.
-        backbone: of STDFormer, see `create_estimator`.
-        delay_frames: how many frames late the answers come, see `create_estimator`.
-        checkpoint: weights to load instead of the shipped ones.
-        mesh_sampling: a file that published networks need, see `create_estimator`.
-        joint_regressor: another one.
-        smpl: another one.
-        filter_min_cutoff: of the 1 euro filter over the answers, Hz, see `OneEuro`; 0 for none.
-        filter_beta: of the same.
+        settings: what it is made from; the defaults if left out.
+        changes: single settings by their names, as in `build_pipeline(landmarks="lite")`.
 
     Raises:
         ValueError: if a name or a number is not one of those possible.
+        TypeError: if there is no such setting.
         FileNotFoundError: if a file is missing; the message says which and how to get it.
     """
-    # imported here so that the pipeline's own tests need neither models nor OpenVINO
+    # Imported here: the tests of the pipeline itself need neither models nor OpenVINO.
     from stdformer_ros.models.estimators import create_estimator
     from stdformer_ros.perception import PeopleTracker
 
-    estimator = create_estimator(
-        model,
-        mesh_level=mesh_level,
-        device=device,
-        backbone=backbone,
-        delay_frames=delay_frames,
-        checkpoint=checkpoint,
-        mesh_sampling=mesh_sampling,
-        joint_regressor=joint_regressor,
-        smpl=smpl,
+    settings = replace(settings or PipelineSettings(), **changes)
+    estimator = create_estimator(settings)
+    tracker = PeopleTracker(
+        landmarks=cast("LandmarkModel", settings.landmarks),
+        detect_every=settings.detect_every,
+        max_people=settings.max_people,
     )
-    tracker = PeopleTracker(landmarks=landmarks, detect_every=detect_every, max_people=max_people)
     make_smoother = partial(BodySmoother, estimator.joint_names)
     make_corrector = ReprojectionCorrection if estimator.embedded_body else None
     pipeline = Pipeline(tracker, estimator, make_smoother, make_corrector)
-    if filter_min_cutoff:
-        pipeline.use_filter(OneEuro(filter_min_cutoff, filter_beta))
+    pipeline.velocity_seconds = settings.velocity_smoothing
+    pipeline.use_filter(one_euro_filter(settings))
     pipeline.warm_up()
     return pipeline

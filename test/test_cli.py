@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from helpers.fake_pipeline import BOX, BOX_FACES, JOINTS, FakePipeline
 from stdformer_ros import pipeline
 from stdformer_ros.cli import INTERRUPTED, main
+from stdformer_ros.config import EstimatorSettings, PipelineSettings
 from stdformer_ros.io import offline
 from stdformer_ros.io.video import read_video
 from stdformer_ros.models import MODELS
@@ -39,9 +41,9 @@ def built(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """A fake in place of the networks; returns what it was asked for."""
     asked: dict[str, Any] = {}
 
-    def build(model: str, **options: Any) -> FakePipeline:
-        asked.update(model=model, **options)
-        return FakePipeline(options["delay_frames"])
+    def build(settings: PipelineSettings) -> FakePipeline:
+        asked.update(asdict(settings))
+        return FakePipeline(settings.delay_frames)
 
     monkeypatch.setattr(pipeline, "build_pipeline", build)
     return asked
@@ -124,21 +126,27 @@ def test_options_reach_the_pipeline(tmp_path: Path, built: dict[str, Any]) -> No
     options += ["--mesh-sampling", "c.npz", "--joint-regressor", "d.npy"]
     options += ["--backbone", "resnet50", "--delay-frames", "3"]
     options += ["--filter-min-cutoff", "1.5", "--filter-beta", "0.5"]
+    options += ["--detect-every", "5", "--max-people", "2", "--velocity-smoothing", "0.5"]
     assert main(["run", str(images), "--out", str(tmp_path), *options]) == 0
-    assert built == {
-        "model": "other",
-        "mesh_level": 431,
-        "device": "cuda:1",
-        "landmarks": "lite",
-        "checkpoint": "a.pt",
-        "smpl": "b.pkl",
-        "mesh_sampling": "c.npz",
-        "joint_regressor": "d.npy",
-        "backbone": "resnet50",
-        "filter_min_cutoff": 1.5,
-        "filter_beta": 0.5,
-        "delay_frames": 3,
-    }
+    assert built == asdict(
+        PipelineSettings(
+            model="other",
+            mesh_level=431,
+            device="cuda:1",
+            landmarks="lite",
+            checkpoint="a.pt",
+            smpl="b.pkl",
+            mesh_sampling="c.npz",
+            joint_regressor="d.npy",
+            backbone="resnet50",
+            filter_min_cutoff=1.5,
+            filter_beta=0.5,
+            delay_frames=3,
+            detect_every=5,
+            max_people=2,
+            velocity_smoothing=0.5,
+        )
+    )
 
 
 def test_progress_tells_frames_people_and_speed(
@@ -254,7 +262,7 @@ def test_vertices_of_a_model_without_a_mesh_are_refused(
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    def no_mesh(model: str, **options: Any) -> FakePipeline:
+    def no_mesh(settings: PipelineSettings) -> FakePipeline:
         fake = FakePipeline()
         fake.estimator.faces = None
         return fake
@@ -294,7 +302,7 @@ def test_every_model_can_run_in_the_pipeline() -> None:
 @pytest.mark.parametrize("name", [name for name in ESTIMATORS if needs(name)])
 def test_what_the_table_says_a_model_needs_is_what_it_asks_for(name: str) -> None:
     with pytest.raises(ValueError, match=f"{name} needs {' and '.join(needs(name))}"):
-        create_estimator(name)
+        create_estimator(EstimatorSettings(name))
 
 
 def test_the_default_model_needs_nothing() -> None:

@@ -15,7 +15,7 @@ FILES = sorted(path for path in PACKAGE.rglob("*.py"))
 
 # From the lowest floor up. A part may import what is on lower floors, and nothing else.
 FLOORS: list[set[str]] = [
-    {"assets", "camera", "metrics", "quality"},
+    {"assets", "camera", "config", "metrics", "quality"},
     {"types"},
     {"body"},
     {"models", "perception"},

@@ -9,6 +9,7 @@ import pytest
 
 from helpers.scripted_stream import STEP, Script, Telling, frame_at, somebody
 from stdformer_ros.camera.pinhole import Camera
+from stdformer_ros.config import EstimatorSettings
 from stdformer_ros.models.estimator import Features
 from stdformer_ros.models.estimators import create_estimator
 from stdformer_ros.multi_camera import Rig
@@ -97,7 +98,7 @@ def landmarks_of(seed: int) -> Person:
 
 def test_the_default_estimator_says_the_same_in_a_rig_as_alone() -> None:
     """Cameras of different size and lens, people who come in different rounds."""
-    estimator = create_estimator("stdformer_s_keypoints", mesh_level=431)
+    estimator = create_estimator(EstimatorSettings("stdformer_s_keypoints", mesh_level=431))
     lenses = {
         "front": Camera(640, 480, 500.0, 500.0, 320.0, 240.0),
         "rear": Camera.assumed(1280, 720),

@@ -6,9 +6,6 @@ import sys
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
-import pytest
-import yaml
-
 from helpers.paths import ROOT
 
 ASSETS = ROOT / "stdformer_ros" / "assets"
@@ -71,28 +68,6 @@ def test_every_requirement_is_pinned():
     pins = [line for line in lock.splitlines() if line and not line.startswith("#")]
     assert all(re.fullmatch(r"[\w.-]+==[\w.]+", pin) for pin in pins)
     assert "torch==2.13.0" in pins
-
-
-def test_the_parameter_file_and_the_documentation_show_the_true_defaults():
-    pytest.importorskip("rclpy", reason="needs ROS 2 (./run test)")
-    from dataclasses import asdict, fields
-
-    from stdformer_ros.ros.parameters import Parameters
-
-    defaults = asdict(Parameters())
-    defaults = {n: list(v) if isinstance(v, tuple) else v for n, v in defaults.items()}
-    config = yaml.safe_load((ROOT / "config" / "default.yaml").read_text())
-    written = config["/**"]["ros__parameters"]
-    assert written == {name: defaults[name] for name in written}
-    assert set(defaults) - set(written) == {"autostart"}
-    documentation = (ROOT / "docs" / "ros_interface.md").read_text()
-    for item in fields(Parameters):
-        name, default = item.name, defaults[item.name]
-        row = re.search(rf"^\| `{name}` \|([^|]*)\|([^|]*)\|", documentation, re.MULTILINE)
-        assert row, f"docs/ros_interface.md does not tell of {name}"
-        assert (row[2].strip() == "yes") == item.metadata["live"], name
-        shown = row[1].strip().strip("`").removesuffix(" s")
-        assert shown == (str(default).lower() if isinstance(default, bool) else str(default))
 
 
 def test_run_names_no_command_that_it_does_not_have():

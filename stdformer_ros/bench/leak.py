@@ -10,6 +10,7 @@ import numpy as np
 
 from stdformer_ros.bench.timing import Figures, resident_bytes
 from stdformer_ros.camera.pinhole import Camera
+from stdformer_ros.config import EstimatorSettings
 from stdformer_ros.models.estimators import create_estimator
 from stdformer_ros.perception.landmarks import Pose, Roi
 from stdformer_ros.perception.people import person
@@ -70,7 +71,7 @@ class ComingAndGoing:
 def bench_leak(frames: int = FRAMES, settled: int = SETTLED) -> Figures:
     """Growth of the resident memory between frame `settled` and the last, as a part of it."""
     people = ComingAndGoing()
-    pipeline = Pipeline(people, create_estimator("stdformer_s_keypoints"))
+    pipeline = Pipeline(people, create_estimator(EstimatorSettings("stdformer_s_keypoints")))
     camera = Camera.assumed(WIDTH, HEIGHT)
     image = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
     before = 0

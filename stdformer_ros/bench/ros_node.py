@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from sensor_msgs.msg import Image
 
+from stdformer_ros.config import NodeSettings
 from stdformer_ros.ros.camera_stream import CameraStream
 from stdformer_ros.ros.inputs.intake import seconds as seconds_of
 from stdformer_ros.ros.node import build, main
-from stdformer_ros.ros.parameters import Parameters
 from stdformer_ros.types import Frame, Human
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def run(arguments: list[str]) -> int:
     log, seconds = Path(own[0]), float(own[1])
     with log.open("w") as file:
 
-        def timed_build(parameters: Parameters) -> Rig:
+        def timed_build(parameters: NodeSettings) -> Rig:
             return with_stopwatch(build(parameters), file, seconds, note_arrivals())
 
         return main(arguments, build=timed_build)

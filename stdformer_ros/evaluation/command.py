@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import sys
 
+from stdformer_ros import config
 from stdformer_ros.evaluation.motion import command as motion_command
 from stdformer_ros.evaluation.published import command as published
 from stdformer_ros.evaluation.views import command as views_command
@@ -25,9 +26,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "cameras (docs/accuracy.md), with --dataset under the published "
         "protocols, whose data sets and weights are yours to bring (docs/official_weights.md).",
     )
-    parser.add_argument("--model", metavar="NAME", help="as `models` lists them")
-    parser.add_argument("--checkpoint", metavar="FILE", help="its weights")
-    parser.add_argument("--device", default="cpu", metavar="D", help="cpu, cuda, cuda:1 ...")
+    files = dict.fromkeys(config.FILE_SETTINGS)
+    config.add_arguments(parser, "model", "device", "backbone", *files, model=None, **files)
     parser.add_argument("--json", metavar="FILE", help="write the numbers there too")
     motion_command.add_arguments(parser)
     views_command.add_arguments(parser)

@@ -14,6 +14,7 @@ from torch import nn
 from stdformer_ros.assets import asset
 from stdformer_ros.body.mesh_sampling import load_mesh_sampling
 from stdformer_ros.body.smpl import SmplBody, load_joint_regressor
+from stdformer_ros.config import FILE_SETTINGS, EstimatorSettings
 from stdformer_ros.models.checkpoint import load_checkpoint
 from stdformer_ros.models.default.estimator import KeypointEstimator
 from stdformer_ros.models.default.network import STDFormerKeypoints
@@ -64,31 +65,11 @@ class Files:
             raise ValueError(f"{name} has no use for {' and '.join(useless)}; leave it out")
 
 
-def create_estimator(
-    name: str,
-    *,
-    mesh_level: int = 6890,
-    device: str = "cpu",
-    backbone: str | None = None,
-    delay_frames: int = 0,
-    checkpoint: str | None = None,
-    mesh_sampling: str | None = None,
-    joint_regressor: str | None = None,
-    smpl: str | None = None,
-    **options: Any,
-) -> Estimator:
+def create_estimator(settings: EstimatorSettings, **options: Any) -> Estimator:
     """Build a network, load its weights and put it behind the streaming interface.
 
     Args:
-        name: one of `ESTIMATORS`.
-        mesh_level: vertices of the mesh: 6890, 1723 or 431.
-        device: as torch names it.
-        backbone: of STDFormer: hrnet_w64 (None), hrnet_w32 or resnet50.
-        delay_frames: how many frames late the answers may come, see `KeypointNetwork`.
-        checkpoint: file of weights; None for those that ship.
-        mesh_sampling: mesh_downsampling.npz, for the networks whose tokens are SMPL's vertices.
-        joint_regressor: J_regressor_h36m_correct.npy; with it joints come from the mesh.
-        smpl: SMPL's pickle, for the networks that give SMPL's parameters.
+        settings: the model's name, one of `ESTIMATORS`, and what it is made from.
         options: of the network, see `create_model`.
 
     Raises:
@@ -97,24 +78,26 @@ def create_estimator(
         TypeError: if the network has no such option.
         FileNotFoundError: if there is no file at a path; the message says how to get it.
     """
+    name, device = settings.model, settings.device
     if name not in ESTIMATORS:
         raise ValueError(f"there is no model {name!r}; there is: {', '.join(ESTIMATORS)}")
-    if backbone is not None:
+    if settings.backbone:
         if not name.startswith(_WITH_BACKBONES):
             raise ValueError(
-                f"{name} has a backbone of its own, or none; leave out backbone={backbone}"
+                f"{name} has a backbone of its own, or none; leave out backbone={settings.backbone}"
             )
-        options["backbone"] = backbone
-    if delay_frames:
+        options["backbone"] = settings.backbone
+    if settings.delay_frames:
         if name not in LIFTING:
             raise ValueError(
-                f"{name} answers for the newest frame: delay_frames must be 0, not {delay_frames}"
+                f"{name} answers for the newest frame: delay_frames must be 0, "
+                f"not {settings.delay_frames}"
             )
-        options["delay_frames"] = delay_frames
-    files = Files(checkpoint, mesh_sampling, joint_regressor, smpl)
+        options["delay_frames"] = settings.delay_frames
+    files = Files(*(getattr(settings, name) or None for name in FILE_SETTINGS))
     where = usable_device(device)
     try:
-        estimator = ESTIMATORS[name](mesh_level, where, files, **options)
+        estimator = ESTIMATORS[name](settings.mesh_level, where, files, **options)
     except torch.OutOfMemoryError as error:
         raise ValueError(
             f"{name} does not fit into the memory of {device!r}: {_first_line(error)}. Free some "

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from stdformer_ros.config import PipelineSettings
 from stdformer_ros.types import Body, FloatArray
 
 SPEED_CUTOFF = 1.0
@@ -128,3 +129,10 @@ def _nearest_rotations(matrices: NDArray[np.floating]) -> FloatArray:
 
 def _single(array: NDArray[np.floating]) -> FloatArray:
     return np.asarray(array, np.float32)
+
+
+def one_euro_filter(settings: PipelineSettings) -> OneEuro | None:
+    """The filter over the answers that the settings ask for, None for none."""
+    if not settings.filter_min_cutoff:
+        return None
+    return OneEuro(settings.filter_min_cutoff, settings.filter_beta)

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Literal, cast
 
 from rclpy.impl.rcutils_logger import RcutilsLogger
 
+from stdformer_ros.config import NodeSettings
 from stdformer_ros.quality import Quality, QualityController, quality_steps
-from stdformer_ros.ros.parameters import Parameters
 
 if TYPE_CHECKING:
     from stdformer_ros.multi_camera import Rig
 
 
-def wanted_quality(parameters: Parameters) -> Quality:
+def wanted_quality(parameters: NodeSettings) -> Quality:
     """The quality that the parameters ask for, while there is time for it."""
     landmarks = cast(Literal["lite", "full"], parameters.landmarks)
     return Quality(parameters.detect_every, landmarks, parameters.mesh_level)
@@ -34,7 +34,7 @@ class AdaptiveQuality:
     def __init__(
         self,
         rig: Rig,
-        parameters: Parameters,
+        parameters: NodeSettings,
         logger: RcutilsLogger,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:

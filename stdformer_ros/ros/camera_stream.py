@@ -17,13 +17,13 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
 from stdformer_ros.camera.depth import DepthImage
+from stdformer_ros.config import NodeSettings
 from stdformer_ros.ros.bad_input import BadInput, Voice
 from stdformer_ros.ros.inputs.depth_intake import DepthIntake
 from stdformer_ros.ros.inputs.intake import Intake, nanoseconds
 from stdformer_ros.ros.inputs.transform_buffer import TransformError
 from stdformer_ros.ros.outputs.diagnostics import Statistics, Thresholds, camera_status
 from stdformer_ros.ros.outputs.publishers import OVERRIDABLE, Outputs
-from stdformer_ros.ros.parameters import Parameters
 from stdformer_ros.types import Frame, Human
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class CameraStream:
         node: LifecycleNode,
         camera: str,
         outputs: Outputs,
-        settings: Parameters,
+        settings: NodeSettings,
         voice: Voice,
         offer: Callable[[Image], None],
     ) -> None:

@@ -14,11 +14,11 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from rclpy.parameter import Parameter
 from rclpy.signals import SignalHandlerOptions
 
+from stdformer_ros.config import NodeSettings
 from stdformer_ros.ros.bad_input import Throttle, Voice
 from stdformer_ros.ros.inputs.transform_buffer import TransformListener
 from stdformer_ros.ros.outputs.publishers import Outputs
 from stdformer_ros.ros.parameters import (
-    Parameters,
     check_change,
     declare_parameters,
     read_parameters,
@@ -29,11 +29,11 @@ from stdformer_ros.ros.stopping import stop_requests
 if TYPE_CHECKING:
     from stdformer_ros.multi_camera import Rig
 
-Build = Callable[[Parameters], "Rig"]
+Build = Callable[[NodeSettings], "Rig"]
 
 
-def build(parameters: Parameters) -> Rig:
-    """The cameras' pipelines that the parameters ask for.
+def build(settings: NodeSettings) -> Rig:
+    """The cameras' pipelines that the settings ask for.
 
     Raises:
         ValueError, FileNotFoundError: with a message that says what is wrong and what to do.
@@ -42,21 +42,7 @@ def build(parameters: Parameters) -> Rig:
     # neither answer nor be stopped.
     from stdformer_ros.multi_camera import build_rig
 
-    return build_rig(
-        parameters.cameras,
-        parameters.model,
-        landmarks=parameters.landmarks,
-        detect_every=parameters.detect_every,
-        max_people=parameters.max_people,
-        mesh_level=parameters.mesh_level,
-        device=parameters.device,
-        backbone=parameters.backbone or None,
-        delay_frames=parameters.delay_frames,
-        checkpoint=parameters.checkpoint or None,
-        mesh_sampling=parameters.mesh_sampling or None,
-        joint_regressor=parameters.joint_regressor or None,
-        smpl=parameters.smpl or None,
-    )
+    return build_rig(settings.cameras, settings)
 
 
 class HumanNode(LifecycleNode):
@@ -77,7 +63,7 @@ class HumanNode(LifecycleNode):
             warn=Throttle(lambda text: self.get_logger().warning(text)),
             error=Throttle(lambda text: self.get_logger().error(text)),
         )
-        self._settings = Parameters()
+        self._settings = NodeSettings()
         self._rig: Rig | None = None
         self._outputs: dict[str, Outputs] = {}
         self._transforms: TransformListener | None = None

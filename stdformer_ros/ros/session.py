@@ -12,11 +12,12 @@ from rclpy.clock import Clock, ClockType
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
+from stdformer_ros.config import NodeSettings
+from stdformer_ros.postprocess.one_euro import one_euro_filter
 from stdformer_ros.ros.adaptive_quality import AdaptiveQuality, wanted_quality
 from stdformer_ros.ros.bad_input import Voice
 from stdformer_ros.ros.camera_stream import CameraStream
 from stdformer_ros.ros.outputs.publishers import Outputs
-from stdformer_ros.ros.parameters import Parameters
 from stdformer_ros.ros.services import Services
 from stdformer_ros.ros.worker import NewestWorker
 
@@ -45,7 +46,7 @@ class Session:
         node: LifecycleNode,
         rig: Rig,
         outputs: Mapping[str, Outputs],
-        settings: Parameters,
+        settings: NodeSettings,
         voice: Voice,
     ) -> None:
         self._node = node
@@ -54,7 +55,7 @@ class Session:
         self._outputs = outputs
         self._enabled = True
         rig.velocity_seconds = settings.velocity_smoothing
-        rig.use_filter(settings.one_euro())
+        rig.use_filter(one_euro_filter(settings))
         self._rig_lock = Lock()
         self._quality = AdaptiveQuality(rig, settings, node.get_logger())
         self._worker: NewestWorker[Image | CompressedImage] = NewestWorker(self._answer)
@@ -87,14 +88,14 @@ class Session:
             stream.clear()
         self._node.destroy_publisher(self._diagnostics)
 
-    def apply(self, settings: Parameters) -> None:
+    def apply(self, settings: NodeSettings) -> None:
         """Go on with other `live` parameters."""
         before, self._settings = self._settings, settings
         for stream in self._streams.values():
             stream.settings = settings
         with self._rig_lock:
             self._rig.velocity_seconds = settings.velocity_smoothing
-            self._rig.use_filter(settings.one_euro())
+            self._rig.use_filter(one_euro_filter(settings))
             if (wanted_quality(settings), settings.target_fps) != (
                 wanted_quality(before),
                 before.target_fps,

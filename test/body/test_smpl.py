@@ -14,6 +14,7 @@ from scipy.spatial.transform import Rotation
 from helpers.image_stream import CAMERA, noise_frame, person, stream
 from helpers.tiny_networks import PlainSmpl, smpl_arrays, tiny_mesh, tiny_stdformer, write_smpl
 from stdformer_ros.body.smpl import SmplBody, load_smpl_arrays
+from stdformer_ros.config import EstimatorSettings
 from stdformer_ros.models.estimators import create_estimator
 from stdformer_ros.models.published.crops import crop, square_around, to_input
 from stdformer_ros.models.published.image_estimator import ImageEstimator
@@ -204,7 +205,9 @@ def test_sgre_from_files_streams_what_the_network_says_of_the_crop(
     network = SGRE().eval()
     torch.save({"network": network.state_dict()}, tmp_path / "snapshot.pth.tar")
     estimator = create_estimator(
-        "sgre_resnet50", checkpoint=str(tmp_path / "snapshot.pth.tar"), smpl=str(smpl_file)
+        EstimatorSettings(
+            "sgre_resnet50", checkpoint=str(tmp_path / "snapshot.pth.tar"), smpl=str(smpl_file)
+        )
     )
     someone, frame = person((200, 100, 300, 300)), noise_frame(4)
     (human,) = stream(estimator, [noise_frame(3), frame], [someone])

@@ -10,12 +10,12 @@ import sys
 
 import numpy as np
 
+from stdformer_ros.config import EstimatorSettings, NodeSettings
 from stdformer_ros.models.estimators import create_estimator
 from stdformer_ros.models.lifting.h36m_keypoints import H36M_FROM_LANDMARKS
 from stdformer_ros.multi_camera import Rig
 from stdformer_ros.pipeline import Pipeline
 from stdformer_ros.ros.node import main
-from stdformer_ros.ros.parameters import Parameters
 from stdformer_ros.types import Frame, Person
 
 NOBODY = 255
@@ -46,12 +46,14 @@ def perceive(frame: Frame) -> list[Person]:
     return [Person(1, 0.9, box, landmarks, np.ones(33, np.float32))]
 
 
-def build(parameters: Parameters) -> Rig:
+def build(parameters: NodeSettings) -> Rig:
     """In place of `stdformer_ros.ros.node.build`."""
     estimator = create_estimator(
-        parameters.model,
-        delay_frames=parameters.delay_frames,
-        checkpoint=parameters.checkpoint or None,
+        EstimatorSettings(
+            parameters.model,
+            delay_frames=parameters.delay_frames,
+            checkpoint=parameters.checkpoint,
+        )
     )
     return Rig({"": Pipeline(perceive, estimator)})
 

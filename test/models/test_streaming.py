@@ -17,6 +17,7 @@ from torch import Tensor
 from helpers.tiny_networks import PlainSmpl, tiny_mesh
 from stdformer_ros.body.landmarks import BLAZEPOSE_INDEX
 from stdformer_ros.camera.pinhole import Camera
+from stdformer_ros.config import EstimatorSettings
 from stdformer_ros.models import create_model
 from stdformer_ros.models.default.estimator import KeypointEstimator
 from stdformer_ros.models.default.window_view import view_window
@@ -138,7 +139,7 @@ def test_keypoint_networks(name: str, options: dict[str, int]) -> None:
 
 
 def test_the_default_estimator() -> None:
-    estimator = create_estimator("stdformer_s_keypoints", mesh_level=108)
+    estimator = create_estimator(EstimatorSettings("stdformer_s_keypoints", mesh_level=108))
     assert isinstance(estimator, KeypointEstimator)
     index = list(BLAZEPOSE_INDEX)
 

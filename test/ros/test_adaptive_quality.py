@@ -6,9 +6,9 @@ pytest.importorskip("rclpy", reason="needs ROS 2 (./run test)")
 pytest.importorskip("stdformer_ros.msg", reason="needs the built workspace (./run test)")
 
 from helpers.ros_client import LATCHED, NodeProcess
+from stdformer_ros.config import NodeSettings
 from stdformer_ros.msg import BodyModel
 from stdformer_ros.ros.adaptive_quality import AdaptiveQuality
-from stdformer_ros.ros.parameters import Parameters
 
 pytestmark = pytest.mark.ros
 
@@ -63,7 +63,7 @@ class Told:
 
 def test_without_a_target_nothing_is_measured_or_changed():
     told = Told()
-    quality = AdaptiveQuality(told, Parameters(), told)
+    quality = AdaptiveQuality(told, NodeSettings(), told)
     assert not any(quality.frame(100.0) for _ in range(100))
     assert told.qualities == []
     assert quality.settings() == {
@@ -75,14 +75,14 @@ def test_without_a_target_nothing_is_measured_or_changed():
 
 def test_what_does_not_fit_on_the_device_is_told():
     told = Told(people=4)
-    quality = AdaptiveQuality(told, Parameters(), told)
+    quality = AdaptiveQuality(told, NodeSettings(), told)
     assert quality.settings()["people at once on the device"] == "4"
     assert quality.restrictions() == ["the device ran out of memory: 4 people at a time"]
 
 
 def test_a_new_activation_begins_with_the_configured_quality():
     told, clock = Told(), iter(range(10**6))
-    parameters = Parameters(target_fps=30.0)
+    parameters = NodeSettings(target_fps=30.0)
     first = AdaptiveQuality(told, parameters, told, lambda: float(next(clock)))
     changed = [first.frame(1.0) for _ in range(100)]
     assert changed.count(True) == 2  # 6890 -> 1723 -> 431

@@ -15,10 +15,10 @@ from visualization_msgs.msg import Marker, MarkerArray
 
 from helpers.fake_pipeline import FakeRig
 from helpers.ros_client import LATCHED
+from stdformer_ros.config import NodeSettings
 from stdformer_ros.msg import BodyModel
 from stdformer_ros.postprocess.one_euro import OneEuro
 from stdformer_ros.ros.node import HumanNode
-from stdformer_ros.ros.parameters import Parameters
 
 pytestmark = [pytest.mark.ros, pytest.mark.usefixtures("ros")]
 
@@ -30,10 +30,10 @@ def client(client):
 
 
 def test_every_parameter_is_described_and_every_number_has_a_range(running, client):
-    names = [item.name for item in fields(Parameters)]
+    names = [item.name for item in fields(NodeSettings)]
     request = DescribeParameters.Request(names=names)
     answer = client.call(DescribeParameters, "describe_parameters", request)
-    numbers = {item.name for item in fields(Parameters) if type(item.default) in (int, float)}
+    numbers = {item.name for item in fields(NodeSettings) if type(item.default) in (int, float)}
     for descriptor in answer.descriptors:
         assert len(descriptor.description) > 10, descriptor.name
         bounded = descriptor.integer_range or descriptor.floating_point_range

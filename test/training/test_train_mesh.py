@@ -18,6 +18,7 @@ from stdformer_ros.body.joint_regressors import EVALUATION_ORDER, h36m_joint_reg
 from stdformer_ros.body.mesh_levels import upsampling_matrix
 from stdformer_ros.body.mesh_sampling import MeshSampling, load_mesh_sampling
 from stdformer_ros.cli import main
+from stdformer_ros.config import EstimatorSettings
 from stdformer_ros.models import registry
 from stdformer_ros.models.estimators import create_estimator
 from stdformer_ros.models.published.disentangling import SpatioTemporalDisentangling
@@ -361,11 +362,13 @@ def test_from_clips_to_an_estimator_with_the_same_answer(
     assert str(run / "stdformer_S.safetensors") in capsys.readouterr().out
     assert (run / "log.csv").read_text().startswith("step,")
     estimator = create_estimator(
-        "stdformer_S",
-        checkpoint=str(run / "stdformer_S.safetensors"),
-        mesh_sampling=str(run / "mesh_downsampling.npz"),
-        joint_regressor=str(run / "joint_regressor.npy"),
-        backbone="tiny",
+        EstimatorSettings(
+            "stdformer_S",
+            checkpoint=str(run / "stdformer_S.safetensors"),
+            mesh_sampling=str(run / "mesh_downsampling.npz"),
+            joint_regressor=str(run / "joint_regressor.npy"),
+            backbone="tiny",
+        )
     )
     assert isinstance(estimator, ImageEstimator)
     saved = torch.load(run / "last.pt", weights_only=True)["ema"]

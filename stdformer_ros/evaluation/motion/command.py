@@ -9,11 +9,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from stdformer_ros import config
+
 if TYPE_CHECKING:
     from stdformer_ros.evaluation.motion.evaluate import MotionEvaluation
     from stdformer_ros.evaluation.motion.report import MotionReport
 
-DEFAULT_MODEL = "stdformer_s_keypoints"
 _CLIPS_ONLY = ("clips", "conditions", "reliability")
 """What the JSON file does not repeat for each hard case."""
 
@@ -21,7 +22,7 @@ T = TypeVar("T")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What only this evaluation needs: not `--model`, `--checkpoint`, `--device`, `--json`."""
+    """What only this evaluation needs."""
     group = parser.add_argument_group("with --motion")
     group.add_argument("--motion", type=Path, metavar="FOLDER", help="BVH clips at 30 Hz")
     group.add_argument(
@@ -43,13 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="then all clips again with people who sit, lie, are children, half seen, in crowds",
     )
-    group.add_argument(
-        "--filter-min-cutoff", type=float, default=0.0, metavar="HZ", help="as of `run`; 0: none"
-    )
-    group.add_argument("--filter-beta", type=float, default=0.0, metavar="B", help="as of `run`")
-    group.add_argument(
-        "--mesh-level", type=int, default=1723, metavar="N", help="vertices: 6890, 1723 or 431"
-    )
+    config.add_arguments(group, "filter_min_cutoff", "filter_beta", "mesh_level", mesh_level=1723)
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
@@ -68,27 +63,17 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     from stdformer_ros.evaluation.motion.hard_cases import HARD_CASES
     from stdformer_ros.evaluation.motion.report import table
     from stdformer_ros.models.estimators import create_estimator
-    from stdformer_ros.postprocess.one_euro import OneEuro
+    from stdformer_ros.postprocess.one_euro import one_euro_filter
 
     paths = clip_paths(options.motion, options.clips_matching)
-    name = options.model or DEFAULT_MODEL
-    estimator = create_estimator(
-        name,
-        mesh_level=options.mesh_level,
-        device=options.device,
-        checkpoint=options.checkpoint,
-        mesh_sampling=options.mesh_sampling,
-        joint_regressor=options.joint_regressor,
-        smpl=options.smpl,
-    )
-    one_euro = None
-    if options.filter_min_cutoff:
-        one_euro = OneEuro(options.filter_min_cutoff, options.filter_beta)
+    settings = config.from_arguments(config.PipelineSettings, options)
+    estimator = create_estimator(settings)
+    one_euro = one_euro_filter(settings)
     evaluation = MotionEvaluation(estimator, options.seed, one_euro=one_euro)
     report = _evaluated(evaluation, paths, "clips", options.plots)
     result = {
         "motion": options.motion.name,
-        "model": name,
+        "model": settings.model,
         "checkpoint": options.checkpoint,
         "seed": options.seed,
         "filter": None if one_euro is None else asdict(one_euro),

@@ -22,9 +22,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--dataset", choices=DATASETS, help="the published set, which is yours")
     group = parser.add_argument_group("with --dataset 3dpw")
     group.add_argument("--split", default="test", choices=("train", "validation", "test"))
-    group.add_argument("--mesh-sampling", metavar="FILE", help="mesh_downsampling.npz")
-    group.add_argument("--joint-regressor", metavar="FILE", help="J_regressor_h36m_correct.npy")
-    group.add_argument("--smpl", metavar="FILE", help="SMPL, for networks that give its parameters")
     group.add_argument(
         "--true-smpl",
         type=Path,
@@ -72,6 +69,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
 
 def _on_3dpw(options: argparse.Namespace) -> dict[str, Any]:
     from stdformer_ros.body.smpl import SmplBody, load_joint_regressor
+    from stdformer_ros.config import EstimatorSettings, from_arguments
     from stdformer_ros.evaluation.published.evaluate_3dpw import evaluate_3dpw
     from stdformer_ros.models.estimators import create_estimator
 
@@ -82,13 +80,7 @@ def _on_3dpw(options: argparse.Namespace) -> dict[str, Any]:
     regressor = load_joint_regressor(options.joint_regressor)
     files = true_smpl_files(options.true_smpl)
     bodies = {file: SmplBody(file) for file in set(files.values())}
-    estimator = create_estimator(
-        options.model,
-        device=options.device,
-        checkpoint=options.checkpoint,
-        mesh_sampling=options.mesh_sampling,
-        smpl=options.smpl,
-    )
+    estimator = create_estimator(from_arguments(EstimatorSettings, options, joint_regressor=""))
     tally = evaluate_3dpw(
         estimator,
         options.path,

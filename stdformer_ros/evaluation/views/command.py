@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-DEFAULT_MODEL = "stdformer_s_keypoints"
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm")
 
 
@@ -46,6 +45,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     """
     from tqdm import tqdm
 
+    from stdformer_ros.config import PipelineSettings, from_arguments
     from stdformer_ros.evaluation.views.cameras import read_calibration
     from stdformer_ros.evaluation.views.evaluate import evaluate_views
     from stdformer_ros.evaluation.views.recording import ViewRecorder
@@ -61,18 +61,10 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
             f"{options.views} has {len(videos)} videos and {options.calibration} {len(cameras)} "
             "cameras; there must be a video for each camera"
         )
-    name = options.model or DEFAULT_MODEL
+    settings = from_arguments(PipelineSettings, options, mesh_level=431)
     recordings, rates = [], []
     for video, camera in zip(videos, cameras, strict=True):
-        pipeline = build_pipeline(
-            name,
-            mesh_level=431,
-            device=options.device,
-            checkpoint=options.checkpoint,
-            mesh_sampling=options.mesh_sampling,
-            joint_regressor=options.joint_regressor,
-            smpl=options.smpl,
-        )
+        pipeline = build_pipeline(settings)
         recorded = ViewRecorder(pipeline)(read_video(video), camera)
         bar = tqdm(recorded, total=count_frames(video), desc=video.name, unit=" frames")
         stamps, sights = zip(*bar, strict=True)
@@ -83,7 +75,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         raise ValueError(f"the videos differ in frames a second: {listed}")
     result = {
         "views_folder": options.views.name,
-        "model": name,
+        "model": settings.model,
         "checkpoint": options.checkpoint,
         **evaluate_views(
             [v.name for v in videos], cameras, recordings, rates[0], options.reference

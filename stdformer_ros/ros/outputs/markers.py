@@ -13,10 +13,11 @@ from rclpy.serialization import serialize_message
 from std_msgs.msg import ColorRGBA, Header
 from visualization_msgs.msg import Marker, MarkerArray
 
+from stdformer_ros.config import MARKER_NAMESPACES
 from stdformer_ros.io.overlay import track_color
 from stdformer_ros.types import FloatArray, Human
 
-NAMESPACES = MESH, SKELETON, LABEL = "mesh", "skeleton", "label"
+MESH, SKELETON, LABEL = MARKER_NAMESPACES
 """The markers' namespaces; a marker's id is the person's track_id."""
 
 LIFETIME = Duration(sec=2)

@@ -14,6 +14,7 @@ from sensor_msgs.msg import Image, PointCloud2
 from std_msgs.msg import Header
 from visualization_msgs.msg import MarkerArray
 
+from stdformer_ros.config import NodeSettings
 from stdformer_ros.io.overlay import Figure, draw_overlay
 from stdformer_ros.msg import BodyModel, HumanArray
 from stdformer_ros.ros.inputs.transform_buffer import TransformBuffer, tf_message
@@ -35,7 +36,6 @@ from stdformer_ros.ros.outputs.messages import (
 )
 from stdformer_ros.ros.outputs.rep155_topics import Rep155Topics
 from stdformer_ros.ros.outputs.target_frame import human_frames, placement
-from stdformer_ros.ros.parameters import Parameters
 from stdformer_ros.types import Frame, Human, ImageArray
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class Outputs:
         node: LifecycleNode,
         camera: str,
         estimator: Estimator,
-        settings: Parameters,
+        settings: NodeSettings,
         transforms: TransformBuffer | None,
     ) -> None:
         self.settings = settings

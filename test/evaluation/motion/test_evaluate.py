@@ -18,6 +18,7 @@ from stdformer_ros.body.body_model import BodyModel
 from stdformer_ros.body.landmarks import LANDMARK_NAMES
 from stdformer_ros.body.skeleton import BONES, JOINT_NAMES
 from stdformer_ros.camera.pinhole import Camera
+from stdformer_ros.config import EstimatorSettings
 from stdformer_ros.evaluation.motion.causal_answers import causal_answers
 from stdformer_ros.evaluation.motion.errors import JOINTS, FrameErrors, summary
 from stdformer_ros.evaluation.motion.evaluate import MotionEvaluation
@@ -330,7 +331,7 @@ def test_the_answers_are_those_of_the_pipeline() -> None:
     """The default estimator, frame by frame through the pipeline, and all frames side by side."""
     scene = next(iter(SceneMaker(0)("clip", motion(25))))
     people = as_people(detect(scene.pixels, scene.pixel_height, scene.hidden, scene.seed))
-    estimator = create_estimator("stdformer_s_keypoints", mesh_level=431)
+    estimator = create_estimator(EstimatorSettings("stdformer_s_keypoints", mesh_level=431))
     coming = iter(people)
     pipeline = Pipeline(lambda frame: [next(coming)], estimator)
     image = np.zeros((720, 1280, 3), np.uint8)

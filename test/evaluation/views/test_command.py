@@ -11,7 +11,6 @@ import pytest
 
 from helpers.calibrated_views import CAMERAS, one_person, write_toml
 from stdformer_ros.evaluation.command import add_parser
-from stdformer_ros.evaluation.views import command as views_command
 
 
 def command(arguments) -> int:
@@ -43,7 +42,7 @@ def test_the_command_writes_what_the_table_shows(tmp_path, monkeypatch, capsys):
     result = json.loads(file.read_text())
     assert [row["view"] for row in result["views"]] == ["cam0.mp4", "cam1.mp4"]
     assert result["frames_per_second"] == pytest.approx(60, rel=0.01)
-    assert result["model"] == views_command.DEFAULT_MODEL
+    assert result["model"] == "stdformer_s_keypoints"
     shown = capsys.readouterr().out
     assert "all views" in shown
     assert "PA-MPJPE" in shown

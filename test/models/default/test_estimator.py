@@ -15,6 +15,7 @@ from stdformer_ros.body.body_model import BodyModel
 from stdformer_ros.body.landmarks import BLAZEPOSE_INDEX
 from stdformer_ros.body.skeleton import JOINT_NAMES
 from stdformer_ros.camera.pinhole import Camera
+from stdformer_ros.config import EstimatorSettings
 from stdformer_ros.models.default.estimator import KeypointEstimator
 from stdformer_ros.models.default.network import WINDOW, STDFormerKeypoints
 from stdformer_ros.models.estimators import create_estimator
@@ -155,7 +156,7 @@ def test_it_documents_its_joints_bones_and_faces(estimator: KeypointEstimator) -
 
 def test_the_shipped_weights_follow_people_who_stand_with_their_arms_down() -> None:
     """From all sides and distances, through a simulated detector with all its faults."""
-    shipped = create_estimator("stdformer_s_keypoints", mesh_level=108)
+    shipped = create_estimator(EstimatorSettings("stdformer_s_keypoints", mesh_level=108))
     assert isinstance(shipped, KeypointEstimator)
     arms = {"lShldr": np.array([[0, 0, -75.0]] * 80), "rShldr": np.array([[0, 0, 75.0]] * 80)}
     library = MotionLibrary([retarget(moving(arms))], WINDOW + ANSWERS - 1)
@@ -167,7 +168,7 @@ def test_the_shipped_weights_follow_people_who_stand_with_their_arms_down() -> N
 
 
 def test_the_mesh_level_can_change_while_the_stream_runs():
-    estimator = create_estimator("stdformer_s_keypoints")
+    estimator = create_estimator(EstimatorSettings("stdformer_s_keypoints"))
     frame, people = Frame(np.zeros((480, 640, 3), np.uint8), 0.0, Camera.assumed(640, 480)), []
     landmarks = np.random.default_rng(0).uniform((250, 100), (390, 400), (33, 2))
     people = [Person(0, 1.0, np.zeros(4), landmarks.astype(np.float32), np.ones(33, np.float32))]

@@ -16,6 +16,7 @@ from helpers.paths import ROOT
 from stdformer_ros.assets import FOLDER
 from stdformer_ros.body.joint_regressors import H36M_NAMES
 from stdformer_ros.camera.pinhole import Camera
+from stdformer_ros.config import EstimatorSettings
 from stdformer_ros.models import CheckpointError, create_model
 from stdformer_ros.models.estimators import LIFTING, create_estimator
 from stdformer_ros.models.lifting.estimator import LiftingEstimator
@@ -176,7 +177,7 @@ def weights_of(name: str, folder: Path, **options: int) -> str:
 
 @pytest.mark.parametrize("name", LIFTING)
 def test_each_network_goes_live_from_a_file(name: str, tmp_path: Path) -> None:
-    estimator = create_estimator(name, checkpoint=weights_of(name, tmp_path))
+    estimator = create_estimator(EstimatorSettings(name, checkpoint=weights_of(name, tmp_path)))
     assert estimator.name == name
     assert estimator.joint_names == H36M_NAMES
     (human,) = stream(estimator, [shown(POSE + np.float32((0.0, 0.0, 4.0)))])
@@ -186,40 +187,44 @@ def test_each_network_goes_live_from_a_file(name: str, tmp_path: Path) -> None:
 
 def test_a_delay_reaches_the_network_and_is_checked_against_its_window(tmp_path: Path) -> None:
     published = weights_of("poseformer_9", tmp_path)
-    estimator = create_estimator("poseformer_9", checkpoint=published, delay_frames=4)
+    estimator = create_estimator(
+        EstimatorSettings("poseformer_9", checkpoint=published, delay_frames=4)
+    )
     assert (estimator.delay_frames, estimator.window) == (4, 9)
-    for delay in (5, -1):
-        with pytest.raises(ValueError, match=f"delay_frames must be 0 to 4, not {delay}"):
-            create_estimator("poseformer_9", checkpoint=published, delay_frames=delay)
+    for delay, said in ((5, "0 to 4, not 5"), (-1, "between 0 and 1000, not -1")):
+        with pytest.raises(ValueError, match=f"delay_frames must be {said}"):
+            create_estimator(
+                EstimatorSettings("poseformer_9", checkpoint=published, delay_frames=delay)
+            )
     ours = weights_of("poseformer_9", tmp_path, future_frames=0, joint_channels=8)
     with pytest.raises(ValueError, match=r"delay_frames must be 0 .*newest frame, not 4"):
-        create_estimator("poseformer_9", checkpoint=ours, delay_frames=4)
+        create_estimator(EstimatorSettings("poseformer_9", checkpoint=ours, delay_frames=4))
 
 
 @pytest.mark.parametrize("name", ["stdformer_s_keypoints", "stdformer_S", "sgre_resnet50"])
 def test_models_that_answer_for_the_newest_frame_cannot_be_delayed(name: str) -> None:
     with pytest.raises(ValueError, match=f"{name} answers for the newest frame.*not 2"):
-        create_estimator(name, delay_frames=2)
+        create_estimator(EstimatorSettings(name, delay_frames=2))
 
 
 @pytest.mark.parametrize("name", [name for name in LIFTING if name not in SHIPPED])
 def test_without_weights_it_says_that_a_checkpoint_is_missing(name: str) -> None:
     with pytest.raises(ValueError, match=rf"{name} needs checkpoint.*official_weights\.md"):
-        create_estimator(name)
+        create_estimator(EstimatorSettings(name))
 
 
 def test_weights_of_another_system_are_named(tmp_path: Path) -> None:
     lstm = weights_of("lstm_posenet_81", tmp_path)
     with pytest.raises(CheckpointError, match=r"looks like LSTM_PoseNet; the network is PoseForm"):
-        create_estimator("poseformer_27", checkpoint=lstm)
+        create_estimator(EstimatorSettings("poseformer_27", checkpoint=lstm))
     with pytest.raises(ValueError, match="no use for smpl"):
-        create_estimator("poseformer_27", checkpoint=lstm, smpl="smpl.pkl")
+        create_estimator(EstimatorSettings("poseformer_27", checkpoint=lstm, smpl="smpl.pkl"))
 
 
 def test_one_persons_features_never_reach_another(tmp_path: Path) -> None:
     """SimpleTransformerPoseNet above all, which was published to attend across the batch."""
     name = "simple_transformer_posenet_81"
-    estimator = create_estimator(name, checkpoint=weights_of(name, tmp_path))
+    estimator = create_estimator(EstimatorSettings(name, checkpoint=weights_of(name, tmp_path)))
     one, two = (shown(POSE + np.float32((x, 0.0, 4.0)), track_id=i) for i, x in enumerate((0, 1)))
     (alone,) = stream(estimator, [one])
     together, _ = stream(estimator, [one, two])
@@ -230,7 +235,7 @@ def test_one_persons_features_never_reach_another(tmp_path: Path) -> None:
 def test_what_ships_runs_without_files_of_the_users(name: str) -> None:
     if not (FOLDER / SHIPPED[name]).exists():
         pytest.skip(f"{SHIPPED[name]} is not among the assets yet")
-    estimator = create_estimator(name)
+    estimator = create_estimator(EstimatorSettings(name))
     assert estimator.delay_frames == 0
     (human,) = stream(estimator, [shown(POSE + np.float32((0.0, 0.0, 4.0)))])
     joints = named(human.body.joints)
@@ -247,7 +252,9 @@ def test_the_parameter_file_for_published_weights_fits_the_node() -> None:
     assert published.keys() <= default.keys()
     with pytest.raises(FileNotFoundError, match=r"no checkpoint at .*detected81f\.bin"):
         create_estimator(
-            published["model"],
-            checkpoint=published["checkpoint"],
-            delay_frames=published["delay_frames"],
+            EstimatorSettings(
+                published["model"],
+                checkpoint=published["checkpoint"],
+                delay_frames=published["delay_frames"],
+            )
         )

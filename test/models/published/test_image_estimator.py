@@ -17,6 +17,7 @@ from stdformer_ros.body.joint_regressors import EVALUATION_ORDER, H36M_NAMES
 from stdformer_ros.body.mesh_sampling import load_mesh_sampling
 from stdformer_ros.body.smpl import load_joint_regressor
 from stdformer_ros.camera.pinhole import Camera
+from stdformer_ros.config import EstimatorSettings
 from stdformer_ros.models import CheckpointError
 from stdformer_ros.models.estimators import ESTIMATORS, create_estimator
 from stdformer_ros.models.lifting.keypoint_weights import SHIPPED
@@ -176,11 +177,13 @@ def test_a_network_with_a_users_files_goes_live(tmp_path: Path) -> None:
     regressor = np.full((17, 6890), 1 / 6890)
     np.save(tmp_path / "regressor.npy", regressor)
     estimator = create_estimator(
-        "fastmetro_S_resnet50",
-        mesh_level=431,
-        checkpoint=str(tmp_path / "weights.bin"),
-        mesh_sampling=mesh,
-        joint_regressor=str(tmp_path / "regressor.npy"),
+        EstimatorSettings(
+            "fastmetro_S_resnet50",
+            mesh_level=431,
+            checkpoint=str(tmp_path / "weights.bin"),
+            mesh_sampling=mesh,
+            joint_regressor=str(tmp_path / "regressor.npy"),
+        )
     )
     (human,) = stream(estimator, [noise_frame(0)], [person((100, 100, 220, 400))])
     assert human.body.vertices.shape == (431, 3)
@@ -194,21 +197,25 @@ def test_stdformer_goes_live_on_another_backbone(tmp_path: Path) -> None:
     network = create_model("stdformer_S", backbone="resnet50", smpl_regressor=False)
     torch.save(network.state_dict(), tmp_path / "weights.bin")
     files = {"checkpoint": str(tmp_path / "weights.bin"), "mesh_sampling": mesh}
-    estimator = create_estimator("stdformer_S", mesh_level=431, backbone="resnet50", **files)
+    estimator = create_estimator(
+        EstimatorSettings("stdformer_S", mesh_level=431, backbone="resnet50", **files)
+    )
     assert estimator.window == 8
     (human,) = stream(estimator, [noise_frame(0)], [person((100, 100, 220, 400))])
     assert np.isfinite(human.body.vertices).all()
     with pytest.raises(CheckpointError, match=r"looks like STDFormer-S on ResNet; the network is"):
-        create_estimator("stdformer_S", backbone="hrnet_w32", **files)
+        create_estimator(EstimatorSettings("stdformer_S", backbone="hrnet_w32", **files))
 
 
 def test_a_backbone_that_is_not_there_or_not_exchangeable_is_refused(tmp_path: Path) -> None:
     mesh = str(write_mesh_sampling(tmp_path / "mesh_downsampling.npz"))
     with pytest.raises(ValueError, match=r"no backbone 'vgg'; there is: hrnet_w64, hrnet_w32"):
-        create_estimator("stdformer_S", backbone="vgg", checkpoint="w.bin", mesh_sampling=mesh)
+        create_estimator(
+            EstimatorSettings("stdformer_S", backbone="vgg", checkpoint="w.bin", mesh_sampling=mesh)
+        )
     for name in ("fastmetro_S_resnet50", "stdformer_s_keypoints", "poseformer_27"):
         with pytest.raises(ValueError, match=f"{name} has a backbone of its own, or none"):
-            create_estimator(name, backbone="resnet50")
+            create_estimator(EstimatorSettings(name, backbone="resnet50"))
 
 
 NEED_NOTHING = {"stdformer_s_keypoints", *SHIPPED}
@@ -217,25 +224,36 @@ NEED_NOTHING = {"stdformer_s_keypoints", *SHIPPED}
 @pytest.mark.parametrize("name", sorted(set(ESTIMATORS) - NEED_NOTHING))
 def test_without_the_users_files_it_says_which_are_missing(name: str) -> None:
     with pytest.raises(ValueError, match=r"checkpoint.*official_weights\.md"):
-        create_estimator(name)
+        create_estimator(EstimatorSettings(name))
 
 
 def test_a_file_that_is_not_there_is_named_with_where_to_get_it(tmp_path: Path) -> None:
     nowhere = str(tmp_path / "nothing.npz")
     with pytest.raises(FileNotFoundError, match=r"nothing\.npz.*FastMETRO"):
-        create_estimator("fastmetro_S_hrnet_w64", checkpoint=nowhere, mesh_sampling=nowhere)
+        create_estimator(
+            EstimatorSettings("fastmetro_S_hrnet_w64", checkpoint=nowhere, mesh_sampling=nowhere)
+        )
     mesh = str(write_mesh_sampling(tmp_path / "mesh.npz"))
     with pytest.raises(FileNotFoundError, match=r"J_regressor_h36m_correct"):
         create_estimator(
-            "pointhmr_hrnet_w32", checkpoint=nowhere, mesh_sampling=mesh, joint_regressor=nowhere
+            EstimatorSettings(
+                "pointhmr_hrnet_w32",
+                checkpoint=nowhere,
+                mesh_sampling=mesh,
+                joint_regressor=nowhere,
+            )
         )
 
 
 def test_a_file_of_no_use_is_refused_instead_of_ignored() -> None:
     with pytest.raises(ValueError, match="no use for mesh_sampling"):
-        create_estimator("stdformer_s_keypoints", mesh_sampling="mesh_downsampling.npz")
+        create_estimator(
+            EstimatorSettings("stdformer_s_keypoints", mesh_sampling="mesh_downsampling.npz")
+        )
     with pytest.raises(ValueError, match="no use for smpl"):
-        create_estimator("pointhmr_hrnet_w32", checkpoint="a", mesh_sampling="b", smpl="c")
+        create_estimator(
+            EstimatorSettings("pointhmr_hrnet_w32", checkpoint="a", mesh_sampling="b", smpl="c")
+        )
 
 
 def test_the_published_mesh_files_fit_each_other(shared: Path) -> None:
@@ -256,10 +274,12 @@ def test_a_regressor_of_another_mesh_is_refused(tmp_path: Path) -> None:
     np.save(tmp_path / "regressor.npy", np.zeros((24, 10475)))
     with pytest.raises(ValueError, match=r"\(17, 6890\).*\(24, 10475\)"):
         create_estimator(
-            "fastmetro_S_hrnet_w64",
-            checkpoint="weights.bin",
-            mesh_sampling=mesh,
-            joint_regressor=str(tmp_path / "regressor.npy"),
+            EstimatorSettings(
+                "fastmetro_S_hrnet_w64",
+                checkpoint="weights.bin",
+                mesh_sampling=mesh,
+                joint_regressor=str(tmp_path / "regressor.npy"),
+            )
         )
 
 
@@ -280,4 +300,6 @@ def test_the_parameter_file_for_official_weights_fits_the_node() -> None:
     assert official["model"] in ESTIMATORS
     options = ("checkpoint", "mesh_sampling", "joint_regressor")
     with pytest.raises(FileNotFoundError, match=r"mesh_downsampling\.npz"):
-        create_estimator(official["model"], **{name: official[name] for name in options})
+        create_estimator(
+            EstimatorSettings(official["model"], **{name: official[name] for name in options})
+        )

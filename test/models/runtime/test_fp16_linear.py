@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from stdformer_ros.config import EstimatorSettings
 from stdformer_ros.models.default.window_encoder import WindowEncoder
 from stdformer_ros.models.estimators import create_estimator
 from stdformer_ros.models.runtime import fp16_linear as half_weights
@@ -82,6 +83,9 @@ def test_without_the_kernels_the_layers_stay(monkeypatch):
 
 @kernels
 def test_the_default_estimator_has_no_other():
-    kinds = {type(m) for m in create_estimator("stdformer_s_keypoints").model.modules()}
+    kinds = {
+        type(m)
+        for m in create_estimator(EstimatorSettings("stdformer_s_keypoints")).model.modules()
+    }
     assert HalfLinear in kinds
     assert nn.Linear not in kinds

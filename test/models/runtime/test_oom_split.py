@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from helpers.scripted_stream import Stream, Telling, frame_at, somebody
+from stdformer_ros.config import EstimatorSettings
 from stdformer_ros.models.estimators import ESTIMATORS, create_estimator
 from stdformer_ros.models.runtime.oom_split import InParts
 from stdformer_ros.pipeline import answer
@@ -104,4 +105,4 @@ def test_a_network_that_does_not_fit_is_refused_with_what_to_do(monkeypatch):
 
     monkeypatch.setitem(ESTIMATORS, "stdformer_s_keypoints", full)
     with pytest.raises(ValueError, match="does not fit into the memory of 'cpu': CUDA out of"):
-        create_estimator("stdformer_s_keypoints")
+        create_estimator(EstimatorSettings("stdformer_s_keypoints"))
