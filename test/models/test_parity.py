@@ -7,6 +7,7 @@ import os
 import platform
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -79,10 +80,10 @@ def test_outputs_are_the_published_ones_with_the_references_instructions(name: s
     to 8e-5 with AVX-512.
     """
     code = (
-        "import json, test_models_parity as parity, torch; torch.set_num_threads(2); "
+        "import json, test_parity as parity, torch; torch.set_num_threads(2); "
         f"print(json.dumps(parity.differences({name!r})))"
     )
-    path = os.pathsep.join([str(ROOT), str(ROOT / "test"), os.environ.get("PYTHONPATH", "")])
+    path = os.pathsep.join([str(ROOT), str(Path(__file__).parent), os.environ["PYTHONPATH"]])
     result = subprocess.run(
         [sys.executable, "-c", code],
         env={**os.environ, "PYTHONPATH": path, "ONEDNN_MAX_CPU_ISA": "AVX2"},
