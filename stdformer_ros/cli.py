@@ -1,7 +1,7 @@
-"""The command line: `python -m stdformer_ros.cli COMMAND`. Knows no ROS.
+"""The command line: `python -m stdformer_ros.cli COMMAND`. Needs ROS only to read a bag.
 
-A command is a function that adds its parser and names the function that does the work, which
-imports what it needs: `--help` must not wait for torch.
+Each command has a function that adds its parser, and one that does the work. The latter imports
+what it needs, so that `--help` does not wait for torch.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 from stdformer_ros.config import PipelineSettings, add_arguments, from_arguments
@@ -18,22 +19,23 @@ from stdformer_ros.evaluation import command as evaluate_command
 from stdformer_ros.training import command as train_command
 
 if TYPE_CHECKING:
-    from stdformer_ros.pipeline import Pipeline
+    from stdformer_ros.io.offline import Sink
 
 INTERRUPTED = 130
-"""What shells give for a program that Ctrl-C has ended."""
+"""The exit code for a program that Ctrl-C has ended, as shells give it."""
 
 
 class CommandError(Exception):
-    """A command cannot be done; the message says what was wrong and what to do."""
+    """A command cannot be done; the message says what is wrong and what to do."""
 
 
 def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser(
         "run",
-        help="people in a video or a folder of images, written to humans.npz",
-        description="Follow everybody through a video and write OUT/humans.npz: frame, track_id, "
-        "joints (metres, camera frame), joint_names and more, one row per person and frame.",
+        help="people in a video, a folder of images or a rosbag2, written to humans.npz",
+        description="Follow everybody through a video and write DIR/humans.npz: frame, track_id, "
+        "joints (metres, camera frame), joint_names and more, one row per person and frame. A "
+        "rosbag2 gives the bag DIR/humans too. Ctrl-C keeps what was answered until then.",
     )
     parser.add_argument("source", type=Path, metavar="VIDEO_OR_FOLDER_OR_BAG")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR")
@@ -46,54 +48,56 @@ def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 
 def _run(options: argparse.Namespace) -> int:
+    from stdformer_ros.io.humans_file import HumansFile
     from stdformer_ros.io.offline import run_offline
+    from stdformer_ros.io.pictures import OverlayVideo
     from stdformer_ros.io.video import count_frames, read_video
     from stdformer_ros.pipeline import build_pipeline
 
-    is_bag = (options.source / "metadata.yaml").is_file()
-    frames = iter(()) if is_bag else read_video(options.source)
+    out: Path = options.out
+    bags = _bags(options.source) if (options.source / "metadata.yaml").is_file() else None
+    if bags is None:
+        frames, total = read_video(options.source), count_frames(options.source)
+    else:
+        bag = bags.Bag(
+            options.source,
+            image=options.image_topic,
+            camera_info=options.camera_info_topic,
+            depth=options.depth_topic,
+        )
+        frames, total = bag.frames(), bag.images
     try:
         pipeline = build_pipeline(from_arguments(PipelineSettings, options))
         if options.vertices and pipeline.estimator.faces is None:
             raise ValueError(f"{options.model} gives joints and no mesh; leave out --vertices")
     except ValueError as error:
         raise CommandError(str(error)) from error
-    if is_bag:
-        return _run_bag(options, pipeline)
-    summary = run_offline(
-        frames,
-        pipeline,
-        options.out,
-        vertices=options.vertices,
-        overlay=options.overlay,
-        total=count_frames(options.source),
-    )
+    out.mkdir(parents=True, exist_ok=True)
+    estimator = pipeline.estimator
+    sinks: list[Sink] = [HumansFile(out / "humans.npz", estimator, options.vertices)]
+    if bags is not None:
+        sinks.append(bags.ResultsBag(out / "humans", estimator, options.vertices))
+    if options.overlay:
+        sinks.append(OverlayVideo(out / "overlay.mp4", estimator.faces, estimator.skeleton))
+    summary = run_offline(frames, pipeline, sinks, total)
     print(f"{summary.people} people in {summary.frames} frames")
-    for file in summary.files:
-        print(f"  {file}")
-    return INTERRUPTED if summary.interrupted else 0
+    for sink in sinks:
+        if sink.path.exists():  # a run without any frame writes no video
+            print(f"  {sink.path}")
+    if summary.error is not None:
+        raise summary.error
+    return 0
 
 
-def _run_bag(options: argparse.Namespace, pipeline: Pipeline) -> int:
-    """A bag holds ROS' messages: what reads them is imported by name, and needs a sourced ROS 2."""
+def _bags(bag: Path) -> ModuleType:
+    """What reads and writes bags: imported by name, because it needs a sourced ROS 2."""
     try:
-        bags = import_module("stdformer_ros.ros.inputs.bags")
+        return import_module("stdformer_ros.ros.inputs.bags")
     except ImportError as error:
         raise CommandError(
-            f"{options.source} is a rosbag2, and reading its messages needs ROS 2 (./run shell, or "
+            f"{bag} is a rosbag2, and reading its messages needs ROS 2 (./run shell, or "
             f"a sourced workspace): {error}"
         ) from error
-    topics = bags.BagTopics(options.image_topic, options.camera_info_topic, options.depth_topic)
-    try:
-        frames, people, files = bags.process_bag(
-            options.source, pipeline, options.out, topics, vertices=options.vertices
-        )
-    except bags.BagError as error:
-        raise CommandError(str(error)) from error
-    print(f"{people} people in {frames} frames")
-    for file in files:
-        print(f"  {file}")
-    return 0
 
 
 def _add_models(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -122,7 +126,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command.
 
     Returns:
-        0, 2 if the command could not be done, 130 if Ctrl-C has ended it.
+        0; 2 if the command could not be done; 130 if Ctrl-C has ended it.
     """
     parser = argparse.ArgumentParser(
         prog="python -m stdformer_ros.cli", description="3D people from videos, without ROS."

@@ -1,4 +1,4 @@
-"""Several cameras around one estimator: people and windows per camera, one batch for all."""
+"""Several cameras that share one estimator: each has its people and windows, all are one batch."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from stdformer_ros.perception import PeopleTracker
 from stdformer_ros.pipeline import Pipeline, Seen, answer, build_pipeline
 from stdformer_ros.postprocess.one_euro import OneEuro
 from stdformer_ros.quality import Quality
-from stdformer_ros.types import Frame, Human
+from stdformer_ros.types import Answer, Frame
 
 
-class Rig:
-    """A pipeline for each camera; all share one estimator, whose batch is over all of them.
+class MultiCameraPipeline:
+    """A pipeline for each camera; all share one estimator, whose batch holds all cameras' people.
 
-    Identities belong to a camera: two cameras that see one person give them two.
+    Identities belong to a camera: a person whom two cameras see has two.
 
     Args:
         pipelines: by the camera's name.
@@ -29,7 +29,7 @@ class Rig:
 
     def __init__(self, pipelines: Mapping[str, Pipeline]) -> None:
         if len({id(pipeline.estimator) for pipeline in pipelines.values()}) != 1:
-            raise ValueError("a rig needs at least one camera, and one estimator for all of them")
+            raise ValueError("there must be at least one camera, and one estimator for all of them")
         self._pipelines = dict(pipelines)
         self.estimator: Estimator = next(iter(self._pipelines.values())).estimator
         self._device = self.estimator.device
@@ -38,31 +38,33 @@ class Rig:
         """Who is in a camera's next frame."""
         return self._pipelines[camera].see(frame)
 
-    def answer(self, seen: Mapping[str, Seen]) -> dict[str, list[Human]]:
-        """The people of the frames that are answered for now, by camera; see `answered`."""
-        humans = answer([(self._pipelines[camera], frame) for camera, frame in seen.items()])
-        return dict(zip(seen, humans, strict=True))
+    def answer(self, seen: Mapping[str, Seen]) -> dict[str, Answer]:
+        """One answer a camera.
 
-    def answered(self, camera: str) -> Frame | None:
-        """The frame that a camera's last answer was for; None if there was none yet."""
-        return self._pipelines[camera].answered
+        A camera whose delay keeps all of its frames back is not in it, see `Pipeline.__call__`.
+
+        Args:
+            seen: by camera, what it has just seen; not every camera must have a frame.
+        """
+        answers = answer([(self._pipelines[camera], frame) for camera, frame in seen.items()])
+        return {c: a for c, a in zip(seen, answers, strict=True) if a is not None}
 
     def use_quality(self, quality: Quality) -> None:
-        """Go on in another quality on all cameras, see `Pipeline.use_quality`."""
+        """Use another quality on all cameras, see `Pipeline.use_quality`."""
         for pipeline in self._pipelines.values():
             pipeline.use_quality(quality)
 
     def use_filter(self, one_euro: OneEuro | None) -> None:
-        """Filter the answers of all cameras otherwise, see `Pipeline.use_filter`."""
+        """Change the filter over the answers of all cameras, see `Pipeline.use_filter`."""
         for pipeline in self._pipelines.values():
             pipeline.use_filter(one_euro)
 
     def reset(self, camera: str) -> None:
-        """Forget a camera's windows, not the identities."""
+        """Forget a camera's windows and the frames not answered yet, not the identities."""
         self._pipelines[camera].reset()
 
     def forget(self) -> None:
-        """Forget everybody. Identities go on counting: none is given twice."""
+        """Forget everybody; identities go on counting, so that none is given twice."""
         for pipeline in self._pipelines.values():
             pipeline.forget()
 
@@ -77,7 +79,7 @@ class Rig:
             pipeline.velocity_seconds = seconds
 
     def rest(self) -> None:
-        """Free the estimator's device until `resume`."""
+        """Forget everybody and free the memory of the estimator's device until `resume`."""
         self.forget()
         if self._device.type != "cpu":
             self.estimator.move_to(torch.device("cpu"))
@@ -85,16 +87,18 @@ class Rig:
                 torch.cuda.empty_cache()
 
     def resume(self) -> None:
-        """Be ready again on the estimator's device."""
+        """Move the estimator back to its device."""
         if self._device.type != "cpu":
             self.estimator.move_to(self._device)
 
 
-def build_rig(cameras: Sequence[str], settings: PipelineSettings) -> Rig:
-    """A rig ready to run; the cameras share all networks.
+def build_multi_camera_pipeline(
+    cameras: Sequence[str], settings: PipelineSettings
+) -> MultiCameraPipeline:
+    """The cameras' pipelines, ready to run; they share all networks.
 
     Args:
-        cameras: their names, at least one.
+        cameras: names, at least one.
         settings: of each camera's pipeline and of the estimator that they share.
 
     Raises:
@@ -111,4 +115,4 @@ def build_rig(cameras: Sequence[str], settings: PipelineSettings) -> Rig:
             first.make_corrector,
         )
         pipelines[camera].use_filter(first.one_euro)
-    return Rig(pipelines)
+    return MultiCameraPipeline(pipelines)

@@ -1,9 +1,14 @@
-"""Frame in, humans out: perception, one window per person, the estimator. Knows no ROS."""
+"""Frames in, answers out: perception, one window per person, the estimator. Knows no ROS.
+
+A frame takes these steps: `Pipeline.see` finds its people, `answer` encodes them, puts the features
+into their windows, decodes the windows of the frame that is answered for (with a delay an earlier
+one), and turns each body into a `Human`.
+"""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
@@ -20,16 +25,17 @@ from stdformer_ros.postprocess.one_euro import OneEuro, one_euro_filter
 from stdformer_ros.postprocess.reprojection import ReprojectionCorrection
 from stdformer_ros.postprocess.smoothing import BodySmoother
 from stdformer_ros.quality import Quality
-from stdformer_ros.types import Body, FloatArray, Frame, Human, Person
+from stdformer_ros.types import Answer, Body, FloatArray, Frame, Human, Person
 
 if TYPE_CHECKING:
     from stdformer_ros.perception.landmarks import LandmarkModel
 
 Perception = Callable[[Frame], list[Person]]
 Corrector = Callable[[Body, Person, Camera, float], Body]
-"""What is done first to one person's bodies, seen so by a camera, so many seconds apart."""
+"""The first step for one person's bodies: body, what the camera saw of the person, that camera,
+seconds since the body before; the corrected body comes back."""
 Smoother = Callable[[Body, float], Body]
-"""What is done then to them, in the order of their stamps (seconds)."""
+"""The second step: body and stamp (seconds), in the order of the stamps."""
 
 
 @runtime_checkable
@@ -57,7 +63,7 @@ class Filtering(Protocol):
 
 
 MAX_GAP_SECONDS = 0.5
-"""A person unseen for longer starts with a new window: older frames tell of another pose."""
+"""Whoever was not seen for longer starts with a new window: the pose has changed meanwhile."""
 
 VELOCITY_SECONDS = 0.1
 """Default time constant of the low-pass over velocities, which difference noise would drown."""
@@ -108,19 +114,26 @@ class _Question:
     stamp: float
 
 
+@dataclass(frozen=True)
+class _Pending:
+    """A frame that is not answered yet, and its people."""
+
+    frame: Frame
+    questions: list[_Question]
+
+
 class Pipeline:
     """Follows everybody in a stream of frames.
 
     Args:
         perception: finds and identifies the people of a frame; called once a frame, in order.
         estimator: see `Estimator`. With `delay_frames` each call answers for the frame so many
-            calls before. What such an answer needs of frames in which a person was not seen is
-            filled by the newest one in which they were.
+            calls before. Where such an answer needs later frames in which the person was not seen,
+            the newest frame in which they were takes their place.
         make_smoother: called when a person's window begins; None to leave answers as they are.
-        make_corrector: the same of what comes before it.
+        make_corrector: called at the same time; the corrector comes before the smoother.
 
     Attributes:
-        answered: the frame that the last answer was for; None if there was none yet.
         velocity_seconds: time constant of the low-pass over joint velocities.
         one_euro: the filter over the answers, None for none; see `use_filter`.
     """
@@ -138,31 +151,51 @@ class Pipeline:
         self.make_corrector = make_corrector
         self.velocity_seconds = VELOCITY_SECONDS
         self.one_euro: OneEuro | None = None
-        self.answered: Frame | None = None
         self._tracks: dict[int, _Track] = {}
-        self._waiting: deque[tuple[Frame, list[_Question]]] = deque()
+        self._pending: deque[_Pending] = deque()
         self._newest_stamp = -np.inf
 
-    def __call__(self, frame: Frame) -> list[Human]:
-        """Everybody in the frame that is answered for, in the order of perception.
+    def __call__(self, frame: Frame) -> Answer | None:
+        """Take the next frame of a stream and answer for one; `follow` does so for a whole stream.
 
-        A stamp that is older than the last one (a bag that loops, a clock that jumps) restarts
-        every window; identities go on.
+        A frame that is `discontinuous`, or older than the one before it (a bag that loops, a clock
+        that jumps), restarts every window; identities go on.
+
+        Returns:
+            Everybody in the frame that is answered for: this one, or with `delay_frames` the one so
+            many calls before. None for the first calls of a delay, which answer for no frame yet.
         """
-        (humans,) = answer([(self, self.see(frame))])
-        return humans
+        (answered,) = answer([(self, self.see(frame))])
+        return answered
 
-    def finish(self) -> Iterator[list[Human]]:
-        """The answers that a delay still owes when the stream has ended, oldest first."""
-        while self._waiting:
-            self.answered, questions = self._waiting.popleft()
+    def follow(self, frames: Iterable[Frame]) -> Iterator[Answer]:
+        """An answer for every frame of a recording, in the order of the frames.
+
+        The frames that a delay keeps back are answered at the end, and before each frame that
+        restarts the windows.
+        """
+        for frame in frames:
+            if self.restarts(frame):
+                yield from self.finish()
+            answered = self(frame)
+            if answered is not None:
+                yield answered
+        yield from self.finish()
+
+    def finish(self) -> Iterator[Answer]:
+        """When the stream has ended: answers for the frames that a delay has kept back."""
+        while self._pending:
             with torch.inference_mode():
-                (humans,) = _answers(self.estimator, [questions])
-            yield humans
+                (answered,) = _answers(self.estimator, [self._pending.popleft()])
+            yield answered
+
+    def restarts(self, frame: Frame) -> bool:
+        """Whether a frame does not continue the stream, so that every window begins anew."""
+        return frame.discontinuous or frame.stamp < self._newest_stamp
 
     def see(self, frame: Frame) -> Seen:
-        """The first half of a call: who is in the frame, with windows ready to take them."""
-        if frame.stamp < self._newest_stamp:
+        """The first half of a call: who is in the frame. Drops windows of people long gone."""
+        if self.restarts(frame):
             self.reset()
         self._newest_stamp = frame.stamp
         people = [_with_depth(person, frame) for person in self.perception(frame)]
@@ -172,9 +205,9 @@ class Pipeline:
         return Seen(frame, people)
 
     def use_quality(self, quality: Quality) -> None:
-        """Go on in another quality; windows and identities stay.
+        """Use another quality from the next frame on; windows and identities stay.
 
-        What cannot be adjusted (a scripted perception, an estimator with one mesh) stays as it is.
+        Perception or an estimator without such a setting stays as it is.
         """
         if isinstance(self.perception, AdjustablePerception):
             self.perception.use(quality.landmarks, quality.detect_every)
@@ -189,10 +222,9 @@ class Pipeline:
                 track.smoother.use_filter(one_euro)
 
     def reset(self) -> None:
-        """Forget every window and what is not answered yet, not the identities of perception."""
+        """Forget every window and the frames not answered yet, not perception's identities."""
         self._tracks.clear()
-        self._waiting.clear()
-        self.answered = None
+        self._pending.clear()
         self._newest_stamp = -np.inf
 
     def forget(self) -> None:
@@ -202,7 +234,10 @@ class Pipeline:
             self.perception.reset()
 
     def warm_up(self) -> None:
-        """Run everything once on a made-up person: a first call takes many times a later one's."""
+        """Run everything once on an invented person: the first call takes much longer than others.
+
+        Nothing is remembered of it.
+        """
         height, width = 480, 640
         frame = Frame(
             np.zeros((height, width, 3), np.uint8), -np.inf, Camera.assumed(width, height)
@@ -219,7 +254,7 @@ class Pipeline:
             )
 
     def remember(self, seen: Seen, rows: Sequence[Features]) -> None:
-        """Put what a frame says of each person (no person dimension) into their windows."""
+        """Append each person's features of a frame (one row a person) to the person's window."""
         stamp = seen.frame.stamp
         questions = []
         for person, row in zip(seen.people, rows, strict=True):
@@ -236,18 +271,16 @@ class Pipeline:
             track.velocity_seconds = self.velocity_seconds
             questions.append(_Question(person, seen.frame.camera, track, track.count, stamp))
             track.count += 1
-        self._waiting.append((seen.frame, questions))
+        self._pending.append(_Pending(seen.frame, questions))
 
-    def due(self) -> list[_Question]:
-        """Whoever is to be answered for now; sets `answered`."""
-        if len(self._waiting) <= self.estimator.delay_frames:
-            self.answered = None
-            return []
-        self.answered, questions = self._waiting.popleft()
-        return questions
+    def due(self) -> _Pending | None:
+        """The frame to answer for now; None as long as the delay keeps all of them back."""
+        if len(self._pending) <= self.estimator.delay_frames:
+            return None
+        return self._pending.popleft()
 
 
-def answer(seen: Sequence[tuple[Pipeline, Seen]]) -> list[list[Human]]:
+def answer(seen: Sequence[tuple[Pipeline, Seen]]) -> list[Answer | None]:
     """The second half of a call, for one frame of each of several cameras.
 
     Encoding and decoding run once over everybody of all cameras.
@@ -256,7 +289,7 @@ def answer(seen: Sequence[tuple[Pipeline, Seen]]) -> list[list[Human]]:
         seen: pipelines that share one estimator, each with what it has just seen.
 
     Returns:
-        The humans of each frame that is answered for, in the order of perception.
+        For each pipeline the frame that is answered for now, or None, see `Pipeline.__call__`.
     """
     if not seen:
         return []
@@ -265,11 +298,13 @@ def answer(seen: Sequence[tuple[Pipeline, Seen]]) -> list[list[Human]]:
         rows = iter(_encoded(estimator, [s for _, s in seen]))
         for pipeline, frame in seen:
             pipeline.remember(frame, [next(rows) for _ in frame.people])
-        return _answers(estimator, [pipeline.due() for pipeline, _ in seen])
+        due = [pipeline.due() for pipeline, _ in seen]
+        answers = iter(_answers(estimator, [pending for pending in due if pending is not None]))
+        return [None if pending is None else next(answers) for pending in due]
 
 
 def _encoded(estimator: Estimator, seen: Sequence[Seen]) -> list[Features]:
-    """What the frames say of each of their people."""
+    """The features of all frames' people, one row a person."""
     occupied = [(s.frame, s.people) for s in seen if s.people]
     if not occupied:
         return []
@@ -278,11 +313,11 @@ def _encoded(estimator: Estimator, seen: Sequence[Seen]) -> list[Features]:
     return [{name: tensor[row] for name, tensor in features.items()} for row in people]
 
 
-def _answers(estimator: Estimator, due: Sequence[list[_Question]]) -> list[list[Human]]:
-    """The humans that are asked for, in the same order."""
-    everybody = [question for questions in due for question in questions]
+def _answers(estimator: Estimator, due: Sequence[_Pending]) -> list[Answer]:
+    """The people of all these frames, decoded in one batch."""
+    everybody = [question for pending in due for question in pending.questions]
     if not everybody:
-        return [[] for _ in due]
+        return [Answer(pending.frame, []) for pending in due]
     windows = [_window(question, estimator) for question in everybody]
     names = windows[0][0][0]
     bodies = iter(
@@ -295,8 +330,14 @@ def _answers(estimator: Estimator, due: Sequence[list[_Question]]) -> list[list[
     )
     fills = iter(fill for _, fill in windows)
     return [
-        [_human(question, next(bodies), next(fills), estimator) for question in questions]
-        for questions in due
+        Answer(
+            pending.frame,
+            [
+                _human(question, next(bodies), next(fills), estimator)
+                for question in pending.questions
+            ],
+        )
+        for pending in due
     ]
 
 
@@ -310,9 +351,9 @@ def _with_depth(person: Person, frame: Frame) -> Person:
 
 
 def _window(question: _Question, estimator: Estimator) -> tuple[list[Features], float]:
-    """The window that answers a question, and the part of it that holds real frames.
+    """The person's window around the frame in question, and the part of it that is real frames.
 
-    It is padded by the oldest of them, and by the newest where later ones are missing.
+    Missing frames before it are copies of the oldest one, missing frames after it of the newest.
     """
     later = question.track.count - 1 - question.number
     after = estimator.delay_frames - later

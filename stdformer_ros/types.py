@@ -28,12 +28,18 @@ class Frame:
         stamp: seconds, the time of exposure.
         camera: the intrinsics that belong to this image's size.
         depth: aligned to the image, None where there is no depth camera.
+        source: where the image comes from, such as the header of its message. Only those who made
+            the frame look at it, when the frame comes back in an `Answer`.
+        discontinuous: True if the frame does not continue those before it: the clock was set back,
+            or the image has another size. What is remembered of the stream is void then.
     """
 
     image: ImageArray
     stamp: float
     camera: Camera
     depth: DepthImage | None = None
+    source: object = None
+    discontinuous: bool = False
 
 
 @dataclass(frozen=True)
@@ -101,3 +107,16 @@ class Human:
     body: Body
     joint_velocities: FloatArray
     window_fill: float
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Everybody in one frame. With a delay this is a frame from before the newest one.
+
+    Attributes:
+        frame: the one that is answered for, as it was given to the pipeline.
+        humans: in the order of perception.
+    """
+
+    frame: Frame
+    humans: list[Human]

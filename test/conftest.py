@@ -43,7 +43,7 @@ def real_video() -> Path:
     beside = ROOT.parent / "shared" / "videos" / "sports2d_demo.mp4"
     if beside.exists():
         return beside
-    from stdformer_ros.io.sample_clip import sample_clip
+    from stdformer_ros.io.video import sample_clip
 
     try:
         return sample_clip(Path(os.environ.get("STDFORMER_CACHE", ROOT / ".cache")))

@@ -1,4 +1,4 @@
-"""The command line: what it writes, and what it says when it cannot."""
+"""The command line: what it writes, and which messages it gives when it cannot."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ from stdformer_ros.io.video import read_video
 from stdformer_ros.models import MODELS
 from stdformer_ros.models.estimators import ESTIMATORS, create_estimator
 from stdformer_ros.models.table import needs
-from stdformer_ros.types import Frame, Human
+from stdformer_ros.types import Frame
+
+ERROR, CTRL_C = 255, 254
+"""In place of a number of people: what happens at this image."""
 
 
 def folder_of_images(folder: Path, people: Sequence[int]) -> Path:
@@ -31,7 +34,8 @@ def folder_of_images(folder: Path, people: Sequence[int]) -> Path:
     folder.mkdir()
     for number, count in enumerate(people):
         image = np.full((48, 64, 3), 90, np.uint8)
-        image[0, 0] = (0, 0, count)  # OpenCV writes BGR; red says how many
+        # OpenCV writes BGR
+        image[0, 0] = (0, count, 0) if count in (ERROR, CTRL_C) else (0, 0, count)
         cv2.imwrite(str(folder / f"{number:03}.png"), image)
     return folder
 
@@ -107,8 +111,8 @@ def test_the_overlay_has_every_frame_at_the_videos_pace(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("built")
-def test_late_answers_stand_at_the_frames_that_they_are_for(tmp_path: Path) -> None:
-    """Also those that are still owed when the video ends; the overlay shows the same."""
+def test_delayed_answers_are_written_with_the_frames_that_they_are_for(tmp_path: Path) -> None:
+    """Those of the last frames too; the overlay shows the same."""
     images = folder_of_images(tmp_path / "images", [1, 0, 2, 0, 1])
     options = ["--out", str(tmp_path), "--delay-frames", "2", "--overlay"]
     assert main(["run", str(images), *options]) == 0
@@ -162,23 +166,60 @@ def test_progress_tells_frames_people_and_speed(
     assert str(tmp_path / "humans.npz") in output.out
 
 
-def test_ctrl_c_keeps_what_is_known_so_far(
-    tmp_path: Path, built: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.usefixtures("built")
+@pytest.mark.parametrize("delay", [0, 1])
+def test_ctrl_c_keeps_what_was_answered_until_then(
+    tmp_path: Path, delay: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def interrupted(self: FakePipeline, frame: Frame) -> list[Human]:
-        if frame.stamp > 0.05:
-            raise KeyboardInterrupt
-        return original(self, frame)
+    images = folder_of_images(tmp_path / "images", [1, 2, CTRL_C, 1])
+    options = ["--out", str(tmp_path), "--overlay", "--vertices", "--delay-frames", str(delay)]
+    assert main(["run", str(images), *options]) == INTERRUPTED
+    humans = load(tmp_path)
+    assert humans["frame"].tolist() == [0, 1, 1][: 1 if delay else 3]
+    assert humans["vertices"].shape == (1 if delay else 3, 8, 3)
+    assert len(list(read_video(tmp_path / "overlay.mp4"))) == 2 - delay
+    assert f"people in {2 - delay} frames" in capsys.readouterr().out
 
-    original = FakePipeline.__call__
-    monkeypatch.setattr(FakePipeline, "__call__", interrupted)
-    images = folder_of_images(tmp_path / "images", [1] * 5)
-    assert main(["run", str(images), "--out", str(tmp_path), "--overlay"]) == INTERRUPTED
+
+@pytest.mark.usefixtures("built")
+def test_an_error_half_way_is_raised_and_what_was_answered_is_kept(tmp_path: Path) -> None:
+    images = folder_of_images(tmp_path / "images", [1] * 12 + [ERROR, 1])
+    with pytest.raises(RuntimeError, match="the image asked for it"):
+        main(["run", str(images), "--out", str(tmp_path), "--overlay"])
+    assert load(tmp_path)["frame"].tolist() == list(range(12))
+    assert len(list(read_video(tmp_path / "overlay.mp4"))) == 12
+
+
+@pytest.mark.usefixtures("built")
+def test_an_image_that_cannot_be_read_half_way_is_named_and_the_rest_is_kept(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    images = folder_of_images(tmp_path / "images", [1, 1])
+    (images / "010.png").write_bytes(b"nothing")
+    assert main(["run", str(images), "--out", str(tmp_path)]) == 2
+    output = capfd.readouterr()
+    assert "1 people in 2 frames" in output.out
+    assert "010.png cannot be decoded" in output.err
+    assert load(tmp_path)["frame"].tolist() == [0, 1]
+
+
+@pytest.mark.usefixtures("built")
+@pytest.mark.parametrize("end", [ERROR, CTRL_C])
+def test_a_run_without_any_answer_leaves_older_results(tmp_path: Path, end: int) -> None:
+    images = folder_of_images(tmp_path / "images", [1, 1])
+    assert main(["run", str(images), "--out", str(tmp_path), "--overlay"]) == 0
+    broken = folder_of_images(tmp_path / "broken", [end])
+    command = ["run", str(broken), "--out", str(tmp_path), "--overlay"]
+    if end == CTRL_C:
+        assert main(command) == INTERRUPTED
+    else:
+        with pytest.raises(RuntimeError):
+            main(command)
     assert load(tmp_path)["frame"].tolist() == [0, 1]
     assert len(list(read_video(tmp_path / "overlay.mp4"))) == 2
 
 
-def test_an_older_result_stays_when_a_run_fails(
+def test_an_older_result_stays_when_the_new_one_cannot_be_written(
     tmp_path: Path, built: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     images = folder_of_images(tmp_path / "images", [1, 1])
@@ -193,7 +234,7 @@ def test_an_older_result_stays_when_a_run_fails(
 
 
 def refused(capfd: pytest.CaptureFixture[str], *arguments: object) -> str:
-    """What a command says that exits with code 2; it must be one line."""
+    """The message of a command that must exit with code 2; it must be one line."""
     assert main([str(a) for a in arguments]) == 2
     output = capfd.readouterr()
     assert output.out == ""
@@ -272,7 +313,7 @@ def test_vertices_of_a_model_without_a_mesh_are_refused(
     assert "no mesh" in refused(capfd, "run", images, "--out", tmp_path, "--vertices")
 
 
-def test_an_error_in_the_middle_is_not_dressed_up_as_the_users(
+def test_an_error_of_our_own_is_not_reported_as_a_mistake_of_the_user(
     tmp_path: Path, built: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fails(*arguments: object, **options: object) -> None:

@@ -1,4 +1,4 @@
-"""Several cameras around one estimator: one batch, answers that no other camera changes."""
+"""Several cameras share one estimator: one batch, and no camera changes the answers of another."""
 
 from __future__ import annotations
 
@@ -12,17 +12,18 @@ from stdformer_ros.camera.pinhole import Camera
 from stdformer_ros.config import EstimatorSettings
 from stdformer_ros.models.estimator import Features
 from stdformer_ros.models.estimators import create_estimator
-from stdformer_ros.multi_camera import Rig
+from stdformer_ros.multi_camera import MultiCameraPipeline
 from stdformer_ros.perception import PeopleTracker
 from stdformer_ros.pipeline import Pipeline
-from stdformer_ros.types import Body, Frame, Human, Person
+from stdformer_ros.types import Answer, Body, Frame, Human, Person
 
 
 class Counting(Telling):
-    """Counts how often it is asked, and for how many people."""
+    """Notes for how many people it is asked at each call."""
 
-    def __init__(self) -> None:
+    def __init__(self, delay_frames: int = 0) -> None:
         super().__init__()
+        self.delay_frames = delay_frames
         self.batches: list[int] = []
 
     def decode(self, windows: Features) -> list[Body]:
@@ -31,19 +32,24 @@ class Counting(Telling):
 
 
 class Cameras:
-    """A rig of scripted cameras."""
+    """The pipelines of cameras with a scripted perception."""
 
-    def __init__(self, *names: str) -> None:
-        self.estimator = Counting()
+    def __init__(self, *names: str, delay_frames: int = 0) -> None:
+        self.estimator = Counting(delay_frames)
         self.scripts = {name: Script() for name in names}
-        self.rig = Rig({n: Pipeline(s, self.estimator) for n, s in self.scripts.items()})
+        self.pipelines = MultiCameraPipeline(
+            {n: Pipeline(s, self.estimator) for n, s in self.scripts.items()}
+        )
 
-    def show(self, stamp: float, **people: Sequence[Person]) -> dict[str, list[Human]]:
+    def answers(self, stamp: float, **people: Sequence[Person]) -> dict[str, Answer]:
         seen = {}
         for camera, somebodies in people.items():
             self.scripts[camera].people = list(somebodies)
-            seen[camera] = self.rig.see(camera, frame_at(stamp))
-        return self.rig.answer(seen)
+            seen[camera] = self.pipelines.see(camera, frame_at(stamp))
+        return self.pipelines.answer(seen)
+
+    def show(self, stamp: float, **people: Sequence[Person]) -> dict[str, list[Human]]:
+        return {camera: answer.humans for camera, answer in self.answers(stamp, **people).items()}
 
 
 def test_all_cameras_people_are_one_batch() -> None:
@@ -78,16 +84,29 @@ def test_resetting_one_camera_leaves_the_others_windows() -> None:
     cameras = Cameras("front", "rear")
     for i in range(3):
         cameras.show(i * STEP, front=[somebody(1)], rear=[somebody(1)])
-    cameras.rig.reset("front")
+    cameras.pipelines.reset("front")
     humans = cameras.show(3 * STEP, front=[somebody(1)], rear=[somebody(1)])
     assert [humans[c][0].window_fill for c in ("front", "rear")] == [0.25, 1.0]
 
 
-def test_a_rig_is_around_one_estimator() -> None:
+def test_with_a_delay_only_cameras_that_are_answered_now_have_an_answer() -> None:
+    cameras = Cameras("front", "rear", delay_frames=1)
+    assert cameras.answers(0.0, front=[somebody(1)]) == {}
+    answers = cameras.answers(STEP, front=[somebody(1)], rear=[somebody(2)])
+    assert {camera: answer.frame.stamp for camera, answer in answers.items()} == {"front": 0.0}
+    answers = cameras.answers(2 * STEP, rear=[])
+    assert answers.keys() == {"rear"}
+    assert answers["rear"].frame.stamp == STEP
+    assert [human.person.track_id for human in answers["rear"].humans] == [2]
+
+
+def test_all_cameras_must_share_one_estimator() -> None:
     with pytest.raises(ValueError, match="one estimator"):
-        Rig({"a": Pipeline(Script(), Telling()), "b": Pipeline(Script(), Telling())})
+        MultiCameraPipeline(
+            {"a": Pipeline(Script(), Telling()), "b": Pipeline(Script(), Telling())}
+        )
     with pytest.raises(ValueError, match="at least one camera"):
-        Rig({})
+        MultiCameraPipeline({})
 
 
 def landmarks_of(seed: int) -> Person:
@@ -96,8 +115,8 @@ def landmarks_of(seed: int) -> Person:
     return Person(seed, 0.9, np.array([200, 100, 400, 400], np.float32), spread, np.ones(33))
 
 
-def test_the_default_estimator_says_the_same_in_a_rig_as_alone() -> None:
-    """Cameras of different size and lens, people who come in different rounds."""
+def test_the_default_estimator_answers_the_same_with_other_cameras_as_alone() -> None:
+    """Cameras of different sizes and lenses; the second one has an image every other time."""
     estimator = create_estimator(EstimatorSettings("stdformer_s_keypoints", mesh_level=431))
     lenses = {
         "front": Camera(640, 480, 500.0, 500.0, 320.0, 240.0),
@@ -109,17 +128,19 @@ def test_the_default_estimator_says_the_same_in_a_rig_as_alone() -> None:
         return Frame(np.zeros((lens.height, lens.width, 3), np.uint8), stamp, lens)
 
     scripts = {c: Script() for c in lenses}
-    rig = Rig({c: Pipeline(script, estimator) for c, script in scripts.items()})
+    pipelines = MultiCameraPipeline(
+        {c: Pipeline(script, estimator) for c, script in scripts.items()}
+    )
     alone = {c: Pipeline(scripts[c], estimator) for c in lenses}
     for i in range(6):
         scripts["front"].people = [landmarks_of(1 + i % 2), landmarks_of(3)]
         scripts["rear"].people = [landmarks_of(5)]
-        seen = {c: rig.see(c, frame(c, i * STEP)) for c in lenses if c == "front" or i % 2 == 0}
-        together = rig.answer(seen)
-        for camera in seen:
-            for one, other in zip(
-                alone[camera](frame(camera, i * STEP)), together[camera], strict=True
-            ):
+        now = [camera for camera in lenses if camera == "front" or i % 2 == 0]
+        together = pipelines.answer({c: pipelines.see(c, frame(c, i * STEP)) for c in now})
+        for camera in now:
+            answer = alone[camera](frame(camera, i * STEP))
+            assert answer is not None
+            for one, other in zip(answer.humans, together[camera].humans, strict=True):
                 np.testing.assert_allclose(one.body.joints, other.body.joints, atol=2e-4)
                 np.testing.assert_allclose(one.body.vertices, other.body.vertices, atol=2e-4)
                 assert one.body.metric_depth == other.body.metric_depth == (camera == "front")

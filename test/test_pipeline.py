@@ -1,7 +1,8 @@
-"""The pipeline's bookkeeping: windows, gaps, velocities, people who come and go."""
+"""What the pipeline remembers: windows, gaps, velocities, people who come and go."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helpers.scripted_stream import STEP, Stream, Telling, somebody
+from helpers.scripted_stream import STEP, Stream, Telling, frame_at, somebody
 from stdformer_ros.pipeline import MAX_GAP_SECONDS
 
 
@@ -58,7 +59,7 @@ def test_humans_come_in_the_order_of_perception_each_with_their_own_body(stream:
     assert [h.body.joints[0, 0] for h in humans] == pytest.approx([0.7, 0.3])
 
 
-def test_nobody_in_sight_is_an_empty_answer_that_asks_no_estimator(stream: Stream) -> None:
+def test_a_frame_without_people_is_answered_without_the_estimator(stream: Stream) -> None:
     assert stream.show(0.0) == []
     assert stream.estimator.encoded == []
 
@@ -70,7 +71,7 @@ def test_a_short_absence_keeps_the_window(stream: Stream) -> None:
     assert stream.stamps == [[0.0, 0.0, 0.0, MAX_GAP_SECONDS]]
 
 
-def test_a_long_absence_starts_a_new_window_without_velocity(stream: Stream) -> None:
+def test_a_long_absence_starts_a_new_window_with_velocity_zero(stream: Stream) -> None:
     for i in range(5):
         stream.show(i / 10, somebody(1, x=i), somebody(2))
     later = 0.4 + MAX_GAP_SECONDS + 0.05
@@ -97,6 +98,25 @@ def test_a_stamp_that_goes_back_starts_every_window_anew(stream: Stream) -> None
     assert (human.joint_velocities == 0).all()
     stream.show(10.45, somebody(1))
     assert stream.stamps == [[10.35, 10.35, 10.35, 10.45]]
+
+
+def test_a_discontinuous_frame_starts_every_window_anew(stream: Stream) -> None:
+    """Even if its stamp continues those before it."""
+    for i in range(5):
+        stream.show(i / 10, somebody(1))
+    answer = stream.pipeline(replace(frame_at(0.5), discontinuous=True))
+    assert answer is not None
+    assert stream.stamps == [[0.5] * 4]
+    assert answer.humans[0].window_fill == 0.25
+
+
+def test_an_answer_holds_the_very_frame_that_was_shown(stream: Stream) -> None:
+    header = object()
+    frame = replace(frame_at(0.0), source=header)
+    answer = stream.pipeline(frame)
+    assert answer is not None
+    assert answer.frame is frame
+    assert answer.frame.source is header
 
 
 def test_reset_forgets_windows_and_takes_older_stamps(stream: Stream) -> None:
@@ -162,13 +182,13 @@ def test_an_absence_counts_as_time_for_the_velocity(stream: Stream) -> None:
 
 
 def test_ids_of_people_long_gone_are_not_kept(stream: Stream) -> None:
-    """A stream of strangers must not fill the memory."""
+    """However many people pass by, the memory in use does not grow."""
     for i in range(200):
         stream.show(i / 10, somebody(i))
     assert len(stream.pipeline._tracks) <= MAX_GAP_SECONDS * 10 + 1
 
 
-def test_warming_up_runs_the_estimator_and_leaves_nobody_behind() -> None:
+def test_warming_up_runs_the_estimator_and_remembers_nobody() -> None:
     stream = Stream()
     stream.pipeline.warm_up()
     assert stream.estimator.windows["place"].shape == (1, Telling.window, 3)

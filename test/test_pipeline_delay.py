@@ -1,8 +1,9 @@
-"""Answers that come late on purpose, for a frame with later ones on its other side."""
+"""Delayed answers: the window holds frames before and after the one that is answered for."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from stdformer_ros.camera.pinhole import Camera
 from stdformer_ros.models.estimator import Estimator, Features
 from stdformer_ros.pipeline import MAX_GAP_SECONDS, Pipeline
-from stdformer_ros.types import Body, Frame, Human, Person
+from stdformer_ros.types import Answer, Body, Frame, Human, Person
 
 WINDOW, DELAY = 5, 2
 
@@ -54,21 +55,22 @@ class Late(Estimator):
 
 
 class Stream:
-    """A pipeline and what goes into it."""
+    """A pipeline with a scripted perception."""
 
     def __init__(self, delay_frames: int = DELAY) -> None:
         self.people: list[Person] = []
         self.estimator = Late(delay_frames)
         self.pipeline = Pipeline(lambda frame: self.people, self.estimator)
 
-    def show(self, stamp: float, *people: Person) -> list[Human]:
+    def show(self, stamp: float, *people: Person) -> Answer | None:
         self.people = list(people)
         return self.pipeline(frame_at(stamp))
 
-    @property
-    def answered(self) -> float | None:
-        frame = self.pipeline.answered
-        return None if frame is None else frame.stamp
+    def answer(self, stamp: float, *people: Person) -> tuple[float, list[Human]]:
+        """The stamp of the frame that is answered for, and its people."""
+        answer = self.show(stamp, *people)
+        assert answer is not None
+        return answer.frame.stamp, answer.humans
 
 
 @pytest.fixture
@@ -77,33 +79,33 @@ def stream() -> Stream:
 
 
 def test_each_call_answers_for_the_frame_before_the_delay(stream: Stream) -> None:
-    answered = []
-    for i in range(5):
-        humans = stream.show(i / 10, somebody(1, x=i))
-        answered.append(stream.answered)
-        assert len(humans) == (i >= DELAY)
-    assert answered == [None, None, 0.0, 0.1, 0.2]
+    answers = [stream.show(i / 10, somebody(1, x=i)) for i in range(5)]
+    assert answers[:DELAY] == [None, None]
+    assert [a.frame.stamp for a in answers if a] == [0.0, 0.1, 0.2]
+    assert [len(a.humans) for a in answers if a] == [1, 1, 1]
 
 
 def test_body_and_person_are_those_of_the_frame_answered_for(stream: Stream) -> None:
-    for i in range(7):
-        humans = stream.show(i / 10, somebody(1, x=i))
-    (human,) = humans
+    for i in range(6):
+        stream.show(i / 10, somebody(1, x=i))
+    _, (human,) = stream.answer(0.6, somebody(1, x=6))
     assert human.body.joints[0, 0] == 4.0
     assert human.person.box[0] == 4.0
 
 
 def test_the_window_reaches_as_far_to_both_sides(stream: Stream) -> None:
-    for i in range(9):
+    for i in range(8):
         stream.show(i / 10, somebody(1))
-    assert stream.answered == 0.6
+    stamp, _ = stream.answer(0.8, somebody(1))
+    assert stamp == 0.6
     assert stream.estimator.windows == [[0.4, 0.5, 0.6, 0.7, 0.8]]
 
 
 def test_the_first_windows_are_padded_by_the_oldest_frame(stream: Stream) -> None:
     fills = []
     for i in range(6):
-        fills += [human.window_fill for human in stream.show(i / 10, somebody(1))]
+        answer = stream.show(i / 10, somebody(1))
+        fills += [human.window_fill for human in answer.humans] if answer else []
         if i == 2:
             assert stream.estimator.windows == [[0.0, 0.0, 0.0, 0.1, 0.2]]
     assert fills == [0.6, 0.8, 1.0, 1.0]
@@ -113,9 +115,10 @@ def test_at_the_end_the_last_frames_are_answered_with_the_newest_repeated(stream
     for i in range(6):
         stream.show(i / 10, somebody(1, x=i))
     windows, places, answered, fills = [], [], [], []
-    for (human,) in stream.pipeline.finish():
+    for answer in stream.pipeline.finish():
+        (human,) = answer.humans
         windows += stream.estimator.windows
-        answered.append(stream.answered)
+        answered.append(answer.frame.stamp)
         places.append(human.body.joints[0, 0])
         fills.append(human.window_fill)
     assert answered == [0.4, 0.5]
@@ -128,11 +131,11 @@ def test_at_the_end_the_last_frames_are_answered_with_the_newest_repeated(stream
 def test_nobody_answers_before_they_came(stream: Stream) -> None:
     for i in range(4):
         stream.show(i / 10, somebody(1))
-    humans = stream.show(0.4, somebody(1), somebody(2))
+    _, humans = stream.answer(0.4, somebody(1), somebody(2))
     assert [human.person.track_id for human in humans] == [1]
     stream.show(0.5, somebody(2), somebody(1))
-    humans = stream.show(0.6, somebody(1))
-    assert stream.answered == 0.4
+    stamp, humans = stream.answer(0.6, somebody(1))
+    assert stamp == 0.4
     assert [human.person.track_id for human in humans] == [1, 2]
 
 
@@ -140,38 +143,37 @@ def test_who_leaves_is_answered_for_up_to_their_last_frame(stream: Stream) -> No
     for i in range(5):
         stream.show(i / 10, somebody(1))
     stream.show(0.5)
-    (human,) = stream.show(0.6)
-    assert stream.answered == 0.4
+    stamp, (human,) = stream.answer(0.6)
+    assert stamp == 0.4
     assert stream.estimator.windows == [[0.2, 0.3, 0.4, 0.4, 0.4]]
     assert human.window_fill == 0.6
-    assert stream.show(0.7) == []
-    assert stream.answered == 0.5
+    assert stream.answer(0.7) == (0.5, [])
 
 
 def test_a_gap_keeps_what_was_before_it_apart_from_what_comes_after(stream: Stream) -> None:
     for i in range(5):
         stream.show(i / 10, somebody(1, x=i))
     later = 0.4 + MAX_GAP_SECONDS + 0.1
-    stream.show(later, somebody(1, x=100.0))
-    assert stream.answered == 0.3
+    stamp, _ = stream.answer(later, somebody(1, x=100.0))
+    assert stamp == 0.3
     assert stream.estimator.windows == [[0.1, 0.2, 0.3, 0.4, 0.4]]
-    stream.show(later + 0.1, somebody(1, x=101.0))
-    assert stream.answered == 0.4
-    (human,) = stream.show(later + 0.2, somebody(1, x=102.0))
-    assert stream.answered == later
+    stamp, _ = stream.answer(later + 0.1, somebody(1, x=101.0))
+    assert stamp == 0.4
+    stamp, (human,) = stream.answer(later + 0.2, somebody(1, x=102.0))
+    assert stamp == later
     assert stream.estimator.windows[0] == [later, later, later, later + 0.1, later + 0.2]
     assert human.body.joints[0, 0] == 100.0
-    assert (human.joint_velocities == 0).all(), "it begins anew"
+    assert (human.joint_velocities == 0).all(), "a new window starts without velocity"
 
 
 def test_velocities_are_those_of_an_answer_in_time() -> None:
     places = np.random.default_rng(0).normal(size=20)
     velocities = []
     for delay in (0, DELAY):
-        stream = Stream(delay)
-        humans = [h for i in range(20) for h in stream.show(i / 10, somebody(1, x=places[i]))]
-        humans += [h for answer in stream.pipeline.finish() for h in answer]
-        velocities.append([h.joint_velocities[0, 0] for h in humans])
+        coming = iter(places)
+        pipeline = Pipeline(lambda frame, now=coming: [somebody(1, x=next(now))], Late(delay))
+        answers = pipeline.follow(frame_at(i / 10) for i in range(20))
+        velocities.append([a.humans[0].joint_velocities[0, 0] for a in answers])
     assert len(velocities[0]) == 20
     assert velocities[0] == velocities[1]
 
@@ -179,11 +181,24 @@ def test_velocities_are_those_of_an_answer_in_time() -> None:
 def test_a_clock_that_jumps_drops_what_is_not_answered_yet(stream: Stream) -> None:
     for i in range(5):
         stream.show(10 + i / 10, somebody(1))
-    assert stream.show(3.0, somebody(1)) == []
-    assert stream.answered is None
+    assert stream.show(3.0, somebody(1)) is None
     stream.show(3.1, somebody(1))
-    stream.show(3.2, somebody(1))
-    assert stream.answered == 3.0
+    stamp, _ = stream.answer(3.2, somebody(1))
+    assert stamp == 3.0
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_following_a_recording_answers_every_frame_also_before_the_clock_jumps(told: bool) -> None:
+    stream = Stream()
+    stream.people = [somebody(1)]
+    frames = [frame_at(10 + i / 10) for i in range(4)]
+    frames += [replace(frame_at(3.0), discontinuous=told), frame_at(3.1)]
+    windows = []
+    for frame, answer in zip(frames, stream.pipeline.follow(frames), strict=True):
+        assert answer.frame is frame
+        windows += stream.estimator.windows
+    assert windows[3] == [10.1, 10.2, 10.3, 10.3, 10.3]
+    assert windows[4] == [3.0, 3.0, 3.0, 3.1, 3.1]
 
 
 @given(
@@ -193,26 +208,26 @@ def test_a_clock_that_jumps_drops_what_is_not_answered_yet(stream: Stream) -> No
 def test_every_frame_is_answered_once_for_those_who_were_in_it(
     delay: int, script: list[tuple[float, set[int]]]
 ) -> None:
-    """Whoever comes, goes and returns: the slot that is answered for holds that frame."""
+    """Whoever comes, goes and returns: the window has that frame in the place of the answer."""
     stream = Stream(delay)
     stamps = np.cumsum([step for step, _ in script]).tolist()
-    answers: list[tuple[float | None, list[Human]]] = []
+    answers: list[Answer] = []
 
-    def take(humans: list[Human]) -> None:
-        if stream.answered is not None:
-            answers.append((stream.answered, humans))
-            for human, window in zip(humans, stream.estimator.windows, strict=False):
-                assert window[-1 - delay] == stream.answered
+    def take(answer: Answer | None) -> None:
+        if answer is not None:
+            answers.append(answer)
+            for human, window in zip(answer.humans, stream.estimator.windows, strict=False):
+                assert window[-1 - delay] == answer.frame.stamp
                 assert window == sorted(window)
                 assert len(set(window)) == round(human.window_fill * WINDOW)
 
     for stamp, (_, people) in zip(stamps, script, strict=True):
         take(stream.show(stamp, *(somebody(i, x=100 * i + stamp) for i in sorted(people))))
-    for humans in stream.pipeline.finish():
-        take(humans)
-    assert [stamp for stamp, _ in answers] == stamps
-    for (stamp, humans), (_, people) in zip(answers, script, strict=True):
-        assert [h.person.track_id for h in humans] == sorted(people)
-        for human in humans:
+    for answer in stream.pipeline.finish():
+        take(answer)
+    assert [answer.frame.stamp for answer in answers] == stamps
+    for answer, stamp, (_, people) in zip(answers, stamps, script, strict=True):
+        assert [h.person.track_id for h in answer.humans] == sorted(people)
+        for human in answer.humans:
             place = 100 * human.person.track_id + stamp
             assert human.body.joints[0, 0] == pytest.approx(place, abs=1e-3)

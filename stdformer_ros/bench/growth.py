@@ -40,8 +40,8 @@ def people_growth(images: Sequence[ImageArray]) -> Figures:
     for people in PEOPLE:
         pipeline = build_pipeline(max_people=people)
         frames = crowd(images, people)
-        for frame, _ in zip(frames, range(PATIENCE), strict=False):
-            if len(pipeline(frame)) == people:
+        for answer, _ in zip(pipeline.follow(frames), range(PATIENCE), strict=False):
+            if len(answer.humans) == people:
                 break
         found = stream_figures(pipeline, list(islice(frames, FRAMES)))
         figures[f"ms_at_{people}_people"] = 1e3 / found["fps"]

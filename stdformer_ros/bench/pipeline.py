@@ -36,8 +36,8 @@ def stream_figures(pipeline: Pipeline, frames: Sequence[Frame]) -> Figures:
     people = 0
     with stages(pipeline) as watches:
         began = time.perf_counter()
-        for frame in frames:
-            people += len(pipeline(frame))
+        for answer in pipeline.follow(frames):
+            people += len(answer.humans)
         seconds = time.perf_counter() - began
     shares = {f"{name}_ms": sum(w.milliseconds) / len(frames) for name, w in watches.items()}
     return {

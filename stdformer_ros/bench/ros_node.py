@@ -19,10 +19,10 @@ from stdformer_ros.config import NodeSettings
 from stdformer_ros.ros.camera_stream import CameraStream
 from stdformer_ros.ros.inputs.intake import seconds as seconds_of
 from stdformer_ros.ros.node import build, main
-from stdformer_ros.types import Frame, Human
+from stdformer_ros.types import Answer, Frame
 
 if TYPE_CHECKING:
-    from stdformer_ros.multi_camera import Rig
+    from stdformer_ros.multi_camera import MultiCameraPipeline
     from stdformer_ros.pipeline import Seen
 
 
@@ -44,16 +44,18 @@ def note_arrivals() -> Arrivals:
     return arrivals
 
 
-def with_stopwatch(rig: Rig, log: TextIO, seconds: float, arrivals: Arrivals) -> Rig:
-    """The rig, which from now on tells how long it takes.
+def with_stopwatch(
+    pipelines: MultiCameraPipeline, log: TextIO, seconds: float, arrivals: Arrivals
+) -> MultiCameraPipeline:
+    """The same pipelines, which from now on write down how long they take.
 
     Args:
-        rig: of one camera; it is changed.
+        pipelines: of one camera, without a delay; they are changed.
         log: for the lines.
         seconds: that a frame takes at least.
         arrivals: of the images; those that are answered are taken out.
     """
-    see, answer = rig.see, rig.answer
+    see, answer = pipelines.see, pipelines.answer
     began, stamp = 0.0, 0.0
 
     def timed_see(camera: str, frame: Frame) -> Seen:
@@ -61,16 +63,16 @@ def with_stopwatch(rig: Rig, log: TextIO, seconds: float, arrivals: Arrivals) ->
         began, stamp = time.perf_counter(), frame.stamp
         return see(camera, frame)
 
-    def timed_answer(seen: Mapping[str, Seen]) -> dict[str, list[Human]]:
-        humans = answer(seen)
+    def timed_answer(seen: Mapping[str, Seen]) -> dict[str, Answer]:
+        answers = answer(seen)
         time.sleep(max(0.0, began + seconds - time.perf_counter()))
         took = time.perf_counter() - began
         log.write(f"{round(1e9 * stamp)} {arrivals.pop(stamp)} {took:.6f}\n")
         log.flush()
-        return humans
+        return answers
 
-    rig.see, rig.answer = timed_see, timed_answer  # type: ignore[method-assign]
-    return rig
+    pipelines.see, pipelines.answer = timed_see, timed_answer  # type: ignore[method-assign]
+    return pipelines
 
 
 def run(arguments: list[str]) -> int:
@@ -79,7 +81,7 @@ def run(arguments: list[str]) -> int:
     log, seconds = Path(own[0]), float(own[1])
     with log.open("w") as file:
 
-        def timed_build(parameters: NodeSettings) -> Rig:
+        def timed_build(parameters: NodeSettings) -> MultiCameraPipeline:
             return with_stopwatch(build(parameters), file, seconds, note_arrivals())
 
         return main(arguments, build=timed_build)

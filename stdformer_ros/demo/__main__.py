@@ -14,7 +14,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -25,11 +25,9 @@ from rclpy.signals import SignalHandlerOptions
 from tqdm import tqdm
 
 from stdformer_ros.demo.recorder import Recorder, Result, summary
-from stdformer_ros.io.overlay import Figure
-from stdformer_ros.io.pictures import snapshot, write_overlay_video, write_png
-from stdformer_ros.io.sample_clip import sample_clip
-from stdformer_ros.io.video import read_video
-from stdformer_ros.types import Frame, ImageArray
+from stdformer_ros.io.pictures import OverlayVideo, snapshot, write_png
+from stdformer_ros.io.video import read_video, sample_clip
+from stdformer_ros.types import ImageArray
 
 REMAPPED = ["-r", "image:=/camera/image", "-r", "camera_info:=/camera/camera_info"]
 CAMERA_SECONDS = 60.0
@@ -163,19 +161,14 @@ def _draw(recorder: Recorder, video: Path, stamps: list[int], out: Path) -> None
     by_stamp = {result.stamp_ns: result for result in recorder.results}
     best = _best(recorder, [by_stamp[stamp] for stamp in stamps if stamp in by_stamp])
 
-    def frames() -> Iterator[tuple[Frame, list[Figure] | None]]:
-        for frame, stamp in zip(
-            tqdm(read_video(video), total=len(stamps), desc="drawing", unit=" frames"),
-            stamps,
-            strict=False,
-        ):
+    bar = tqdm(read_video(video), total=len(stamps), desc="drawing", unit=" frames")
+    with OverlayVideo(out / "overlay.mp4", faces, skeleton) as overlay:
+        for frame, stamp in zip(bar, stamps, strict=False):
             result = by_stamp.get(stamp)
             figures = None if result is None else recorder.figures(result)
             if result is best and figures is not None:
                 write_png(out / "snapshot.png", snapshot(frame, figures, faces, skeleton))
-            yield frame, figures
-
-    write_overlay_video(out / "overlay.mp4", _fps(video), frames(), faces, skeleton)
+            overlay.show(frame, figures)
 
 
 def _best(recorder: Recorder, results: list[Result]) -> Result:
@@ -184,11 +177,6 @@ def _best(recorder: Recorder, results: list[Result]) -> Result:
     most = max(len(result.track_ids) for result in later)
     full = [result for result in later if len(result.track_ids) == most]
     return full[len(full) // 2]
-
-
-def _fps(video: Path) -> float:
-    stamps = [frame.stamp for frame, _ in zip(read_video(video), range(10), strict=False)]
-    return float(1.0 / np.median(np.diff(stamps))) if len(stamps) > 1 else 30.0
 
 
 def _read_stamps(player: subprocess.Popen[str], stamps: list[int]) -> None:

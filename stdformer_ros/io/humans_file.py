@@ -1,23 +1,23 @@
-"""`humans.npz`: everybody whom the pipeline saw in a video."""
+"""`humans.npz`: everybody whom the pipeline saw in a recording, as arrays."""
 
 from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from stdformer_ros.io.video import frame_rate
 from stdformer_ros.models.estimator import Estimator
-from stdformer_ros.types import FloatArray, Human
+from stdformer_ros.types import Answer, FloatArray
 
 
 class HumansFile:
-    """Takes the pipeline's answers frame by frame and writes them as one archive.
+    """A sink (see `offline.Sink`) that writes all answers as one archive.
 
     The archive holds a row for each person in each frame: `frame` (N,) counted from 0, `stamp`
     (N,) seconds, `track_id` (N,), `score` (N,), `joints` (N, J, 3) metres in the camera's frame,
@@ -27,8 +27,8 @@ class HumansFile:
     Args:
         path: of the archive; its folder must exist.
         estimator: whose answers they are.
-        vertices: whether to keep the meshes; of a long video they do not fit into memory, so
-            they wait in a nameless file beside the archive.
+        vertices: whether to keep the meshes; those of a long video do not fit into memory, so they
+            are kept in a temporary file beside the archive until it is written.
 
     Raises:
         ValueError: if vertices are wanted of a model that has none.
@@ -40,10 +40,8 @@ class HumansFile:
             raise ValueError(f"{estimator.name} gives joints and no mesh: there are no vertices")
         self.path = path
         self._estimator = estimator
-        self._place: list[tuple[int, float, int]] = []  # frame, stamp, track id
-        self._scores: list[tuple[float, bool]] = []
-        self._joints: list[FloatArray] = []
-        self._joint_scores: list[FloatArray] = []
+        self._stamps: list[float] = []
+        self._rows: list[_Row] = []
         self._mesh_size = 0
         self._meshes = tempfile.TemporaryFile(dir=path.parent) if vertices else None  # noqa: SIM115
 
@@ -56,62 +54,80 @@ class HumansFile:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Forget the meshes; nothing is written but by `save`."""
-        if self._meshes is not None:
-            self._meshes.close()
-
-    @property
-    def people(self) -> int:
-        """How many different people there were."""
-        return len({track_id for _, _, track_id in self._place})
-
-    def add(self, frame: int, stamp: float, humans: Sequence[Human]) -> None:
-        """Take the people of one frame."""
-        for human in humans:
-            body = human.body
-            self._place.append((frame, stamp, human.person.track_id))
-            self._scores.append((human.person.score, body.metric_depth))
-            self._joints.append(body.joints)
-            self._joint_scores.append(body.joint_scores)
-            if self._meshes is not None and body.vertices is not None:
-                self._mesh_size = len(body.vertices)
-                self._meshes.write(body.vertices.astype(np.float32).tobytes())
-
-    def save(self, fps: float) -> None:
-        """Write the archive; one that is there stays whole until the new one is.
-
-        Args:
-            fps: frames a second of the video.
+        """Write the archive, unless there was an error.
 
         Raises:
             OSError: if it cannot be written.
         """
-        count, joints = len(self._place), len(self._estimator.joint_names)
-        frames, stamps, track_ids = zip(*self._place, strict=True) if count else ((), (), ())
-        scores, metric = zip(*self._scores, strict=True) if count else ((), ())
+        try:
+            if error is None:
+                self._save()
+        finally:
+            if self._meshes is not None:
+                self._meshes.close()
+
+    def add(self, answer: Answer) -> None:
+        """Take the people of the next frame."""
+        frame, stamp = len(self._stamps), answer.frame.stamp
+        for human in answer.humans:
+            person, body = human.person, human.body
+            # The mesh first: Ctrl-C between the two leaves a mesh too many, which nobody reads.
+            if self._meshes is not None and body.vertices is not None:
+                self._mesh_size = len(body.vertices)
+                self._meshes.write(body.vertices.astype(np.float32).tobytes())
+            self._rows.append(
+                _Row(
+                    frame,
+                    stamp,
+                    person.track_id,
+                    person.score,
+                    body.joints,
+                    body.joint_scores,
+                    body.metric_depth,
+                )
+            )
+        self._stamps.append(stamp)
+
+    def _save(self) -> None:
+        """Write to a file beside the archive, and put that in its place when it is complete."""
+        rows, joints = self._rows, len(self._estimator.joint_names)
         arrays: dict[str, Any] = {
-            "frame": np.array(frames, np.int64),
-            "stamp": np.array(stamps, np.float64),
-            "track_id": np.array(track_ids, np.int64),
-            "score": np.array(scores, np.float32),
-            "joints": np.array(self._joints, np.float32).reshape(count, joints, 3),
-            "joint_scores": np.array(self._joint_scores, np.float32).reshape(count, joints),
-            "metric_depth": np.array(metric, bool),
+            "frame": np.array([row.frame for row in rows], np.int64),
+            "stamp": np.array([row.stamp for row in rows], np.float64),
+            "track_id": np.array([row.track_id for row in rows], np.int64),
+            "score": np.array([row.score for row in rows], np.float32),
+            "joints": np.array([r.joints for r in rows], np.float32).reshape(-1, joints, 3),
+            "joint_scores": np.array([r.joint_scores for r in rows], np.float32).reshape(
+                -1, joints
+            ),
+            "metric_depth": np.array([row.metric_depth for row in rows], bool),
             "joint_names": np.array(self._estimator.joint_names),
             "model": np.array(self._estimator.name),
-            "fps": np.array(fps),
+            "fps": np.array(frame_rate(self._stamps)),
         }
         if self._estimator.faces is not None and self._meshes is not None:
-            arrays |= {"vertices": self._vertices(count), "faces": self._estimator.faces}
+            arrays |= {"vertices": self._vertices(), "faces": self._estimator.faces}
         part = self.path.with_suffix(".part")
         with part.open("wb") as file:
             np.savez(file, **arrays)
         os.replace(part, self.path)
 
-    def _vertices(self, count: int) -> NDArray[np.float32]:
+    def _vertices(self) -> NDArray[np.float32]:
         """(N, V, 3), read from the disk as it is needed."""
         assert self._meshes is not None
-        if not count:
+        if not self._rows:
             return np.zeros((0, 0, 3), np.float32)
         self._meshes.flush()
-        return np.memmap(self._meshes, np.float32, "r", shape=(count, self._mesh_size, 3))
+        return np.memmap(self._meshes, np.float32, "r", shape=(len(self._rows), self._mesh_size, 3))
+
+
+class _Row(NamedTuple):
+    """One person in one frame; the names are the archive's."""
+
+    frame: int
+    stamp: float
+    track_id: int
+    score: float
+    joints: FloatArray
+    joint_scores: FloatArray
+    metric_depth: bool

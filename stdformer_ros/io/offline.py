@@ -1,21 +1,45 @@
-"""A video through the pipeline, without ROS."""
+"""A recording through the pipeline, without ROS: frames from a source, answers into sinks.
+
+A source is an iterator of frames: a video file, a folder of images (`video.py`), or a bag, which is
+read where ROS is known (`ros/inputs/bags.py`). A sink writes one file from the answers:
+`HumansFile`, `OverlayVideo`, or the bag of results. Any source goes with any sinks.
+"""
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
-from itertools import chain, islice
 from pathlib import Path
+from types import TracebackType
+from typing import Protocol
 
-import numpy as np
 from tqdm import tqdm
 
-from stdformer_ros.io.humans_file import HumansFile
-from stdformer_ros.io.overlay import Figure
-from stdformer_ros.io.pictures import write_overlay_video
 from stdformer_ros.pipeline import Pipeline
-from stdformer_ros.types import Frame, Human
+from stdformer_ros.types import Answer, Frame
+
+
+class Sink(Protocol):
+    """Writes what is answered to `path`; a context manager.
+
+    Leaving it without an error completes what was added so far. Leaving it with an error leaves an
+    earlier result at `path` as it was.
+    """
+
+    path: Path
+
+    def __enter__(self) -> object: ...
+
+    def add(self, answer: Answer) -> None:
+        """Take the answer for the next frame."""
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None: ...
 
 
 @dataclass
@@ -23,85 +47,52 @@ class Summary:
     """What came of a run.
 
     Attributes:
-        frames: that were processed.
-        people: different track ids.
-        interrupted: whether Ctrl-C ended it before the video did.
-        files: that were written.
+        frames: how many were answered.
+        people: how many different track ids there were.
+        error: what has ended the run before the recording did (`KeyboardInterrupt` for Ctrl-C), or
+            None. The sinks hold the `frames` answered until then.
     """
 
     frames: int = 0
     people: int = 0
-    interrupted: bool = False
-    files: tuple[Path, ...] = ()
+    error: BaseException | None = None
 
 
 def run_offline(
-    frames: Iterator[Frame],
-    pipeline: Pipeline,
-    folder: Path,
-    *,
-    vertices: bool = False,
-    overlay: bool = False,
-    total: int | None = None,
+    frames: Iterable[Frame], pipeline: Pipeline, sinks: Sequence[Sink], total: int | None = None
 ) -> Summary:
-    """Follow everybody through a video; write `humans.npz`, see `HumansFile`.
+    """Follow everybody through a recording, with a progress bar.
 
-    Ctrl-C ends the video early; what is known by then is written. An estimator that answers late
-    is asked for the last frames when the video has ended, with its newest frame repeated.
+    Ctrl-C, or an error of the source, the pipeline or a sink, ends the run early; what was answered
+    until then is written.
 
     Args:
         frames: in their order.
         pipeline: see there.
-        folder: made if it is missing; files of these names in it are replaced.
-        vertices: whether to keep the meshes.
-        overlay: whether to write `overlay.mp4` too.
-        total: frames to expect, for the progress bar, if that is known.
+        sinks: get all answers; those of a delay's last frames too.
+        total: how many frames to expect, if that is known.
 
     Raises:
-        ValueError: if vertices are wanted of a model that has none.
-        OSError: if a file cannot be written.
+        BaseException: whatever went wrong before the first answer; then nothing is written.
+        OSError: if a file cannot be completed.
     """
-    estimator = pipeline.estimator
-    folder.mkdir(parents=True, exist_ok=True)
-    summary = Summary(files=(folder / "humans.npz",))
-    with (
-        HumansFile(summary.files[0], estimator, vertices) as humans_file,
-        tqdm(total=total, unit=" frames", dynamic_ncols=True) as bar,
-    ):
-        frames, fps = _with_rate(frames)
-
-        def follow() -> Iterator[tuple[Frame, list[Figure]]]:
-            for humans in chain(map(pipeline, frames), pipeline.finish()):
-                frame = pipeline.answered
-                if frame is None:
-                    continue  # the first frames of a delay
-                humans_file.add(summary.frames, frame.stamp, humans)
-                summary.frames += 1
-                bar.set_postfix(people=len(humans), refresh=False)
-                bar.update()
-                yield frame, [_figure(human) for human in humans]
-
+    summary = Summary()
+    people: set[int] = set()
+    with ExitStack() as stack:
+        bar = stack.enter_context(tqdm(total=total, unit=" frames", dynamic_ncols=True))
+        for sink in sinks:
+            stack.enter_context(sink)
         try:
-            if overlay:
-                path = folder / "overlay.mp4"
-                summary.files += (path,)
-                write_overlay_video(path, fps, follow(), estimator.faces, estimator.skeleton)
-            else:
-                deque(follow(), maxlen=0)
-        except KeyboardInterrupt:
-            summary.interrupted = True
-        humans_file.save(fps)
-        summary.people = humans_file.people
+            for answer in pipeline.follow(frames):
+                for sink in sinks:
+                    sink.add(answer)
+                summary.frames += 1
+                people.update(human.person.track_id for human in answer.humans)
+                bar.set_postfix(people=len(answer.humans), refresh=False)
+                bar.update()
+        except BaseException as error:
+            if not summary.frames:
+                raise
+            summary.error = error
+    summary.people = len(people)
     return summary
-
-
-def _figure(human: Human) -> Figure:
-    return Figure(human.person.track_id, human.body.joints, human.body.vertices)
-
-
-def _with_rate(frames: Iterator[Frame]) -> tuple[Iterator[Frame], float]:
-    """The same frames, and how many there are a second by the first ones' stamps."""
-    first = list(islice(frames, 8))
-    steps = np.diff([frame.stamp for frame in first])
-    period = float(np.median(steps)) if len(steps) else 0.0
-    return chain(first, frames), 1.0 / period if period > 0 else 30.0

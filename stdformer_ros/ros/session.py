@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from functools import partial
 from threading import Lock
 from typing import TYPE_CHECKING
 
@@ -24,44 +25,45 @@ from stdformer_ros.ros.worker import NewestWorker
 if TYPE_CHECKING:
     from rclpy.lifecycle import LifecycleNode
 
-    from stdformer_ros.multi_camera import Rig
+    from stdformer_ros.multi_camera import MultiCameraPipeline
+    from stdformer_ros.pipeline import Seen
 
 
 class Session:
     """Listens to all cameras and answers them, from activation to deactivation.
 
-    The executor's thread only stores the newest image of each camera; a `NewestWorker` checks
-    them, asks the rig for the people of all of them at once, and publishes.
+    The executor's thread only stores the newest image of each camera. In a thread of its own, a
+    `NewestWorker` checks these images, runs the pipelines on all of them at once, and publishes.
 
     Args:
         node: whose subscriptions, publishers and timers they are.
-        rig: who answers.
+        pipelines: one a camera.
         outputs: of each camera.
         settings: the node's parameters.
-        voice: what says that something is wrong.
+        voice: where warnings and errors go.
     """
 
     def __init__(
         self,
         node: LifecycleNode,
-        rig: Rig,
+        pipelines: MultiCameraPipeline,
         outputs: Mapping[str, Outputs],
         settings: NodeSettings,
         voice: Voice,
     ) -> None:
         self._node = node
-        self._rig = rig
+        self._pipelines = pipelines
+        self._pipelines_lock = Lock()  # between the worker, parameter changes and services
         self._settings = settings
         self._outputs = outputs
         self._enabled = True
-        rig.velocity_seconds = settings.velocity_smoothing
-        rig.use_filter(one_euro_filter(settings))
-        self._rig_lock = Lock()
-        self._quality = AdaptiveQuality(rig, settings, node.get_logger())
+        pipelines.velocity_seconds = settings.velocity_smoothing
+        pipelines.use_filter(one_euro_filter(settings))
+        self._quality = AdaptiveQuality(pipelines, settings, node.get_logger())
         self._worker: NewestWorker[Image | CompressedImage] = NewestWorker(self._answer)
         self._streams: dict[str, CameraStream] = {}
         for camera in outputs:
-            rig.reset(camera)
+            pipelines.reset(camera)
             outputs[camera].announce()
             self._streams[camera] = CameraStream(
                 node,
@@ -69,7 +71,7 @@ class Session:
                 outputs[camera],
                 settings,
                 voice,
-                offer=lambda image, camera=camera: self._worker.offer(camera, image),
+                offer=partial(self._worker.offer, camera),
             )
         self._services = Services(node, self.reset, self.enable)
         self._diagnostics = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
@@ -78,7 +80,7 @@ class Session:
         self._timer = node.create_timer(1.0, self._on_timer, clock=steady)
 
     def close(self) -> None:
-        """Stop everything, the worker after its present frames."""
+        """Stop everything; the worker finishes the frames that it works on first."""
         self._node.destroy_timer(self._timer)
         self._services.close()
         for stream in self._streams.values():
@@ -89,31 +91,31 @@ class Session:
         self._node.destroy_publisher(self._diagnostics)
 
     def apply(self, settings: NodeSettings) -> None:
-        """Go on with other `live` parameters."""
+        """Use changed `live` parameters from now on."""
         before, self._settings = self._settings, settings
         for stream in self._streams.values():
             stream.settings = settings
-        with self._rig_lock:
-            self._rig.velocity_seconds = settings.velocity_smoothing
-            self._rig.use_filter(one_euro_filter(settings))
+        with self._pipelines_lock:
+            self._pipelines.velocity_seconds = settings.velocity_smoothing
+            self._pipelines.use_filter(one_euro_filter(settings))
             if (wanted_quality(settings), settings.target_fps) != (
                 wanted_quality(before),
                 before.target_fps,
             ):
-                self._rig.use_quality(wanted_quality(settings))
-                self._quality = AdaptiveQuality(self._rig, settings, self._node.get_logger())
+                self._pipelines.use_quality(wanted_quality(settings))
+                self._quality = AdaptiveQuality(self._pipelines, settings, self._node.get_logger())
                 for output in self._outputs.values():
                     output.announce()
 
     def reset(self) -> None:
         """Forget everybody: windows, identities (which go on counting), markers."""
-        with self._rig_lock:
-            self._rig.forget()
+        with self._pipelines_lock:
+            self._pipelines.forget()
             for stream in self._streams.values():
                 stream.clear()
 
     def enable(self, wanted: bool) -> None:
-        """Take images, or none. What was remembered of people is forgotten in between."""
+        """Start or stop taking images. Both forget everybody."""
         if wanted == self._enabled:
             return
         self._enabled = wanted
@@ -125,54 +127,46 @@ class Session:
         self.reset()
 
     def _answer(self, images: dict[str, Image | CompressedImage]) -> None:
-        """In the worker's thread: one round."""
-        with self._rig_lock:
+        """In the worker's thread: the newest image of each camera that has a new one."""
+        with self._pipelines_lock:
             if self._enabled:
                 self._answer_round(images)
 
     def _answer_round(self, images: dict[str, Image | CompressedImage]) -> None:
         """From images to published humans. Never raises.
 
-        One camera's bad image must cost neither the node nor the other cameras anything.
+        What is wrong with one camera's image stops neither the node nor the other cameras.
         """
         began = time.monotonic()
-        frames, seen = {}, {}
+        seen: dict[str, Seen] = {}
         for camera, image in images.items():
-            stream = self._streams[camera]
             try:
-                read = stream.read(image)
-                if read is None:
-                    continue
-                frames[camera], jumped = read
-                if jumped:
-                    self._rig.reset(camera)
-                seen[camera] = self._rig.see(camera, frames[camera])
+                frame = self._streams[camera].read(image)
+                if frame is not None:
+                    seen[camera] = self._pipelines.see(camera, frame)
             except Exception as error:
                 self._fail(camera, error)
         try:
-            answers = self._rig.answer(seen)
+            answers = self._pipelines.answer(seen)
         except Exception as error:
             for camera in seen:
                 self._fail(camera, error)
             return
-        for camera, humans in answers.items():
-            answered = self._rig.answered(camera)
-            if answered is None:
-                continue  # the first frames of a delay
+        for camera, answer in answers.items():
             try:
-                self._streams[camera].publish(answered, humans)
+                self._streams[camera].publish(answer)
             except Exception as error:
                 self._fail(camera, error)
-        if answers and self._quality.frame(time.monotonic() - began):
+        if seen and self._quality.frame(time.monotonic() - began):
             for output in self._outputs.values():
                 output.announce()
 
     def _fail(self, camera: str, error: Exception) -> None:
-        self._rig.reset(camera)
+        self._pipelines.reset(camera)
         self._streams[camera].fail(error)
 
     def _on_timer(self) -> None:
-        values = {"model": self._rig.estimator.name, "device": self._settings.device}
+        values = {"model": self._pipelines.estimator.name, "device": self._settings.device}
         values |= self._quality.settings()
         restrictions = self._quality.restrictions()
         status = []

@@ -100,11 +100,13 @@ class OnePerson:
         self.estimator = SimpleNamespace(name="one", joint_names=JOINT_NAMES, delay_frames=0)
         self.body, self.person, self.cameras = body, person, []
 
-    def __call__(self, frame):
-        from stdformer_ros.types import Human
+    def follow(self, frames):
+        from stdformer_ros.types import Answer, Human
 
-        self.cameras.append(frame.camera)
-        return [Human(self.person, self.body, np.zeros_like(self.body.joints), 1.0)]
+        for frame in frames:
+            self.cameras.append(frame.camera)
+            human = Human(self.person, self.body, np.zeros_like(self.body.joints), 1.0)
+            yield Answer(frame, [human])
 
 
 def one_person() -> OnePerson:

@@ -1,15 +1,15 @@
-"""A pipeline without networks, steered by the image: what the tests of the node need.
+"""A pipeline without networks that the image controls: for tests of the node and `cli run`.
 
-The upper left pixel says what happens: red = how many people there are, green = 255 raises,
-blue = hundredths of a second that it takes. Person i stands at x = i, z = 2 m + i and has
-track_id i + 1.
+The upper left pixel says what happens: red = number of people, green = 255 raises an error, 254 is
+Ctrl-C, blue = hundredths of a second that the frame takes. Person i stands at x = i, z = 2 m + i
+and has track_id i + 1.
 """
 
 from __future__ import annotations
 
 import time
 from collections import defaultdict, deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -17,7 +17,7 @@ import numpy as np
 
 from stdformer_ros.postprocess.one_euro import OneEuro
 from stdformer_ros.quality import Quality
-from stdformer_ros.types import Body, Frame, Human, Person
+from stdformer_ros.types import Answer, Body, Frame, Human, Person
 
 JOINTS = {
     "pelvis": (0.0, 0.0, 0.0),
@@ -36,11 +36,11 @@ BOX_FACES = np.array(
     ],
     np.int32,
 )
-"""A box around a person, outward sides counter-clockwise."""
+"""A box around a person; seen from outside, corners are counter-clockwise."""
 
 
 def make_human(i: int = 0, known: bool = True, first: int = 0) -> Human:
-    """Person i, standing upright and facing the camera; `first` is added to the identity."""
+    """Person i, who stands upright and faces the camera; `first` is added to the track id."""
     place = np.array([i, 0.0, 2.0 + i], np.float32)
     joints = np.array(list(JOINTS.values()), np.float32) + place
     person = Person(
@@ -62,7 +62,7 @@ def make_human(i: int = 0, known: bool = True, first: int = 0) -> Human:
 
 
 def _measured(human: Human, frame: Frame) -> Human:
-    """The human where the depth image's middle says, if it is near enough to be theirs."""
+    """The human at the depth of the image's middle, if that is near enough to be the human's."""
     if frame.depth is None:
         return human
     size = frame.camera.width, frame.camera.height
@@ -81,8 +81,7 @@ class FakePipeline:
     def __init__(self, delay_frames: int = 0) -> None:
         self.resets = 0
         self._first = 0
-        self.answered: Frame | None = None
-        self._waiting: deque[Frame] = deque()
+        self._pending: deque[Frame] = deque()
         self.estimator = SimpleNamespace(
             name="fake",
             window=1,
@@ -94,42 +93,49 @@ class FakePipeline:
             people_at_once=None,
         )
 
-    def __call__(self, frame: Frame) -> list[Human]:
+    def restarts(self, frame: Frame) -> bool:
+        return frame.discontinuous
+
+    def __call__(self, frame: Frame) -> Answer | None:
+        if self.restarts(frame):
+            self.reset()
         _, fails, hundredths = frame.image[0, 0].tolist()
         time.sleep(1e-2 * hundredths)
         if fails == 255:
             raise RuntimeError("the image asked for it")
-        self._waiting.append(frame)
-        self.answered = None
-        return self._answer() if len(self._waiting) > self.estimator.delay_frames else []
+        if fails == 254:
+            raise KeyboardInterrupt
+        self._pending.append(frame)
+        return self._answer() if len(self._pending) > self.estimator.delay_frames else None
 
-    def finish(self) -> Iterator[list[Human]]:
-        while self._waiting:
+    def follow(self, frames: Iterable[Frame]) -> Iterator[Answer]:
+        from stdformer_ros.pipeline import Pipeline  # imports torch, which the node need not do
+
+        return Pipeline.follow(self, frames)  # type: ignore[arg-type]
+
+    def finish(self) -> Iterator[Answer]:
+        while self._pending:
             yield self._answer()
 
-    def _answer(self) -> list[Human]:
-        frame = self.answered = self._waiting.popleft()
-        humans = [make_human(i, frame.camera.known) for i in range(frame.image[0, 0, 0])]
-        return [
-            _measured(
-                replace(h, person=replace(h.person, track_id=h.person.track_id + self._first)),
-                frame,
-            )
-            for h in humans
+    def _answer(self) -> Answer:
+        frame = self._pending.popleft()
+        humans = [
+            make_human(i, frame.camera.known, self._first) for i in range(frame.image[0, 0, 0])
         ]
+        return Answer(frame, [_measured(human, frame) for human in humans])
 
     def forget(self) -> None:
-        """Everybody who comes now is a hundred later than before."""
+        """The track ids of everybody who comes from now on are higher by a hundred."""
         self.reset()
         self._first += 100
 
     def reset(self) -> None:
         self.resets += 1
-        self._waiting.clear()
+        self._pending.clear()
 
 
-class FakeRig:
-    """Behaves as `stdformer_ros.multi_camera.Rig` does towards the node."""
+class FakeMultiCameraPipeline:
+    """Behaves as `stdformer_ros.multi_camera.MultiCameraPipeline` does towards the node."""
 
     def __init__(self, delay_frames: int = 0) -> None:
         self.velocity_seconds = 0.1
@@ -137,14 +143,11 @@ class FakeRig:
         self._pipelines = defaultdict(lambda: FakePipeline(delay_frames))
         self.estimator = FakePipeline(delay_frames).estimator
 
-    def see(self, camera: str, frame: Frame) -> list[Human]:
+    def see(self, camera: str, frame: Frame) -> Answer | None:
         return self._pipelines[camera](frame)
 
-    def answer(self, seen: dict[str, list[Human]]) -> dict[str, list[Human]]:
-        return seen
-
-    def answered(self, camera: str) -> Frame | None:
-        return self._pipelines[camera].answered
+    def answer(self, seen: dict[str, Answer | None]) -> dict[str, Answer]:
+        return {camera: answer for camera, answer in seen.items() if answer is not None}
 
     def reset(self, camera: str) -> None:
         self._pipelines[camera].reset()
@@ -166,11 +169,11 @@ class FakeRig:
         pass
 
 
-def build(parameters: object) -> FakeRig:
+def build(parameters: object) -> FakeMultiCameraPipeline:
     """In place of `stdformer_ros.ros.node.build`."""
     if parameters.model == "missing":  # type: ignore[attr-defined]
         raise FileNotFoundError("missing.bin was looked for in /nowhere")
-    return FakeRig(parameters.delay_frames)  # type: ignore[attr-defined]
+    return FakeMultiCameraPipeline(parameters.delay_frames)  # type: ignore[attr-defined]
 
 
 if __name__ == "__main__":

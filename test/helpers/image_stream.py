@@ -31,4 +31,4 @@ def noise_frame(seed: int, camera: Camera = CAMERA) -> Frame:
 
 def stream(estimator: ImageEstimator, frames: list[Frame], people: list[Person]) -> list:
     pipeline = Pipeline(lambda frame: people, estimator)
-    return [pipeline(frame) for frame in frames][-1]
+    return list(pipeline.follow(frames))[-1].humans

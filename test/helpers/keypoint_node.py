@@ -1,7 +1,7 @@
-"""The node around a real estimator and a scripted perception.
+"""The node with a real estimator and a scripted perception.
 
 The image's upper left pixel says where the only person is: red / 100 metres to the camera's right,
-four metres before it. A red of 255 is an image without anybody.
+four metres in front of it. If red is 255 nobody is there.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 from stdformer_ros.config import EstimatorSettings, NodeSettings
 from stdformer_ros.models.estimators import create_estimator
 from stdformer_ros.models.lifting.h36m_keypoints import H36M_FROM_LANDMARKS
-from stdformer_ros.multi_camera import Rig
+from stdformer_ros.multi_camera import MultiCameraPipeline
 from stdformer_ros.pipeline import Pipeline
 from stdformer_ros.ros.node import main
 from stdformer_ros.types import Frame, Person
@@ -26,7 +26,7 @@ STANDING = np.float32(
         (0.2, -0.2), (0.22, 0.05), (-0.15, -0.47), (-0.2, -0.2), (-0.22, 0.05),
     ]
 )  # fmt: skip
-"""Human3.6M's joints of somebody who stands, metres."""
+"""Human3.6M's joints of a standing person, metres."""
 
 
 def place_of(red: int) -> np.ndarray:
@@ -35,7 +35,7 @@ def place_of(red: int) -> np.ndarray:
 
 
 def perceive(frame: Frame) -> list[Person]:
-    """Somebody whose keypoints are those of `STANDING`."""
+    """One person, whose keypoints are those of `STANDING`."""
     red = int(frame.image[0, 0, 0])
     if red == NOBODY:
         return []
@@ -46,7 +46,7 @@ def perceive(frame: Frame) -> list[Person]:
     return [Person(1, 0.9, box, landmarks, np.ones(33, np.float32))]
 
 
-def build(parameters: NodeSettings) -> Rig:
+def build(parameters: NodeSettings) -> MultiCameraPipeline:
     """In place of `stdformer_ros.ros.node.build`."""
     estimator = create_estimator(
         EstimatorSettings(
@@ -55,7 +55,7 @@ def build(parameters: NodeSettings) -> Rig:
             checkpoint=parameters.checkpoint,
         )
     )
-    return Rig({"": Pipeline(perceive, estimator)})
+    return MultiCameraPipeline({"": Pipeline(perceive, estimator)})
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A pipeline with a scripted perception and an estimator that tells what it was asked."""
+"""A pipeline with a scripted perception and an estimator that remembers what it was asked."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def somebody(track_id: int, x: float = 0.0) -> Person:
 
 
 class Script:
-    """Perception that says what it is told: stamp -> people."""
+    """Perception that finds whoever is in `people`, and notes the frames' stamps."""
 
     def __init__(self) -> None:
         self.people: list[Person] = []
@@ -38,9 +38,9 @@ class Script:
 
 
 class Telling(Estimator):
-    """Remembers what it is asked; the single joint is the newest frame's place.
+    """Remembers what it is asked. Its single joint is the person's place in the newest frame.
 
-    What it keeps of a frame are its stamp, the person's id and the person's place.
+    The features of a frame are its stamp, the person's track id and the person's place.
     """
 
     name = "telling"
@@ -69,7 +69,7 @@ class Telling(Estimator):
 
 
 class Stream:
-    """A pipeline and what goes into it."""
+    """The pipeline, and the perception and estimator inside it."""
 
     def __init__(self) -> None:
         self.perception, self.estimator = Script(), Telling()
@@ -77,9 +77,11 @@ class Stream:
 
     def show(self, stamp: float, *people: Person) -> list[Human]:
         self.perception.people = list(people)
-        return self.pipeline(frame_at(stamp))
+        answer = self.pipeline(frame_at(stamp))
+        assert answer is not None
+        return answer.humans
 
     @property
     def stamps(self) -> list[list[float]]:
-        """Of each window of the last call."""
+        """The stamps in each window of the last call."""
         return self.estimator.windows["stamp"].tolist()

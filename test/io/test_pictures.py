@@ -1,19 +1,25 @@
-"""What a run leaves to look at: a video that plays and a picture."""
+"""Overlay videos and snapshots."""
 
 import cv2
 import numpy as np
 import pytest
 
-from helpers.fake_pipeline import BOX, BOX_FACES
+from helpers.fake_pipeline import BOX, BOX_FACES, make_human
 from stdformer_ros.camera.pinhole import Camera
 from stdformer_ros.io.overlay import Figure
-from stdformer_ros.io.pictures import WIDEST, VideoWriter, snapshot, write_overlay_video, write_png
-from stdformer_ros.types import Frame
+from stdformer_ros.io.pictures import WIDEST, OverlayVideo, VideoWriter, snapshot, write_png
+from stdformer_ros.types import Answer, Frame
 
 
-def frame(brightness, width=160, height=120):
+def frame(brightness, stamp=0.0, width=160, height=120):
     image = np.full((height, width, 3), brightness, np.uint8)
-    return Frame(image, 0.0, Camera.assumed(width, height))
+    return Frame(image, stamp, Camera.assumed(width, height))
+
+
+def write(path, frames):
+    with OverlayVideo(path, BOX_FACES, []) as video:
+        for shown, figures in frames:
+            video.show(shown, figures)
 
 
 def person(x=0.0):
@@ -32,18 +38,32 @@ def read(path):
 
 
 def test_the_video_has_every_frame_at_its_rate(tmp_path):
-    frames = [(frame(20 * i), []) for i in range(10)]
-    write_overlay_video(tmp_path / "o.mp4", 25.0, frames, BOX_FACES, [])
-    images, fps = read(tmp_path / "o.mp4")
-    assert fps == pytest.approx(25.0)
-    assert len(images) == 10
-    means = [image.mean() for image in images]
-    np.testing.assert_allclose(means, np.arange(10) * 20, atol=4)
+    for count in (3, 10):  # fewer and more than those that tell the rate
+        write(tmp_path / "o.mp4", [(frame(20 * i, i / 25), []) for i in range(count)])
+        images, fps = read(tmp_path / "o.mp4")
+        assert fps == pytest.approx(25.0)
+        means = [image.mean() for image in images]
+        np.testing.assert_allclose(means, np.arange(count) * 20, atol=4)
+
+
+def test_without_frames_there_is_no_video(tmp_path):
+    write(tmp_path / "o.mp4", [])
+    assert not (tmp_path / "o.mp4").exists()
+
+
+def test_an_answer_is_drawn_over_its_frame(tmp_path):
+    with OverlayVideo(tmp_path / "o.mp4", BOX_FACES, []) as video:
+        for i in range(3):
+            people = [make_human(0)] if i == 1 else []
+            video.add(Answer(frame(100, i / 30), people))
+    (first, second, _), _ = read(tmp_path / "o.mp4")
+    assert np.abs(first.astype(int) - 100).max() < 6
+    assert np.abs(second.astype(int) - 100).max() > 30
 
 
 def test_a_frame_that_was_not_processed_shows_the_last_one_that_was(tmp_path):
     frames = [(frame(0), None), (frame(100), [person()]), (frame(200), None)]
-    write_overlay_video(tmp_path / "o.mp4", 25.0, frames, BOX_FACES, [])
+    write(tmp_path / "o.mp4", frames)
     (first, second, third), _ = read(tmp_path / "o.mp4")
     assert first.mean() < 5
     assert np.abs(third.astype(int) - second).mean() < 4

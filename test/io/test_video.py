@@ -1,4 +1,4 @@
-"""Frames from files: order, colours, stamps, and errors that say what is wrong."""
+"""Frames from files: order, colours, stamps, and error messages."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from stdformer_ros.io.video import FOLDER_FPS, VideoError, read_camera, read_video
+from stdformer_ros.io.video import FOLDER_FPS, VideoError, frame_rate, read_camera, read_video
 
 FRAMES = 12
 FPS = 20.0
@@ -58,7 +58,17 @@ def test_images_of_a_folder_may_differ_in_size(tmp_path):
     assert [f.camera.height for f in read_video(tmp_path)] == [8, 20]
 
 
-def test_what_is_not_there_is_named(tmp_path):
+def test_the_frame_rate_is_that_of_most_steps():
+    assert frame_rate([0.0, 0.1, 0.2, 0.7, 0.8]) == pytest.approx(10.0)
+    assert frame_rate([5.0, 5.1, 5.2, 1.0, 1.1]) == pytest.approx(10.0)
+
+
+@pytest.mark.parametrize("stamps", [[], [1.0], [1.0, 1.0, 1.0]])
+def test_stamps_that_do_not_tell_the_frame_rate_give_thirty(stamps):
+    assert frame_rate(stamps) == FOLDER_FPS
+
+
+def test_a_missing_video_is_named(tmp_path):
     with pytest.raises(VideoError, match=r"no video file or folder.*nowhere\.mp4"):
         read_video(tmp_path / "nowhere.mp4")
     with pytest.raises(VideoError, match="no images in"):
@@ -66,14 +76,14 @@ def test_what_is_not_there_is_named(tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"", b"no video at all" * 100])
-def test_what_is_no_video_is_refused_at_once(tmp_path, content):
+def test_a_file_that_is_no_video_is_refused_at_once(tmp_path, content):
     path: Path = tmp_path / "broken.mp4"
     path.write_bytes(content)
     with pytest.raises(VideoError, match=rf"broken\.mp4 cannot be decoded.*{len(content)} bytes"):
         read_video(path)
 
 
-def test_a_truncated_video_gives_what_it_has(tmp_path, video):
+def test_a_truncated_video_gives_the_frames_that_are_there(tmp_path, video):
     path = tmp_path / "part.avi"
     path.write_bytes(video.read_bytes()[: video.stat().st_size * 4 // 5])
     frames = list(read_video(path))

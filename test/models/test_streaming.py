@@ -70,8 +70,8 @@ def streamed(estimator: Estimator, frames: int, start: int = 0) -> list[list[Hum
         return [somebody(1, number), somebody(2, number)]
 
     pipeline = Pipeline(perceive, estimator)
-    answers = [pipeline(frame_at(start + i)) for i in range(frames)]
-    return [humans for humans in [*answers, *pipeline.finish()] if humans]
+    stream = (frame_at(start + i) for i in range(frames))
+    return [answer.humans for answer in pipeline.follow(stream)]
 
 
 def check(estimator: Estimator, whole: Whole) -> None:

@@ -186,8 +186,8 @@ def run(make: Callable | None, frames: Sequence[tuple[float, dict[int, float]]])
             Person(i, 1.0, np.zeros(4, np.float32), np.full((33, 2), x, np.float32), np.ones(33))
             for i, x in places.items()
         ]
-        humans = pipeline(Frame(np.zeros((48, 64, 3), np.uint8), stamp, CAMERA))
-        answers.append({h.person.track_id: float(h.body.joints[0, 0]) for h in humans})
+        answer = pipeline(Frame(np.zeros((48, 64, 3), np.uint8), stamp, CAMERA))
+        answers.append({h.person.track_id: float(h.body.joints[0, 0]) for h in answer.humans})
     return answers
 
 
@@ -207,8 +207,8 @@ def test_a_filter_changes_while_the_stream_runs() -> None:
             for i, x in enumerate(where)
         ]
         image = np.zeros((48, 64, 3), np.uint8)
-        humans = pipeline(Frame(image, frame * STEP, CAMERA))
-        return [float(h.body.joints[0, 0]) for h in humans]
+        answer = pipeline(Frame(image, frame * STEP, CAMERA))
+        return [float(h.body.joints[0, 0]) for h in answer.humans]
 
     people: list[Person] = []
     raw = [places(i, float(i % 2))[0] for i in range(4)]
@@ -260,6 +260,6 @@ def test_a_corrector_comes_first_and_is_told_who_was_seen_by_which_camera_and_wh
     people = [Person(4, 1.0, np.zeros(4, np.float32), np.zeros((33, 2), np.float32), np.ones(33))]
     pipeline = Pipeline(lambda _: people, Here(), calm, lambda: correct)
     for stamp in (1.0, 1.0 + STEP, 1.0 + STEP + 2 * MAX_GAP_SECONDS):
-        (human,) = pipeline(Frame(np.zeros((48, 64, 3), np.uint8), stamp, CAMERA))
+        (human,) = pipeline(Frame(np.zeros((48, 64, 3), np.uint8), stamp, CAMERA)).humans
     assert told == [(4, CAMERA, 0.0), (4, CAMERA, round(STEP, 6)), (4, CAMERA, 0.0)]
     assert human.body.joints[0, 0] == pytest.approx(10.0)

@@ -48,7 +48,7 @@ def test_quality_falls_under_load_is_told_and_comes_back(tmp_path, client):
 
 
 class Told:
-    """A rig that remembers what it was told, and a logger."""
+    """Pipelines that remember what they were told, and a logger."""
 
     def __init__(self, people=None):
         self.estimator = self

@@ -9,7 +9,7 @@ pytest.importorskip("stdformer_ros.msg", reason="needs the built workspace (./ru
 import io
 import time
 
-from helpers.fake_pipeline import FakeRig
+from helpers.fake_pipeline import FakeMultiCameraPipeline
 from helpers.ros_client import NodeProcess
 from stdformer_ros.bench.ros_node import with_stopwatch
 from stdformer_ros.bench.timing import resident_bytes
@@ -60,14 +60,15 @@ def test_far_more_images_than_can_be_answered_are_dropped_not_queued(tmp_path, c
         assert 0.5 * len(sent) - len(arrived) <= dropped() <= len(sent) - len(arrived) + 1
 
 
-def test_the_benchmarks_rig_tells_how_long_it_took_and_can_be_held_up():
+def test_the_benchmarks_pipeline_logs_how_long_it_took_and_can_be_slowed_down():
     log = io.StringIO()
-    rig = with_stopwatch(FakeRig(), log, 0.05, {12.5: 12_600_000_000})
+    arrivals = {12.5: 12_600_000_000}
+    pipelines = with_stopwatch(FakeMultiCameraPipeline(), log, 0.05, arrivals)
     frame = Frame(np.full((48, 64, 3), (2, 0, 0), np.uint8), 12.5, Camera.assumed(64, 48))
     began = time.perf_counter()
-    humans = rig.answer({"": rig.see("", frame)})
+    answers = pipelines.answer({"": pipelines.see("", frame)})
     assert time.perf_counter() - began >= 0.05
-    assert len(humans[""]) == 2
+    assert len(answers[""].humans) == 2
     stamp, arrival, took = log.getvalue().split()
     assert int(stamp) == 12_500_000_000
     assert int(arrival) == 12_600_000_000

@@ -13,7 +13,7 @@ from rclpy.parameter import Parameter
 from std_srvs.srv import SetBool, Trigger
 from visualization_msgs.msg import Marker, MarkerArray
 
-from helpers.fake_pipeline import FakeRig
+from helpers.fake_pipeline import FakeMultiCameraPipeline
 from helpers.ros_client import LATCHED
 from stdformer_ros.config import NodeSettings
 from stdformer_ros.msg import BodyModel
@@ -89,11 +89,11 @@ def test_each_namespace_of_the_markers_is_switched_on_and_off(running, client):
 
 
 def test_the_filter_is_that_of_the_parameters_and_changes_while_it_runs():
-    rig = FakeRig()
-    node = HumanNode(lambda _: rig)
+    pipelines = FakeMultiCameraPipeline()
+    node = HumanNode(lambda _: pipelines)
     node.trigger_configure()
     node.trigger_activate()
-    assert rig.one_euro is None
+    assert pipelines.one_euro is None
     for name, value, expected in (
         ("filter_min_cutoff", 1.5, OneEuro(1.5, 0.0)),
         ("filter_beta", 0.5, OneEuro(1.5, 0.5)),
@@ -102,7 +102,7 @@ def test_the_filter_is_that_of_the_parameters_and_changes_while_it_runs():
     ):
         (result,) = node.set_parameters([Parameter(name, value=value)])
         assert result.successful == (value >= 0)
-        assert rig.one_euro == expected
+        assert pipelines.one_euro == expected
     node.destroy_node()
 
 

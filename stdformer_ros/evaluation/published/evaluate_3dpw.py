@@ -117,12 +117,13 @@ def _predictions(
         image = sequence.image(number)
         k = sequence.intrinsics
         camera = Camera(image.shape[1], image.shape[0], k[0, 0], k[1, 1], k[0, 2], k[1, 2])
-        humans = pipeline(Frame(image, number / FRAMES_PER_SECOND, camera))
+        answer = pipeline(Frame(image, number / FRAMES_PER_SECOND, camera))
+        assert answer is not None  # these estimators have no delay
         yield (
             number,
             {
                 human.person.track_id: torch.from_numpy(human.body.vertices)
-                for human in humans
+                for human in answer.humans
                 if human.body.vertices is not None
             },
         )

@@ -83,10 +83,8 @@ class ViewRecorder:
         self, frames: Iterable[Frame], camera: CalibratedCamera
     ) -> Iterator[tuple[float, list[Sight]]]:
         """The stamp of each frame and everybody in it."""
-        for frame in frames:
-            height, width = frame.image.shape[:2]
-            humans = self._pipeline(replace(frame, camera=camera.pinhole(width, height)))
-            yield frame.stamp, [self._sight(human) for human in humans]
+        for answer in self._pipeline.follow(_through(camera, frame) for frame in frames):
+            yield answer.frame.stamp, [self._sight(human) for human in answer.humans]
 
     def _sight(self, human: Human) -> Sight:
         person, body = human.person, human.body
@@ -101,6 +99,12 @@ class ViewRecorder:
             None if world is None else world[_MARKED].astype(np.float64),
             body.joint_scores[self._rows].astype(np.float64),
         )
+
+
+def _through(camera: CalibratedCamera, frame: Frame) -> Frame:
+    """The frame with the camera's intrinsics in place of assumed ones."""
+    height, width = frame.image.shape[:2]
+    return replace(frame, camera=camera.pinhole(width, height))
 
 
 class _MarkedBody:

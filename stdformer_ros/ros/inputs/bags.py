@@ -1,18 +1,19 @@
-"""A rosbag2 through the pipeline, offline: every image is answered, results are a bag again.
+"""A rosbag2 as the source of a run, and a bag of its results.
 
-The PyPI package `rosbags` reads and writes the container; the messages are treated exactly as in
-the node.
+`Bag` gives the frames of a recorded bag, `ResultsBag` writes the answers as messages. Both stand
+beside the video source and the file sinks of `io/offline.py`. The PyPI package `rosbags` reads and
+writes the container; the messages are treated exactly as in the node.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import TracebackType
+from typing import Any
 
-import numpy as np
 from ament_index_python.packages import get_package_share_directory
 from rclpy.serialization import deserialize_message, serialize_message
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
@@ -20,160 +21,88 @@ from std_msgs.msg import Header
 from tqdm import tqdm
 
 from stdformer_ros.camera.depth import DepthImage
-from stdformer_ros.io.humans_file import HumansFile
+from stdformer_ros.io.video import VideoError
+from stdformer_ros.models.estimator import Estimator
 from stdformer_ros.ros.bad_input import BadInput, Throttle
 from stdformer_ros.ros.inputs.depth_intake import DepthIntake
 from stdformer_ros.ros.inputs.intake import Intake, nanoseconds
 from stdformer_ros.ros.outputs.messages import body_model, human_array
-from stdformer_ros.types import Frame, Human
-
-if TYPE_CHECKING:
-    from stdformer_ros.pipeline import Pipeline
+from stdformer_ros.types import Answer, Frame
 
 DEPTH_TOLERANCE = 0.05
+"""Seconds between an image and the depth image that belongs to it."""
 IMAGES = {"sensor_msgs/msg/Image": Image, "sensor_msgs/msg/CompressedImage": CompressedImage}
 INFO = "sensor_msgs/msg/CameraInfo"
 
 
-class BagError(RuntimeError):
+class BagError(VideoError):
     """A bag cannot be used; the message says why and what to do."""
 
 
 @dataclass(frozen=True)
-class BagTopics:
-    """Which topics of a bag to take; empty: the only one of its kind, or none.
+class Recorded:
+    """The source of a bag's frame: the header of its image, and when the bag has recorded it."""
 
-    Attributes:
-        image: raw or compressed images.
-        camera_info: empty: the one beside the images.
-        depth: empty: none.
-    """
-
-    image: str = ""
-    camera_info: str = ""
-    depth: str = ""
+    header: Header
+    time_ns: int
 
 
-def process_bag(
-    bag: Path, pipeline: Pipeline, folder: Path, topics: BagTopics, *, vertices: bool = False
-) -> tuple[int, int, list[Path]]:
-    """Follow everybody through a bag.
-
-    Writes `humans.npz` (see `HumansFile`) and the bag `humans` with /stdformer/humans at the
-    images' times and /stdformer/body_model.
+class Bag:
+    """The images of a bag, with their intrinsics and depth.
 
     Args:
-        bag: folder of a rosbag2.
-        pipeline: who answers.
-        folder: made if it is missing; earlier results in it must not be there.
-        topics: which ones to take.
-        vertices: whether to keep the meshes.
+        path: folder of a rosbag2.
+        image: topic of raw or compressed images; empty: the only one in the bag.
+        camera_info: topic; empty: the one in the images' namespace, or none.
+        depth: topic; empty: none.
 
-    Returns:
-        How many images were answered, how many different people there were, and the files.
+    Attributes:
+        images: how many there are.
 
     Raises:
         BagError: if the bag cannot be read, or its topics do not fit.
-        OSError: if a file cannot be written.
     """
-    rosbag2 = _rosbags()
-    estimator, results = pipeline.estimator, folder / "humans"
-    if results.exists():
-        raise BagError(f"{results} exists already: remove it, or choose another folder")
-    folder.mkdir(parents=True, exist_ok=True)
-    frames = 0
-    with ExitStack() as stack:
+
+    def __init__(self, path: Path, image: str = "", camera_info: str = "", depth: str = "") -> None:
+        self._path = path
+        self._rosbag2 = _rosbag2()
         try:
-            reader = stack.enter_context(rosbag2.Reader(bag))
-        except Exception as error:  # of many kinds, by the container's
-            raise BagError(f"{bag} cannot be read as a rosbag2: {error}") from error
-        source = _BagSource(reader, topics)
-        archive = stack.enter_context(HumansFile(folder / "humans.npz", estimator, vertices))
-        writer = stack.enter_context(rosbag2.Writer(results, version=9))
-        types = _our_types()
-        humans_topic = writer.add_connection(
-            "/stdformer/humans", "stdformer_ros/msg/HumanArray", typestore=types
-        )
-        model_topic = writer.add_connection(
-            "/stdformer/body_model", "stdformer_ros/msg/BodyModel", typestore=types
-        )
-        stamps: list[float] = []
-        for frame, people in _answers(pipeline, source):
-            header, time_ns = source.origin(frame)
-            if not frames:
-                writer.write(model_topic, time_ns, serialize_message(body_model(estimator)))
-            message = human_array(
-                header, estimator.name, estimator.joint_names, people, frame.camera, vertices
-            )
-            writer.write(humans_topic, time_ns, serialize_message(message))
-            archive.add(frames, frame.stamp, people)
-            stamps.append(frame.stamp)
-            frames += 1
-        steps = np.diff(stamps)
-        archive.save(1.0 / float(np.median(steps)) if len(steps) else 30.0)
-        return frames, archive.people, [archive.path, results]
-
-
-def _answers(pipeline: Pipeline, source: _BagSource) -> Iterator[tuple[Frame, list[Human]]]:
-    """The frames that are answered for, with those that a delay still owes at the end."""
-    for frame, jumped in source.frames():
-        if jumped:
-            yield from _owed(pipeline)
-            pipeline.reset()
-        humans = pipeline(frame)
-        if pipeline.answered is not None:
-            yield pipeline.answered, humans
-    yield from _owed(pipeline)
-
-
-def _owed(pipeline: Pipeline) -> Iterator[tuple[Frame, list[Human]]]:
-    for humans in pipeline.finish():
-        assert pipeline.answered is not None
-        yield pipeline.answered, humans
-
-
-class _BagSource:
-    """The frames of a bag, and from which messages they come."""
-
-    def __init__(self, reader: Any, topics: BagTopics) -> None:
-        self._reader = reader
-        kinds = {c.topic: c.msgtype for c in reader.connections}
-        self._image = topics.image or _only_image(kinds)
-        self._depth = topics.depth
-        self._info = topics.camera_info or _beside(self._image, kinds)
-        for topic in (self._image, self._info, self._depth):
-            if topic and topic not in kinds:
+            with self._rosbag2.Reader(path) as reader:
+                topics = [(c.topic, c.msgtype, c.msgcount) for c in reader.connections]
+        except Exception as error:  # its type depends on the container's format
+            raise BagError(f"{path} cannot be read as a rosbag2: {error}") from error
+        kinds = {topic: kind for topic, kind, _ in topics}
+        self._image = image or _only_image(kinds)
+        self._info = camera_info or _camera_info_beside(self._image, kinds)
+        self._depth = depth
+        self.images = sum(count for topic, _, count in topics if topic == self._image)
+        for topic in self._topics():
+            if topic not in kinds:
                 raise BagError(f"there is no topic {topic}; there is: {', '.join(sorted(kinds))}")
         if kinds[self._image] not in IMAGES:
             raise BagError(f"{self._image} is {kinds[self._image]}, not images")
         self._kind = IMAGES[kinds[self._image]]
-        self._origins: dict[int, tuple[Header, int]] = {}
 
-    def origin(self, frame: Frame) -> tuple[Header, int]:
-        """The header of a frame's image, and when the bag has recorded it, in nanoseconds."""
-        return self._origins.pop(id(frame))
+    def frames(self) -> Iterator[Frame]:
+        """Each usable image, in the order of recording; `source` is a `Recorded`.
 
-    def frames(self) -> Iterator[tuple[Frame, bool]]:
-        """Each usable image, and whether it does not continue those before it."""
+        A message that cannot be used is dropped with a warning, see `Intake` and `DepthIntake`.
+        """
         intake, depths = Intake(), DepthIntake(DEPTH_TOLERANCE)
         warn = Throttle(lambda text: tqdm.write(f"warning: {text}"))
-        wanted = [c for c in self._reader.connections if c.topic in self._topics()]
-        total = sum(c.msgcount for c in wanted if c.topic == self._image)
-        with tqdm(total=total, unit=" frames", dynamic_ncols=True) as bar:
-            for connection, time_ns, data in self._reader.messages(connections=wanted):
+        with self._rosbag2.Reader(self._path) as reader:
+            wanted = [c for c in reader.connections if c.topic in self._topics()]
+            for connection, time_ns, data in reader.messages(connections=wanted):
                 try:
                     if connection.topic == self._info:
                         intake.take_camera_info(deserialize_message(bytes(data), CameraInfo))
                     elif connection.topic == self._depth:
                         depths.take(deserialize_message(bytes(data), Image))
                     else:
-                        bar.update()
                         message = deserialize_message(bytes(data), self._kind)
                         depth = self._depth_of(depths, message.header, warn)
                         frame = intake.frame(message, depth)
-                        jumped, intake.jumped = intake.jumped, False
-                        self._origins[id(frame)] = message.header, time_ns
-                        yield frame, jumped
+                        yield replace(frame, source=Recorded(message.header, time_ns))
                 except BadInput as bad:
                     warn(bad.kind, f"{connection.topic}: {bad}; message dropped")
 
@@ -188,6 +117,72 @@ class _BagSource:
             return None
 
 
+class ResultsBag:
+    """A sink (see `offline.Sink`) that writes /stdformer/humans and /stdformer/body_model.
+
+    Each message has its image's header and recording time, so that the results can be played
+    together with the recorded bag.
+
+    Args:
+        path: folder of the new rosbag2.
+        estimator: whose answers they are.
+        vertices: whether to write the meshes.
+
+    Raises:
+        BagError: if there is something at `path` already.
+    """
+
+    def __init__(self, path: Path, estimator: Estimator, vertices: bool) -> None:
+        if path.exists():
+            raise BagError(f"{path} exists already: remove it, or choose another folder")
+        self.path = path
+        self._estimator = estimator
+        self._vertices = vertices
+        self._files = ExitStack()
+        self._writer: Any = None
+        self._humans: Any = None
+
+    def __enter__(self) -> ResultsBag:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Complete the bag; without any answer there is none."""
+        self._files.close()
+
+    def add(self, answer: Answer) -> None:
+        """Write the humans of a frame that comes from a `Bag`."""
+        recorded, estimator = answer.frame.source, self._estimator
+        assert isinstance(recorded, Recorded)
+        if self._writer is None:
+            self._open(recorded.time_ns)
+        message = human_array(
+            recorded.header,
+            estimator.name,
+            estimator.joint_names,
+            answer.humans,
+            answer.frame.camera,
+            self._vertices,
+        )
+        self._writer.write(self._humans, recorded.time_ns, serialize_message(message))
+
+    def _open(self, time_ns: int) -> None:
+        """Begin the bag with the body model, at the time of the first image."""
+        self._writer = self._files.enter_context(_rosbag2().Writer(self.path, version=9))
+        types = _our_types()
+        self._humans = self._writer.add_connection(
+            "/stdformer/humans", "stdformer_ros/msg/HumanArray", typestore=types
+        )
+        model = self._writer.add_connection(
+            "/stdformer/body_model", "stdformer_ros/msg/BodyModel", typestore=types
+        )
+        self._writer.write(model, time_ns, serialize_message(body_model(self._estimator)))
+
+
 def _only_image(kinds: dict[str, str]) -> str:
     images = sorted(topic for topic, kind in kinds.items() if kind in IMAGES)
     if len(images) != 1:
@@ -196,8 +191,8 @@ def _only_image(kinds: dict[str, str]) -> str:
     return images[0]
 
 
-def _beside(image: str, kinds: dict[str, str]) -> str:
-    """The CameraInfo in the images' namespace, as drivers place it."""
+def _camera_info_beside(image: str, kinds: dict[str, str]) -> str:
+    """The CameraInfo in the images' namespace, where drivers publish it; empty if there is none."""
     base = image.removesuffix("/compressed").rsplit("/", 1)[0]
     for topic in (f"{base}/camera_info", f"{base.rsplit('/', 1)[0]}/camera_info"):
         if kinds.get(topic) == INFO:
@@ -205,7 +200,7 @@ def _beside(image: str, kinds: dict[str, str]) -> str:
     return ""
 
 
-def _rosbags() -> Any:
+def _rosbag2() -> Any:
     try:
         from rosbags import rosbag2
     except ImportError as error:
@@ -214,7 +209,7 @@ def _rosbags() -> Any:
 
 
 def _our_types() -> Any:
-    """How our messages are built, for whoever reads the bag without them."""
+    """The definitions of our messages, for readers of the bag that do not have them."""
     from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
     store = get_typestore(Stores.ROS2_KILTED)

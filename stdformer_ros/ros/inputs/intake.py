@@ -121,8 +121,6 @@ class Intake:
 
     Attributes:
         camera: the newest usable intrinsics, None as long as there were none.
-        jumped: True if the newest frame does not continue the one before it (time went back, or
-            the image has changed its size), so that what was remembered of it is void.
 
     Args:
         rectified: whether the images are rectified, see `camera_of`.
@@ -131,7 +129,7 @@ class Intake:
     def __init__(self, rectified: bool = False) -> None:
         self._rectified = rectified
         self.camera: Camera | None = None
-        self.jumped = False
+        self._discontinuous = False
         self._stamp_ns: int | None = None
         self._size: tuple[int, int] | None = None
 
@@ -144,10 +142,10 @@ class Intake:
         self.camera = camera_of(info, self._rectified) or self.camera
 
     def frame(self, message: Image | CompressedImage, depth: DepthImage | None = None) -> Frame:
-        """The image as a Frame, with the depth that belongs to it.
+        """The image as a Frame, with the depth that belongs to it and the header as its `source`.
 
-        An image whose size or time does not continue the one before it is refused once; the next
-        one continues from there.
+        An image that is older than the one before it, or of another size, is refused; the frame of
+        the next good image is `discontinuous`, and the stream continues from there.
 
         Raises:
             BadInput: if the image cannot be used.
@@ -158,7 +156,7 @@ class Intake:
         if before is not None and stamp_ns == before:
             raise BadInput("repeated stamp", f"the stamp {seconds(stamp):.3f} s repeats")
         if before is not None and stamp_ns < before:
-            self.jumped = True
+            self._discontinuous = True
             raise BadInput(
                 "stamp back",
                 f"the stamp went back from {1e-9 * before:.3f} to {seconds(stamp):.3f} s",
@@ -167,7 +165,7 @@ class Intake:
         height, width = image.shape[:2]
         old, self._size = self._size, (width, height)
         if old is not None and old != self._size:
-            self.jumped = True
+            self._discontinuous = True
             raise BadInput(
                 "changed size",
                 f"the image changed its size from {old[0]}x{old[1]} to {width}x{height}",
@@ -177,4 +175,5 @@ class Intake:
             if self.camera is None
             else scaled(self.camera, width, height)
         )
-        return Frame(image, seconds(stamp), camera, depth)
+        discontinuous, self._discontinuous = self._discontinuous, False
+        return Frame(image, seconds(stamp), camera, depth, message.header, discontinuous)

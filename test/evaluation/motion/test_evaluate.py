@@ -335,7 +335,8 @@ def test_the_answers_are_those_of_the_pipeline() -> None:
     coming = iter(people)
     pipeline = Pipeline(lambda frame: [next(coming)], estimator)
     image = np.zeros((720, 1280, 3), np.uint8)
-    live = [pipeline(Frame(image, i / 30, scene.camera))[0].body for i in range(len(people))]
+    frames = (Frame(image, i / 30, scene.camera) for i in range(len(people)))
+    live = [answer.humans[0].body for answer in pipeline.follow(frames)]
     at_once = causal_answers(estimator, scene.camera, people, batch=7)
     for a, b in zip(live, at_once, strict=True):
         assert a.joints == pytest.approx(b.joints, abs=1e-4)

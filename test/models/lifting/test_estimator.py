@@ -24,7 +24,7 @@ from stdformer_ros.models.lifting.h36m_keypoints import H36M_FROM_LANDMARKS
 from stdformer_ros.models.lifting.keypoint_network import KeypointNetwork
 from stdformer_ros.models.lifting.keypoint_weights import SHIPPED, describe
 from stdformer_ros.pipeline import Pipeline
-from stdformer_ros.types import FloatArray, Frame, Human, Person
+from stdformer_ros.types import FloatArray, Frame, Person
 
 CAMERA = Camera(1280, 720, 900.0, 880.0, 650.0, 350.0)
 POSE = np.float32(
@@ -66,7 +66,8 @@ def frame_of(camera: Camera = CAMERA, stamp: float = 0.0) -> Frame:
 
 
 def stream(estimator: LiftingEstimator, people: list[Person], camera: Camera = CAMERA) -> list:
-    return Pipeline(lambda frame: people, estimator)(frame_of(camera))
+    (answer,) = Pipeline(lambda frame: people, estimator).follow([frame_of(camera)])
+    return answer.humans
 
 
 def named(joints: FloatArray) -> dict[str, FloatArray]:
@@ -150,13 +151,10 @@ def test_with_a_delay_the_body_stands_where_the_person_was_in_the_frame_answered
     assert (estimator.window, estimator.delay_frames) == (5, 2)
     places = [(0.2 * i, 0.0, 4.0) for i in range(6)]
     people = [shown(POSE + np.float32(place)) for place in places]
-    answers: list[Human] = []
     now = iter(people)
     pipeline = Pipeline(lambda frame: [next(now)], estimator)
-    for i in range(6):
-        camera = dataclasses.replace(CAMERA, known=i != 2)
-        answers += pipeline(frame_of(camera, i / 30))
-    answers += [human for humans in pipeline.finish() for human in humans]
+    frames = (frame_of(dataclasses.replace(CAMERA, known=i != 2), i / 30) for i in range(6))
+    answers = [human for answer in pipeline.follow(frames) for human in answer.humans]
     for i, human in enumerate(answers):
         np.testing.assert_allclose(human.body.joints[0], places[i], atol=0.01)
         np.testing.assert_array_equal(human.person.box, people[i].box)

@@ -88,8 +88,8 @@ def test_parts_may_cut_through_a_camera():
     one.perception.people = [somebody(i, x=i) for i in range(3)]
     other.perception.people = [somebody(i, x=10 + i) for i in range(2)]
     frame = frame_at(0.0)
-    humans = answer([(s.pipeline, s.pipeline.see(frame)) for s in (one, other)])
-    assert [[h.body.joints[0, 0] for h in camera] for camera in humans] == [[0, 1, 2], [10, 11]]
+    answers = answer([(s.pipeline, s.pipeline.see(frame)) for s in (one, other)])
+    assert [[h.body.joints[0, 0] for h in a.humans] for a in answers] == [[0, 1, 2], [10, 11]]
 
 
 def test_mesh_levels_are_those_of_the_estimator_inside():

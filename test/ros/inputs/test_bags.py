@@ -1,4 +1,4 @@
-"""Bags: processed offline, written again, and played back as the same messages."""
+"""`cli run` on bags: read offline, results written as a bag, the bag played back."""
 
 from itertools import islice
 
@@ -21,16 +21,19 @@ from helpers.ros_client import stamp_of
 from stdformer_ros import cli, pipeline
 from stdformer_ros.io.video import read_video
 from stdformer_ros.msg import BodyModel, HumanArray
-from stdformer_ros.ros.inputs.bags import BagError, BagTopics, process_bag
 
 pytestmark = pytest.mark.ros
 
 IMAGE, INFO, DEPTH = "sensor_msgs/msg/Image", "sensor_msgs/msg/CameraInfo", "sensor_msgs/msg/Image"
 
 
+ERROR, CTRL_C = 255, 254
+"""In place of a number of people: what happens at this image."""
+
+
 def image(seconds, people=1):
     pixels = np.full((48, 64, 3), 90, np.uint8)
-    pixels[0, 0] = people, 0, 0
+    pixels[0, 0] = (0, people, 0) if people in (ERROR, CTRL_C) else (people, 0, 0)
     header = Header(stamp=stamp_of(seconds), frame_id="optical")
     return Image(
         header=header, height=48, width=64, encoding="rgb8", step=192, data=pixels.tobytes()
@@ -91,84 +94,133 @@ def bag(tmp_path):
     return write_bag(tmp_path / "bag", messages)
 
 
-def test_every_image_of_a_bag_is_answered_with_its_header_at_its_time(bag, tmp_path):
-    answered, people, files = process_bag(bag, FakePipeline(), tmp_path / "out", BagTopics())
-    assert (answered, people) == (5, 4)
-    archive = np.load(files[0])
+@pytest.fixture
+def run(monkeypatch, tmp_path):
+    """`cli run` on a bag with a fake pipeline; the results are in tmp_path/out."""
+
+    def run(bag, *options, fake=None):
+        monkeypatch.setattr(pipeline, "build_pipeline", lambda settings: fake or FakePipeline())
+        return cli.main(["run", str(bag), "--out", str(tmp_path / "out"), *options])
+
+    return run
+
+
+def results_of(out):
+    """The recorded times and messages of /stdformer/humans."""
+    return read_bag(out / "humans", "/stdformer/humans", HumanArray)
+
+
+def people_of(out):
+    return [len(message.humans) for _, message in results_of(out)]
+
+
+def test_every_image_of_a_bag_is_answered_with_its_header_at_its_time(bag, run, tmp_path, capsys):
+    assert run(bag) == 0
+    output = capsys.readouterr()
+    assert "4 people in 5 frames" in output.out
+    assert str(tmp_path / "out" / "humans.npz") in output.out
+    assert "5/5" in output.err
+    archive = np.load(tmp_path / "out" / "humans.npz")
     assert archive["frame"].tolist() == [1, 2, 2, 3, 3, 3, 4, 4, 4, 4]
     assert archive["metric_depth"].all()
     assert float(archive["fps"]) == pytest.approx(30.0, abs=0.1)
-    results = read_bag(files[1], "/stdformer/humans", HumanArray)
+    results = results_of(tmp_path / "out")
     images = read_bag(bag, "/cam/image_raw", Image)
     assert [time for time, _ in results] == [time for time, _ in images]
     assert [message.header for _, message in results] == [m.header for _, m in images]
-    assert [len(message.humans) for _, message in results] == [0, 1, 2, 3, 4]
-    ((_, model),) = read_bag(files[1], "/stdformer/body_model", BodyModel)
+    assert people_of(tmp_path / "out") == [0, 1, 2, 3, 4]
+    ((_, model),) = read_bag(tmp_path / "out" / "humans", "/stdformer/body_model", BodyModel)
     assert model.joint_names == results[0][1].joint_names
 
 
-def test_a_delay_answers_every_image_all_the_same(bag, tmp_path):
-    slow = FakePipeline(delay_frames=2)
-    answered, _, files = process_bag(bag, slow, tmp_path / "out", BagTopics())
-    assert answered == 5
-    results = read_bag(files[1], "/stdformer/humans", HumanArray)
-    assert [len(message.humans) for _, message in results] == [0, 1, 2, 3, 4]
+def test_with_a_delay_every_image_is_answered_with_its_own_header(bag, run, tmp_path):
+    assert run(bag, fake=FakePipeline(delay_frames=2)) == 0
+    assert people_of(tmp_path / "out") == [0, 1, 2, 3, 4]
+    images = read_bag(bag, "/cam/image_raw", Image)
+    results = results_of(tmp_path / "out")
+    assert [(time, m.header) for time, m in results] == [(time, m.header) for time, m in images]
 
 
-def test_a_bag_that_jumps_back_costs_one_image_and_starts_anew(tmp_path):
+@pytest.mark.parametrize("delay", [0, 2])
+def test_a_bag_that_jumps_back_loses_one_image_and_starts_anew(run, tmp_path, delay):
+    """What a delay has kept back is answered before."""
     stamps = [5.0, 5.1, 5.2, 1.0, 1.1, 1.2]
     bag = write_bag(tmp_path / "bag", [("/image", IMAGE, image(stamp)) for stamp in stamps])
-    fake = FakePipeline()
-    answered, _, _ = process_bag(bag, fake, tmp_path / "out", BagTopics())
-    assert (answered, fake.resets) == (5, 1)
+    fake = FakePipeline(delay)
+    assert run(bag, fake=fake) == 0
+    assert fake.resets == 1
+    answered = [message.header.stamp for _, message in results_of(tmp_path / "out")]
+    assert answered == [stamp_of(stamp) for stamp in (5.0, 5.1, 5.2, 1.1, 1.2)]
 
 
-def test_depth_of_the_bag_is_used(tmp_path):
+def test_depth_of_the_bag_is_used(run, tmp_path):
     messages = [("/depth", DEPTH, depth(5.0, 2.4)), ("/image", IMAGE, image(5.01))]
     bag = write_bag(tmp_path / "bag", messages)
-    topics = BagTopics(image="/image", depth="/depth")
-    _, _, files = process_bag(bag, FakePipeline(), tmp_path / "out", topics)
-    ((_, message),) = read_bag(files[1], "/stdformer/humans", HumanArray)
+    assert run(bag, "--image-topic", "/image", "--depth-topic", "/depth") == 0
+    ((_, message),) = results_of(tmp_path / "out")
     assert message.humans[0].measured_depth
     assert message.humans[0].joints[0].z == pytest.approx(2.4)
 
 
-def test_which_images_to_take_must_be_clear(bag, tmp_path):
+def test_a_bag_gives_vertices_and_an_overlay_as_a_video_does(bag, run, tmp_path):
+    assert run(bag, "--vertices", "--overlay") == 0
+    assert np.load(tmp_path / "out" / "humans.npz")["vertices"].shape == (10, 8, 3)
+    assert len(results_of(tmp_path / "out")[1][1].humans[0].vertices) == 24
+    frames = list(read_video(tmp_path / "out" / "overlay.mp4"))
+    assert len(frames) == 5
+    assert frames[1].stamp == pytest.approx(1 / 30, abs=1e-3)
+    drawn = [np.ptp(frame.image[8:]) > 60 for frame in frames]
+    assert drawn == [False, True, True, True, True]
+
+
+@pytest.mark.parametrize("end", [ERROR, CTRL_C])
+def test_what_was_answered_before_an_error_or_ctrl_c_is_kept(run, tmp_path, end):
+    people = [1, 2, end, 1]
+    images = [("/image", IMAGE, image(5 + i / 30, n)) for i, n in enumerate(people)]
+    bag = write_bag(tmp_path / "bag", images)
+    if end == CTRL_C:
+        assert run(bag, "--overlay") == cli.INTERRUPTED
+    else:
+        with pytest.raises(RuntimeError, match="the image asked for it"):
+            run(bag, "--overlay")
+    assert people_of(tmp_path / "out") == [1, 2]
+    assert np.load(tmp_path / "out" / "humans.npz")["frame"].tolist() == [0, 1, 1]
+    assert len(list(read_video(tmp_path / "out" / "overlay.mp4"))) == 2
+
+
+def test_which_images_to_take_must_be_clear(bag, run, tmp_path, capsys):
     two = write_bag(
         tmp_path / "two", [("/a/image", IMAGE, image(1.0)), ("/b/image", IMAGE, image(1.0))]
     )
-    with pytest.raises(BagError, match=r"--image-topic\); there is 2: /a/image, /b/image"):
-        process_bag(two, FakePipeline(), tmp_path / "out", BagTopics())
-    with pytest.raises(BagError, match="there is no topic /c; there is: /a/image, /b/image"):
-        process_bag(two, FakePipeline(), tmp_path / "out", BagTopics(image="/c"))
-    with pytest.raises(BagError, match="is sensor_msgs/msg/CameraInfo, not images"):
-        process_bag(bag, FakePipeline(), tmp_path / "out", BagTopics(image="/cam/camera_info"))
+    assert run(two) == 2
+    assert "(--image-topic); there is 2: /a/image, /b/image" in capsys.readouterr().err
+    assert run(two, "--image-topic", "/c") == 2
+    assert "there is no topic /c; there is: /a/image, /b/image" in capsys.readouterr().err
+    assert run(bag, "--image-topic", "/cam/camera_info") == 2
+    assert "is sensor_msgs/msg/CameraInfo, not images" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
-def test_what_is_no_bag_is_named_and_results_are_not_overwritten(bag, tmp_path):
+def test_a_folder_that_is_no_bag_is_named(run, tmp_path, capsys):
     empty = tmp_path / "empty"
     empty.mkdir()
     (empty / "metadata.yaml").write_text("nonsense: true\n")
-    with pytest.raises(BagError, match="cannot be read as a rosbag2"):
-        process_bag(empty, FakePipeline(), tmp_path / "out", BagTopics())
-    process_bag(bag, FakePipeline(), tmp_path / "out", BagTopics())
-    with pytest.raises(BagError, match="exists already"):
-        process_bag(bag, FakePipeline(), tmp_path / "out", BagTopics())
+    assert run(empty) == 2
+    assert f"{empty} cannot be read as a rosbag2" in capsys.readouterr().err
 
 
-def test_the_command_line_takes_a_bag_as_it_takes_a_video(bag, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(pipeline, "build_pipeline", lambda *_, **__: FakePipeline())
-    out = tmp_path / "out"
-    assert cli.main(["run", str(bag), "--out", str(out)]) == 0
-    assert "4 people in 5 frames" in capsys.readouterr().out
-    assert (out / "humans" / "metadata.yaml").is_file()
-    assert cli.main(["run", str(bag), "--out", str(out), "--image-topic", "/none"]) == 2
+def test_earlier_results_are_not_overwritten(bag, run, tmp_path, capsys):
+    assert run(bag) == 0
+    before = results_of(tmp_path / "out")
+    assert run(bag) == 2
+    assert "exists already" in capsys.readouterr().err
+    assert results_of(tmp_path / "out") == before
 
 
-def test_results_that_are_played_back_are_the_same_messages(bag, tmp_path, client):
-    _, _, files = process_bag(bag, FakePipeline(), tmp_path / "out", BagTopics(), vertices=True)
-    recorded = read_bag(files[1], "/stdformer/humans", HumanArray)
-    play(files[1], client)
+def test_results_that_are_played_back_are_the_same_messages(bag, run, tmp_path, client):
+    assert run(bag, "--vertices") == 0
+    recorded = results_of(tmp_path / "out")
+    play(tmp_path / "out" / "humans", client)
     assert client.until(lambda: len(client.humans) == len(recorded))
     assert client.humans == [message for _, message in recorded]
 

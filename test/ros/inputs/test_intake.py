@@ -40,8 +40,11 @@ def info(fx=100.0, fy=110.0, cx=3.5, cy=1.5, width=8, height=4):
 def test_a_frame_has_the_images_stamp_and_the_infos_intrinsics():
     intake = Intake()
     intake.take_camera_info(info())
-    frame = intake.frame(image(12.25))
+    message = image(12.25)
+    frame = intake.frame(message)
     assert frame.stamp == 12.25
+    assert frame.source is message.header
+    assert not frame.discontinuous
     assert frame.camera == Camera(8, 4, fx=100.0, fy=110.0, cx=3.5, cy=1.5, known=True)
 
 
@@ -87,8 +90,9 @@ def test_a_stamp_that_repeats_is_refused():
     intake.frame(image(5.0))
     with pytest.raises(BadInput, match=r"5\.000 s repeats"):
         intake.frame(image(5.0))
-    assert intake.frame(image(5.1)).stamp == pytest.approx(5.1)
-    assert not intake.jumped
+    frame = intake.frame(image(5.1))
+    assert frame.stamp == pytest.approx(5.1)
+    assert not frame.discontinuous
 
 
 def test_a_stamp_that_goes_back_is_refused_once_and_starts_anew():
@@ -96,8 +100,10 @@ def test_a_stamp_that_goes_back_is_refused_once_and_starts_anew():
     intake.frame(image(100.0))
     with pytest.raises(BadInput, match=r"went back from 100\.000 to 3\.000"):
         intake.frame(image(3.0))
-    assert intake.jumped
-    assert intake.frame(image(3.1)).stamp == pytest.approx(3.1)
+    frame = intake.frame(image(3.1))
+    assert frame.stamp == pytest.approx(3.1)
+    assert frame.discontinuous
+    assert not intake.frame(image(3.2)).discontinuous
 
 
 def test_a_change_of_size_costs_one_frame_and_starts_anew():
@@ -106,9 +112,9 @@ def test_a_change_of_size_costs_one_frame_and_starts_anew():
     intake.frame(image(1.0))
     with pytest.raises(BadInput, match="from 8x4 to 16x8"):
         intake.frame(image(2.0, width=16, height=8))
-    assert intake.jumped
-    camera = intake.frame(image(3.0, width=16, height=8)).camera
-    assert (camera.width, camera.fx) == (16, 200.0)
+    frame = intake.frame(image(3.0, width=16, height=8))
+    assert (frame.camera.width, frame.camera.fx) == (16, 200.0)
+    assert frame.discontinuous
 
 
 def test_nanoseconds_count():
