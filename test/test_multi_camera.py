@@ -52,7 +52,7 @@ class Cameras:
         return {camera: answer.humans for camera, answer in self.answers(stamp, **people).items()}
 
 
-def test_all_cameras_people_are_one_batch() -> None:
+def test_the_people_of_all_cameras_are_one_batch() -> None:
     cameras = Cameras("front", "rear")
     humans = cameras.show(0.0, front=[somebody(1, 0.1), somebody(2, 0.2)], rear=[somebody(1, 0.9)])
     assert cameras.estimator.batches == [3]
@@ -70,7 +70,7 @@ def test_equal_ids_in_two_cameras_are_two_people_with_windows_of_their_own() -> 
     assert humans["rear"][0].window_fill == 0.25
 
 
-def test_a_camera_without_people_or_without_an_image_costs_nothing() -> None:
+def test_a_camera_without_people_or_without_an_image_adds_nothing_to_the_batch() -> None:
     cameras = Cameras("front", "rear", "left")
     humans = cameras.show(0.0, front=[], rear=[somebody(1)])
     assert humans.keys() == {"front", "rear"}

@@ -119,7 +119,7 @@ def test_an_answer_holds_the_very_frame_that_was_shown(stream: Stream) -> None:
     assert answer.frame.source is header
 
 
-def test_reset_forgets_windows_and_takes_older_stamps(stream: Stream) -> None:
+def test_after_a_reset_windows_are_empty_and_older_stamps_are_taken(stream: Stream) -> None:
     stream.show(3.0, somebody(1))
     stream.pipeline.reset()
     (human,) = stream.show(1.0, somebody(1))
@@ -131,7 +131,7 @@ def test_reset_forgets_windows_and_takes_older_stamps(stream: Stream) -> None:
     st.floats(0.005, 0.2),
     st.floats(0, 1e9),
 )
-def test_velocities_of_a_steady_motion_become_the_true_ones(
+def test_velocities_of_a_steady_motion_converge_to_the_true_ones(
     speed: float, step: float, start: float
 ) -> None:
     stream = Stream()

@@ -93,7 +93,7 @@ def test_body_and_person_are_those_of_the_frame_answered_for(stream: Stream) -> 
     assert human.person.box[0] == 4.0
 
 
-def test_the_window_reaches_as_far_to_both_sides(stream: Stream) -> None:
+def test_the_window_holds_as_many_frames_before_as_after_the_answer(stream: Stream) -> None:
     for i in range(8):
         stream.show(i / 10, somebody(1))
     stamp, _ = stream.answer(0.8, somebody(1))
@@ -128,7 +128,7 @@ def test_at_the_end_the_last_frames_are_answered_with_the_newest_repeated(stream
     assert list(stream.pipeline.finish()) == []
 
 
-def test_nobody_answers_before_they_came(stream: Stream) -> None:
+def test_nobody_is_answered_before_they_come(stream: Stream) -> None:
     for i in range(4):
         stream.show(i / 10, somebody(1))
     _, humans = stream.answer(0.4, somebody(1), somebody(2))
@@ -139,7 +139,7 @@ def test_nobody_answers_before_they_came(stream: Stream) -> None:
     assert [human.person.track_id for human in humans] == [1, 2]
 
 
-def test_who_leaves_is_answered_for_up_to_their_last_frame(stream: Stream) -> None:
+def test_a_person_who_leaves_is_answered_up_to_their_last_frame(stream: Stream) -> None:
     for i in range(5):
         stream.show(i / 10, somebody(1))
     stream.show(0.5)
@@ -150,7 +150,7 @@ def test_who_leaves_is_answered_for_up_to_their_last_frame(stream: Stream) -> No
     assert stream.answer(0.7) == (0.5, [])
 
 
-def test_a_gap_keeps_what_was_before_it_apart_from_what_comes_after(stream: Stream) -> None:
+def test_windows_do_not_reach_across_a_gap(stream: Stream) -> None:
     for i in range(5):
         stream.show(i / 10, somebody(1, x=i))
     later = 0.4 + MAX_GAP_SECONDS + 0.1
@@ -166,7 +166,7 @@ def test_a_gap_keeps_what_was_before_it_apart_from_what_comes_after(stream: Stre
     assert (human.joint_velocities == 0).all(), "a new window starts without velocity"
 
 
-def test_velocities_are_those_of_an_answer_in_time() -> None:
+def test_velocities_are_the_same_with_and_without_a_delay() -> None:
     places = np.random.default_rng(0).normal(size=20)
     velocities = []
     for delay in (0, DELAY):
@@ -205,7 +205,7 @@ def test_following_a_recording_answers_every_frame_also_before_the_clock_jumps(t
     st.integers(0, 4),
     st.lists(st.tuples(st.sampled_from([0.04, 0.2, 0.7]), st.sets(st.integers(1, 3)))),
 )
-def test_every_frame_is_answered_once_for_those_who_were_in_it(
+def test_every_frame_is_answered_once_with_the_people_who_were_in_it(
     delay: int, script: list[tuple[float, set[int]]]
 ) -> None:
     """Whoever comes, goes and returns: the window has that frame in the place of the answer."""

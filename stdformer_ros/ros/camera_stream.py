@@ -1,4 +1,4 @@
-"""One camera of an active node: its messages become frames, answers become messages, and it counts.
+"""One camera of an active node: its subscriptions, checks, publishing and statistics.
 
 An image's header travels as the frame's `source` and comes back with the answer.
 """
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 class CameraStream:
-    """Subscriptions, checks, answers and statistics of one camera.
+    """Turns the messages of one camera into frames, and answers into messages; counts both.
 
     Args:
         node: whose subscriptions they are.

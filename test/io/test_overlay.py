@@ -1,4 +1,4 @@
-"""Drawing: what is near hides what is far, what looks away is not drawn, pixels obey the camera."""
+"""Drawing: near bodies hide far ones, faces that look away are left out, pixels fit the camera."""
 
 import numpy as np
 import pytest
@@ -31,7 +31,7 @@ def hue(colour):
     return colour / np.linalg.norm(colour)
 
 
-def test_projection_is_the_pinholes():
+def test_points_are_projected_as_the_camera_projects_them():
     points = np.array([[0, 0, 2], [1, 0, 2], [0, -1, 4]], np.float32)
     np.testing.assert_allclose(project(points, CAMERA), [[80, 60], [130, 60], [80, 35]])
 
@@ -87,7 +87,7 @@ def test_the_image_itself_is_not_changed():
     np.testing.assert_array_equal(GREEN, before)
 
 
-def test_a_body_around_or_behind_the_camera_does_no_harm():
+def test_a_body_around_or_behind_the_camera_can_be_drawn_too():
     for place in ((0, 0, 0), (0, 0, -3), (0, 0, 0.11), (1e6, 0, 2)):
         vertices = box(0, place).vertices
         draw_overlay(GREEN, [Figure(0, vertices, vertices)], CAMERA, BOX_FACES, [(0, 7)])
@@ -95,7 +95,7 @@ def test_a_body_around_or_behind_the_camera_does_no_harm():
     assert not mask(behind)[20:].any()
 
 
-def test_nobody_is_the_image():
+def test_without_people_the_image_stays_as_it_is():
     np.testing.assert_array_equal(draw_overlay(GREEN, [], CAMERA, BOX_FACES, []), GREEN)
 
 
