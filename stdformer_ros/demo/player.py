@@ -25,7 +25,7 @@ from stdformer_ros.camera.pinhole import Camera
 from stdformer_ros.io.pictures import VideoWriter
 from stdformer_ros.io.video import VideoError, read_camera, read_video
 from stdformer_ros.ros.outputs.messages import rgb_message
-from stdformer_ros.ros.stopping import stop_requests
+from stdformer_ros.ros.worker import stop_requests
 from stdformer_ros.types import Frame
 
 FRAME_ID = "camera_optical_frame"
@@ -101,7 +101,8 @@ def main(args: Sequence[str] | None = None) -> int:
     if (options.video is None) == (options.camera is None):
         parser.error("give either a video or --camera")
     with stop_requests() as stop:
-        rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+        arguments = None if args is None else list(args)
+        rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
         player = Player()
         try:
             play(player, options, stop)

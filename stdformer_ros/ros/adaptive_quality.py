@@ -1,4 +1,4 @@
-"""`target_fps` in the node: the quality that time allows, and what diagnostics say of it."""
+"""The parameter `target_fps`: lower quality while frames take too long, and its diagnostics."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ if TYPE_CHECKING:
 
 
 def wanted_quality(parameters: NodeSettings) -> Quality:
-    """The quality that the parameters ask for, while there is time for it."""
+    """The quality that the parameters ask for, used as long as frames are fast enough."""
     landmarks = cast(Literal["lite", "full"], parameters.landmarks)
     return Quality(parameters.detect_every, landmarks, parameters.mesh_level)
 
 
 class AdaptiveQuality:
-    """Changes the pipelines' quality while frames take too long, if `target_fps` asks for it.
+    """Lowers the quality while frames take too long, and raises it again, if `target_fps` is set.
 
     Args:
-        pipelines: as configured; what an earlier one of these has changed is taken back.
+        pipelines: whose quality is changed; it starts with the quality of the parameters.
         parameters: the node's.
-        logger: told of every change.
+        logger: where every change is logged.
         clock: monotonic seconds.
     """
 
@@ -50,10 +50,10 @@ class AdaptiveQuality:
             pipelines.use_quality(wanted)
 
     def frame(self, seconds: float) -> bool:
-        """Take note that a frame took so long, and act on it.
+        """Change the quality if needed, given the seconds that a frame took.
 
         Returns:
-            Whether meshes have other faces from now on.
+            Whether the meshes have other faces from now on.
         """
         controller = self._controller
         if controller is None:
@@ -63,11 +63,11 @@ class AdaptiveQuality:
             return False
         now = self._steps[controller.step]
         self._pipelines.use_quality(now)
-        self._logger.info(f"for {self._target_fps:g} frames/s: quality is now {now}")
+        self._logger.info(f"target of {self._target_fps:g} frames/s: quality is now {now}")
         return now.mesh_level != before.mesh_level
 
     def settings(self) -> dict[str, str]:
-        """For the diagnostics: the present quality and what fits on the device."""
+        """For the diagnostics: the present quality, and how many people fit on the device."""
         values = {"target frames per second": f"{self._target_fps:g}"}
         if self._controller is not None:
             step = self._controller.step
@@ -78,12 +78,12 @@ class AdaptiveQuality:
         return values
 
     def restrictions(self) -> list[str]:
-        """Why people are answered, but not as the parameters say."""
+        """In what the answers are worse than the parameters ask for, and why."""
         reasons = []
         if self._controller is not None and self._controller.step:
             quality = self._steps[self._controller.step]
-            reasons.append(f"quality lowered for {self._target_fps:g} frames/s: {quality}")
+            reasons.append(f"quality lowered to reach {self._target_fps:g} frames/s: {quality}")
         people = self._pipelines.estimator.people_at_once
         if people is not None:
-            reasons.append(f"the device ran out of memory: {people} people at a time")
+            reasons.append(f"the device ran out of memory: it takes {people} people at a time")
         return reasons

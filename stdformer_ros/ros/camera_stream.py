@@ -20,10 +20,9 @@ from std_msgs.msg import Header
 
 from stdformer_ros.camera.depth import DepthImage
 from stdformer_ros.config import NodeSettings
-from stdformer_ros.ros.bad_input import BadInput, Voice
-from stdformer_ros.ros.inputs.depth_intake import DepthIntake
-from stdformer_ros.ros.inputs.intake import Intake, nanoseconds
-from stdformer_ros.ros.inputs.transform_buffer import TransformError
+from stdformer_ros.ros.inputs.intake import DepthIntake, Intake, nanoseconds
+from stdformer_ros.ros.inputs.transforms import TransformError
+from stdformer_ros.ros.log import BadInput, ThrottledLog
 from stdformer_ros.ros.outputs.diagnostics import Statistics, Thresholds, camera_status
 from stdformer_ros.ros.outputs.publishers import OVERRIDABLE, Outputs
 from stdformer_ros.types import Answer, Frame, Human
@@ -53,7 +52,7 @@ class CameraStream:
         camera: str,
         outputs: Outputs,
         settings: NodeSettings,
-        voice: Voice,
+        voice: ThrottledLog,
         offer: Callable[[Image | CompressedImage], None],
     ) -> None:
         self.camera = camera

@@ -1,4 +1,4 @@
-"""What the launch files have in common: the node, its arguments, the transport of images."""
+"""What the launch files share: the node, its arguments, and environment variables for images."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from launch_ros.actions import LifecycleNode
 SHARE = Path(get_package_share_directory("stdformer_ros"))
 
 RESPAWN_SECONDS = 2.0
-"""Before the node is started again: one that cannot start should not fill the log."""
+"""Pause before the node is started again, so that one that cannot start does not fill the log."""
 
 NODE_ARGUMENTS = {
-    "params_file": (str(SHARE / "config/default.yaml"), "The node's parameters (YAML)."),
-    "device": ("cpu", "Where the estimator runs: cpu, cuda, cuda:1 ..."),
+    "params_file": (str(SHARE / "config/default.yaml"), "File with the node's parameters (YAML)."),
+    "device": ("cpu", "The device that the estimator runs on: cpu, cuda, cuda:1 ..."),
     "namespace": ("", "The namespace of the node and its topics."),
     "use_sim_time": ("false", "Take the time from /clock."),
-    "autostart": ("true", "Configure and activate the node; false leaves it to a manager."),
-    "respawn": ("false", "Start the node again when it has died."),
+    "autostart": ("true", "Configure and activate the node; false: a lifecycle manager does it."),
+    "respawn": ("false", "Start the node again when its process has died."),
 }
-"""Default and description of what `human_node` reads."""
+"""Default and description of the launch arguments that `human_node` reads."""
 
 
 def declarations(arguments: Mapping[str, tuple[str, str]]) -> list[DeclareLaunchArgument]:
-    """Launch arguments by name, with default and description."""
+    """Declare launch arguments, given default and description by name."""
     return [
         DeclareLaunchArgument(name, default_value=default, description=description)
         for name, (default, description) in arguments.items()
@@ -38,7 +38,7 @@ def declarations(arguments: Mapping[str, tuple[str, str]]) -> list[DeclareLaunch
 def human_node(
     remappings: Sequence[tuple[Any, Any]], parameters: Mapping[str, Any] | None = None
 ) -> LifecycleNode:
-    """The node as NODE_ARGUMENTS say, with further parameters if there are any."""
+    """The node, set up by the launch arguments NODE_ARGUMENTS and by further parameters."""
     value = {name: LaunchConfiguration(name) for name in NODE_ARGUMENTS}
     named = {name: value[name] for name in ("device", "use_sim_time", "autostart")}
     return LifecycleNode(
@@ -55,10 +55,10 @@ def human_node(
 
 
 def transport() -> list[SetEnvironmentVariable]:
-    """Images through shared memory, unless the user has set something else."""
+    """Environment variables for images through shared memory; what the user has set is kept."""
     defaults = {
         "FASTDDS_DEFAULT_PROFILES_FILE": str(SHARE / "config/fastdds_shm.xml"),
-        # glibc keeps large arrays for the next image instead of returning them to the system.
+        # glibc keeps the memory of large arrays for the next image instead of giving it back.
         "MALLOC_MMAP_THRESHOLD_": "268435456",
         "MALLOC_TRIM_THRESHOLD_": "1073741824",
         "MALLOC_TOP_PAD_": "67108864",

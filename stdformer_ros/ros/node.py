@@ -1,4 +1,8 @@
-"""The lifecycle node: camera topics in, humans out. Run as `python -m stdformer_ros.ros.node`."""
+"""The lifecycle node: camera topics in, humans out. Run as `python -m stdformer_ros.ros.node`.
+
+`HumanNode` builds on configure what exists while it is configured: the cameras' pipelines, the
+publishers, the transforms. What exists only while it is active is a `Session`.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +19,8 @@ from rclpy.parameter import Parameter
 from rclpy.signals import SignalHandlerOptions
 
 from stdformer_ros.config import NodeSettings
-from stdformer_ros.ros.bad_input import Throttle, Voice
-from stdformer_ros.ros.inputs.transform_buffer import TransformListener
+from stdformer_ros.ros.inputs.transforms import TransformSource, open_transforms
+from stdformer_ros.ros.log import Throttle, ThrottledLog
 from stdformer_ros.ros.outputs.publishers import Outputs
 from stdformer_ros.ros.parameters import (
     check_change,
@@ -24,7 +28,7 @@ from stdformer_ros.ros.parameters import (
     read_parameters,
 )
 from stdformer_ros.ros.session import Session
-from stdformer_ros.ros.stopping import stop_requests
+from stdformer_ros.ros.worker import stop_requests
 
 if TYPE_CHECKING:
     from stdformer_ros.multi_camera import MultiCameraPipeline
@@ -33,23 +37,23 @@ Build = Callable[[NodeSettings], "MultiCameraPipeline"]
 
 
 def build(settings: NodeSettings) -> MultiCameraPipeline:
-    """The cameras' pipelines that the settings ask for.
+    """Build the cameras' pipelines as the settings say.
 
     Raises:
         ValueError, FileNotFoundError: with a message that says what is wrong and what to do.
     """
-    # Here and not above: the networks' libraries take seconds to import, in which the node could
-    # neither answer nor be stopped.
+    # Imported here and not above: the networks' libraries take seconds to import, in which the node
+    # could neither answer nor be stopped.
     from stdformer_ros.multi_camera import build_multi_camera_pipeline
 
     return build_multi_camera_pipeline(settings.cameras, settings)
 
 
 class HumanNode(LifecycleNode):
-    """Publishes the humans of every image that it has time for; see `Session`.
+    """Publishes the humans in the newest images; see `Session`.
 
     Args:
-        build: makes the pipelines on configure.
+        build: builds the pipelines on configure.
     """
 
     def __init__(self, build: Build = build) -> None:
@@ -58,22 +62,22 @@ class HumanNode(LifecycleNode):
         self.add_on_set_parameters_callback(self._check_change)
         self.add_post_set_parameters_callback(self._apply_change)
         self._build = build
-        # A lambda each: rclpy allows a place in the code only one severity.
-        self._voice = Voice(
+        # One lambda each: rclpy allows only one severity for each line of code that logs.
+        self._log = ThrottledLog(
             warn=Throttle(lambda text: self.get_logger().warning(text)),
             error=Throttle(lambda text: self.get_logger().error(text)),
         )
         self._settings = NodeSettings()
         self._pipelines: MultiCameraPipeline | None = None
         self._outputs: dict[str, Outputs] = {}
-        self._transforms: TransformListener | None = None
+        self._transforms: TransformSource | None = None
         self._session: Session | None = None
 
     def start(self) -> bool:
-        """With `autostart`, configure and activate.
+        """Configure and activate, if the parameter `autostart` is true.
 
         Returns:
-            False if that was asked for and has failed.
+            False if that failed.
         """
         if not self.get_parameter("autostart").value:
             return True
@@ -86,7 +90,7 @@ class HumanNode(LifecycleNode):
             self._settings = read_parameters(self)
             self._pipelines = self._build(self._settings)
             self._create_outputs(self._pipelines)
-        # Whatever is wrong with models and files must end here as a failed transition.
+        # Any problem with models and files must end as a failed transition.
         except Exception as error:
             self._release()
             self.get_logger().error(f"cannot configure: {error}")
@@ -98,37 +102,37 @@ class HumanNode(LifecycleNode):
         return super().on_configure(state)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Listen to the cameras."""
+        """Start to receive and process images."""
         result = super().on_activate(state)
         assert self._pipelines is not None
         self._pipelines.resume()
-        self._session = Session(self, self._pipelines, self._outputs, self._settings, self._voice)
+        self._session = Session(self, self._pipelines, self._outputs, self._settings, self._log)
         return result
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Stop listening and working, give the device back, take everybody out of RViz."""
+        """Stop processing, free the device, remove everybody from RViz."""
         self._stop()
         return super().on_deactivate(state)
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Give models and publishers back."""
+        """Free models and publishers."""
         self._release()
         return super().on_cleanup(state)
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Stop from any state."""
+        """Stop and free everything, from any state."""
         self._stop()
         self._release()
         return super().on_shutdown(state)
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """After a transition that raised: back to unconfigured."""
+        """Return to unconfigured after a transition that raised an exception."""
         self._stop()
         self._release()
         return TransitionCallbackReturn.SUCCESS
 
     def destroy_node(self) -> None:
-        """Stop the worker before the publishers go."""
+        """Stop the worker before the publishers are destroyed."""
         self._stop()
         super().destroy_node()
 
@@ -142,10 +146,11 @@ class HumanNode(LifecycleNode):
     def _create_outputs(self, pipelines: MultiCameraPipeline) -> None:
         settings = self._settings
         if settings.target_frame:
-            self._transforms = TransformListener(self)
-        buffer = None if self._transforms is None else self._transforms.buffer
+            self._transforms = open_transforms(self)
         for camera in settings.cameras:
-            self._outputs[camera] = Outputs(self, camera, pipelines.estimator, settings, buffer)
+            self._outputs[camera] = Outputs(
+                self, camera, pipelines.estimator, settings, self._transforms
+            )
 
     def _release(self) -> None:
         outputs, self._outputs, self._pipelines = self._outputs, {}, None
@@ -157,12 +162,17 @@ class HumanNode(LifecycleNode):
 
     def _check_change(self, changes: list[Parameter]) -> SetParametersResult:
         folders = self.get_parameter("file_folders").value
-        result = check_change(changes, self._pipelines is not None, folders)
-        for change in changes if self._pipelines is not None else []:
-            levels = {self._settings.mesh_level, *self._pipelines.estimator.mesh_levels}
-            if change.name == "mesh_level" and result.successful and change.value not in levels:
-                name = self._pipelines.estimator.name
-                reason = f"{name} has meshes of {sorted(levels)} vertices, not {change.value}"
+        pipelines = self._pipelines
+        result = check_change(changes, pipelines is not None, folders)
+        if pipelines is None or not result.successful:
+            return result
+        levels = {self._settings.mesh_level, *pipelines.estimator.mesh_levels}
+        for change in changes:
+            if change.name == "mesh_level" and change.value not in levels:
+                reason = (
+                    f"{pipelines.estimator.name} has meshes of {sorted(levels)} vertices, not "
+                    f"{change.value}"
+                )
                 return SetParametersResult(successful=False, reason=reason)
         return result
 
@@ -183,7 +193,8 @@ def main(args: Sequence[str] | None = None, build: Build = build) -> int:
         0, or 1 if the node could not start.
     """
     with stop_requests() as stop:
-        rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+        arguments = None if args is None else list(args)
+        rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
         node = HumanNode(build)
         executor = SingleThreadedExecutor()
         executor.add_node(node)

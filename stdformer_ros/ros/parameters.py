@@ -31,14 +31,16 @@ def read_parameters(node: Node) -> NodeSettings:
     Raises:
         ValueError: if a value is none of those that its parameter allows.
     """
-    values = {item.name: node.get_parameter(item.name).value for item in fields(NodeSettings)}
+    values: dict[str, Any] = {
+        item.name: node.get_parameter(item.name).value for item in fields(NodeSettings)
+    }
     folders = split_folders(values["file_folders"])
     for name in FILE_SETTINGS:
         if folders and values[name] and (reason := outside(values[name], folders)):
             raise ValueError(f"{name} {reason}")
-    return NodeSettings(
-        **{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
-    )
+    for name, value in values.items():
+        values[name] = tuple(value) if isinstance(value, list) else value
+    return NodeSettings(**values)
 
 
 def check_change(

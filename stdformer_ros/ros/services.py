@@ -1,4 +1,4 @@
-"""What can be asked of an active node."""
+"""The services of an active node."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from std_srvs.srv import SetBool, Trigger
 
 
 class Services:
-    """`~/reset` forgets everybody, `~/enable` stops the work and goes on with it.
+    """`~/reset` forgets all people; `~/enable` stops the processing of images and resumes it.
 
     Args:
         node: whose services they are.
         reset: called for `~/reset`.
-        enable: called for `~/enable` with what was asked for.
+        enable: called for `~/enable` with the requested state.
     """
 
     def __init__(
@@ -29,17 +29,17 @@ class Services:
         ]
 
     def close(self) -> None:
-        """Take the services back."""
+        """Remove the services from the node."""
         for service in self._services:
             self._node.destroy_service(service)
 
     def _on_reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         self._reset()
-        response.success, response.message = True, "everybody is forgotten"
+        response.success, response.message = True, "all people are forgotten"
         return response
 
     def _on_enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
         self._enable(request.data)
         response.success = True
-        response.message = "taking images" if request.data else "no images are taken"
+        response.message = "images are processed" if request.data else "images are ignored"
         return response

@@ -16,8 +16,8 @@ from std_msgs.msg import Header
 from stdformer_ros.config import NodeSettings
 from stdformer_ros.postprocess.one_euro import one_euro_filter
 from stdformer_ros.ros.adaptive_quality import AdaptiveQuality, wanted_quality
-from stdformer_ros.ros.bad_input import Voice
 from stdformer_ros.ros.camera_stream import CameraStream
+from stdformer_ros.ros.log import ThrottledLog
 from stdformer_ros.ros.outputs.publishers import Outputs
 from stdformer_ros.ros.services import Services
 from stdformer_ros.ros.worker import NewestWorker
@@ -49,7 +49,7 @@ class Session:
         pipelines: MultiCameraPipeline,
         outputs: Mapping[str, Outputs],
         settings: NodeSettings,
-        voice: Voice,
+        voice: ThrottledLog,
     ) -> None:
         self._node = node
         self._pipelines = pipelines

@@ -1,21 +1,33 @@
-"""Newest frame wins: one slot a camera, one thread. Overload drops items, it never queues them."""
+"""The inference thread, and how the process ends.
+
+The executor's thread receives images and must never wait for inference, so that a `NewestWorker`
+does the inference in a thread of its own: one waiting image for each camera, the newest one.
+Under overload images are dropped; they never queue up. `stop_requests` ends both threads in order
+on SIGINT and SIGTERM.
+"""
 
 from __future__ import annotations
 
+import signal
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
 from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
 
 class NewestWorker(Generic[Item]):
-    """Hands the newest items to `process` in a thread of its own, at most one of each camera.
+    """Gives the newest item of each camera to `process`, in a thread of its own.
 
-    An item that is offered while another one of its camera waits replaces it; the replaced one is
-    dropped and counted. A round takes everything that waits, so that under load each camera gets
-    as many turns as any other, however fast it is. The camera that has waited longest comes first.
+    An item that is offered while another one of its camera waits replaces it; the replaced item is
+    dropped and counted. One round takes the waiting items of all cameras, so that under load every
+    camera is processed equally often, however fast it is. Within a round the camera that has waited
+    longest comes first.
 
     Args:
         process: called with the items of one round by camera. It must not raise.
@@ -23,7 +35,7 @@ class NewestWorker(Generic[Item]):
     Attributes:
         offered: how many items came in, by camera.
         processed: how many were processed.
-        dropped: how many were replaced before their turn.
+        dropped: how many were replaced before they were processed.
     """
 
     def __init__(self, process: Callable[[dict[str, Item]], None]) -> None:
@@ -42,11 +54,11 @@ class NewestWorker(Generic[Item]):
         with self._changed:
             self.offered[camera] += 1
             self.dropped[camera] += camera in self._waiting
-            self._waiting[camera] = item  # which leaves the camera's place in the order
+            self._waiting[camera] = item  # which keeps the camera's position in the order
             self._changed.notify()
 
     def stop(self) -> None:
-        """Finish the round in work, forget the waiting items, end the thread."""
+        """Finish the round that is being processed, drop the waiting items, end the thread."""
         with self._changed:
             self._running = False
             self.dropped.update(self._waiting.keys())
@@ -64,3 +76,25 @@ class NewestWorker(Generic[Item]):
             self._process(items)
             with self._changed:
                 self.processed.update(items.keys())
+
+
+@contextmanager
+def stop_requests() -> Iterator[threading.Event]:
+    """An event that SIGINT and SIGTERM set, instead of interrupting what the process is doing.
+
+    Ctrl-C reaches a launched process twice, from the terminal and from the launch program. Both
+    signals are ignored after the `with` block: Python restores its own handlers before the process
+    has ended, and a late second signal would then kill it.
+    """
+    stop = threading.Event()
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        stop.set()
+
+    for number in SIGNALS:
+        signal.signal(number, on_signal)
+    try:
+        yield stop
+    finally:
+        for number in SIGNALS:
+            signal.signal(number, signal.SIG_IGN)

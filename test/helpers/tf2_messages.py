@@ -1,4 +1,4 @@
-"""tf2_msgs for the tests: no Python wheel carries it; its one message is built here."""
+"""Transforms for the tests, and tf2_msgs: no Python wheel carries it; its message is built here."""
 
 from __future__ import annotations
 
@@ -8,7 +8,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+from geometry_msgs.msg import TransformStamped
+from scipy.spatial.transform import Rotation
+
 from helpers.paths import ROOT
+from helpers.ros_client import stamp_of
 
 PACKAGE = """<package format="3">
   <name>tf2_msgs</name><version>0.0.0</version><description>For tests.</description>
@@ -20,6 +24,16 @@ PACKAGE = """<package format="3">
   <export><build_type>ament_cmake</build_type></export>
 </package>
 """
+
+
+def stamped(parent, child, translation=(0, 0, 0), turn=(0, 0, 0), seconds=0.0) -> TransformStamped:
+    """A frame's place in its parent; `turn` is a rotation vector."""
+    message = TransformStamped(child_frame_id=child)
+    message.header.frame_id, message.header.stamp = parent, stamp_of(seconds)
+    t, r = message.transform.translation, message.transform.rotation
+    t.x, t.y, t.z = map(float, translation)
+    r.x, r.y, r.z, r.w = Rotation.from_rotvec(turn).as_quat().tolist()
+    return message
 
 
 def environment(folder: Path) -> dict[str, str]:

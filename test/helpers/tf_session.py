@@ -1,6 +1,6 @@
 """A user of /tf and of the node, in a process that can import tf2_msgs: prints what it saw as JSON.
 
-Started by test_transforms.py with the log file for the node as its argument.
+Started by test/ros/inputs/test_transforms.py with the log file for the node as its argument.
 """
 
 from __future__ import annotations
@@ -10,22 +10,11 @@ import sys
 from pathlib import Path
 
 import rclpy
-from geometry_msgs.msg import TransformStamped
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from tf2_msgs.msg import TFMessage
 
-from helpers.ros_client import Client, NodeProcess, stamp_of
-
-HALF = 0.5**0.5
-
-
-def transform(parent, child, translation, rotation=(0.0, 0.0, 0.0, 1.0), stamp=0.0):
-    message = TransformStamped(child_frame_id=child)
-    message.header.frame_id, message.header.stamp = parent, stamp_of(stamp)
-    t, r = message.transform.translation, message.transform.rotation
-    t.x, t.y, t.z = translation
-    r.x, r.y, r.z, r.w = rotation
-    return message
+from helpers.ros_client import Client, NodeProcess
+from helpers.tf2_messages import stamped
 
 
 def main(log: str) -> None:
@@ -41,17 +30,18 @@ def main(log: str) -> None:
         assert client.until(lambda: client._image.get_subscription_count() > 0)
         warning = "no transform connects 'optical' to 'odom'"
         client.send_until(lambda: warning in node.output)
+        seen["by tf2_ros"] = "transforms: tf2_ros is used" in node.output
         seen["answers without a transform"] = len(client.humans)
         # The camera looks along the robot's x axis, 1 m above its origin.
-        optical = transform("base", "optical", (0.0, 0.0, 1.0), (-0.5, 0.5, -0.5, 0.5))
+        optical = stamped("base", "optical", (0.0, 0.0, 1.0))
+        r = optical.transform.rotation
+        r.x, r.y, r.z, r.w = -0.5, 0.5, -0.5, 0.5
         static.publish(TFMessage(transforms=[optical]))
 
         def drive_until(done):
             """The robot drives along x at 1 m/s; each image finds it where it is."""
             for i in range(60):
-                place = transform(
-                    "odom", "base", (10 + i / 30, 0.0, 0.0), stamp=client._stamp + 1 / 30
-                )
+                place = stamped("odom", "base", (10 + i / 30, 0, 0), seconds=client._stamp + 1 / 30)
                 moving.publish(TFMessage(transforms=[place]))
                 client.until(lambda: False, 0.05)
                 client.send(1)

@@ -38,7 +38,7 @@ def test_quality_falls_under_load_is_told_and_comes_back(tmp_path, client):
         assert values()["quality"] == "lite landmarks, search every 40, 4"
         status = told[-1].status[0]
         assert status.level == b"\x01"
-        assert status.message.startswith("quality lowered for 8 frames/s: lite landmarks")
+        assert status.message.startswith("quality lowered to reach 8 frames/s: lite landmarks")
         assert client.until(lambda: client.heard[TOPIC])
         assert len(client.heard[TOPIC][-1].triangles) == 3 * 6, "the new faces were not told"
 
@@ -77,7 +77,7 @@ def test_what_does_not_fit_on_the_device_is_told():
     told = Told(people=4)
     quality = AdaptiveQuality(told, NodeSettings(), told)
     assert quality.settings()["people at once on the device"] == "4"
-    assert quality.restrictions() == ["the device ran out of memory: 4 people at a time"]
+    assert quality.restrictions() == ["the device ran out of memory: it takes 4 people at a time"]
 
 
 def test_a_new_activation_begins_with_the_configured_quality():

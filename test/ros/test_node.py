@@ -89,7 +89,7 @@ def test_who_leaves_is_deleted_from_rviz(running, client):
     [
         ({"encoding": "hologram8"}, "unknown encoding 'hologram8'"),
         ({"step": 3}, "step 3 is too short"),
-        ({"data": b""}, "0 bytes of data where 48 rows of step 192 make 9216"),
+        ({"data": b""}, "0 bytes of data, but 48 rows of step 192 need 9216"),
         ({"height": 0}, "the image is empty (64x0)"),
         ({"width": 32, "height": 96, "step": 96}, "changed its size from 64x48 to 32x96"),
     ],

@@ -145,13 +145,13 @@ def test_a_threshold_that_is_changed_changes_the_diagnosis(running, client):
         return reached
 
     # The test's stamps are of 1970.
-    assert client.until(says("does use_sim_time fit the images?"))
+    assert client.until(says("is use_sim_time right?"))
     values = {item.key: item.value for item in heard[-1].status[0].values}
     assert float(values["memory MB"]) > 10
     assert client.set_parameter("min_fps", 1000.0) == ""
     assert client.until(says("only "))
     assert client.set_parameter("min_fps", 0.0) == ""
-    assert client.until(says("does use_sim_time fit the images?"))
+    assert client.until(says("is use_sim_time right?"))
 
 
 def test_reset_forgets_everybody_and_gives_no_identity_twice(running, client):

@@ -23,9 +23,8 @@ from tqdm import tqdm
 from stdformer_ros.camera.depth import DepthImage
 from stdformer_ros.io.video import VideoError
 from stdformer_ros.models.estimator import Estimator
-from stdformer_ros.ros.bad_input import BadInput, Throttle
-from stdformer_ros.ros.inputs.depth_intake import DepthIntake
-from stdformer_ros.ros.inputs.intake import Intake, nanoseconds
+from stdformer_ros.ros.inputs.intake import DepthIntake, Intake, nanoseconds
+from stdformer_ros.ros.log import BadInput, Throttle
 from stdformer_ros.ros.outputs.messages import body_model, human_array
 from stdformer_ros.types import Answer, Frame
 

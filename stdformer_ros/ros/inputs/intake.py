@@ -1,35 +1,56 @@
-"""From camera messages to a Frame, or the reason why not."""
+"""From camera messages to a Frame, or the reason why a message cannot be used.
+
+`Intake` joins each image with the newest intrinsics (`camera_of` reads them from a CameraInfo) and
+checks that it continues the images before it. `DepthIntake` finds the depth image that was taken
+at the same time as a colour image.
+"""
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import replace
+from threading import Lock
 
+from builtin_interfaces.msg import Time
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from stdformer_ros.camera.depth import DepthImage
 from stdformer_ros.camera.distortion import Distortion
 from stdformer_ros.camera.pinhole import Camera
-from stdformer_ros.ros.bad_input import BadInput
-from stdformer_ros.ros.inputs.compressed_images import decompressed
-from stdformer_ros.ros.inputs.images import to_rgb
+from stdformer_ros.ros.inputs.images import decompressed, depth_of, to_rgb
+from stdformer_ros.ros.log import BadInput
 from stdformer_ros.types import Frame
 
 MAX_RATIO = 100.0
-"""Between focal length and image size: a field of view of half a degree, or of all but one."""
+"""Greatest ratio of focal length and image size, either way: a field of view of half a degree, or
+of almost 180 degrees."""
+
+KEPT = 8
+"""So many depth messages are kept, because a colour image is processed some time after it came."""
+
+
+def seconds(stamp: Time) -> float:
+    """A stamp in seconds."""
+    return float(stamp.sec + 1e-9 * stamp.nanosec)
+
+
+def nanoseconds(stamp: Time) -> int:
+    """A stamp in whole nanoseconds."""
+    return int(stamp.sec * 1_000_000_000 + stamp.nanosec)
 
 
 def camera_of(info: CameraInfo, rectified: bool = False) -> Camera | None:
     """The intrinsics of a CameraInfo, or None if it says that the camera is not calibrated.
 
-    A driver without calibration sends K filled with zeros (sensor_msgs/CameraInfo defines K[0] = 0
-    so).
+    A driver without calibration sends a K of zeros (sensor_msgs/CameraInfo defines K[0] = 0 so).
 
     Args:
         info: the message.
-        rectified: whether the images are rectified: then P holds, and nothing is distorted.
+        rectified: whether the images are rectified: then the projection P is used instead of K,
+            and there is no distortion.
 
     Raises:
-        BadInput: if the numbers cannot be those of a camera.
+        BadInput: if no camera can have these numbers.
     """
     k = (*info.p[0:3], *info.p[4:7], *info.p[8:11]) if rectified else info.k
     if not any(k):
@@ -53,44 +74,11 @@ def camera_of(info: CameraInfo, rectified: bool = False) -> Camera | None:
         raise BadInput("intrinsics", str(error)) from None
 
 
-def _require_plausible(camera: Camera) -> None:
-    """Refuse what would put people kilometres away, or nowhere in float32.
-
-    Raises:
-        ValueError: if the focal lengths or the principal point do not fit the image's size.
-    """
-    for focal, centre, size in (
-        (camera.fx, camera.cx, camera.width),
-        (camera.fy, camera.cy, camera.height),
-    ):
-        if not size / MAX_RATIO < focal < size * MAX_RATIO or abs(centre) > size * MAX_RATIO:
-            raise ValueError(
-                f"focal length {focal:g} and principal point {centre:g} cannot be those of "
-                f"{size} pixels"
-            )
-
-
-def _distortion_of(info: CameraInfo) -> Distortion | None:
-    """How the lens distorts, None if it does not.
-
-    Raises:
-        ValueError: if the model is unknown or does not fit its coefficients.
-    """
-    coefficients = tuple(info.d)
-    if not any(coefficients):
-        return None
-    # What calibrations call plumb_bob with eight numbers is OpenCV's rational model.
-    model = info.distortion_model
-    if model == "plumb_bob" and len(coefficients) == 8:
-        model = "rational_polynomial"
-    return Distortion({"fisheye": "equidistant"}.get(model, model), coefficients)
-
-
 def scaled(camera: Camera, width: int, height: int) -> Camera:
     """The same camera for an image that was resized to `width` x `height`.
 
-    Pixels have their origin at the centre of the upper left one, so the principal point scales
-    about the image's corner, half a pixel away.
+    The origin of pixel coordinates is the centre of the upper left pixel, but resizing keeps the
+    image's corner, half a pixel away from it: the principal point scales about that corner.
     """
     if (width, height) == (camera.width, camera.height):
         return camera
@@ -104,16 +92,6 @@ def scaled(camera: Camera, width: int, height: int) -> Camera:
         cx=(camera.cx + 0.5) * x - 0.5,
         cy=(camera.cy + 0.5) * y - 0.5,
     )
-
-
-def seconds(stamp: object) -> float:
-    """A builtin_interfaces/Time as seconds."""
-    return stamp.sec + 1e-9 * stamp.nanosec  # type: ignore[attr-defined]
-
-
-def nanoseconds(stamp: object) -> int:
-    """A builtin_interfaces/Time as whole nanoseconds."""
-    return stamp.sec * 1_000_000_000 + stamp.nanosec  # type: ignore[attr-defined]
 
 
 class Intake:
@@ -134,18 +112,18 @@ class Intake:
         self._size: tuple[int, int] | None = None
 
     def take_camera_info(self, info: CameraInfo) -> None:
-        """Remember the intrinsics; unusable ones leave the earlier ones in place.
+        """Store the intrinsics; unusable ones leave the earlier ones in place.
 
         Raises:
-            BadInput: if the numbers cannot be those of a camera.
+            BadInput: if no camera can have these numbers.
         """
         self.camera = camera_of(info, self._rectified) or self.camera
 
     def frame(self, message: Image | CompressedImage, depth: DepthImage | None = None) -> Frame:
         """The image as a Frame, with the depth that belongs to it and the header as its `source`.
 
-        An image that is older than the one before it, or of another size, is refused; the frame of
-        the next good image is `discontinuous`, and the stream continues from there.
+        An image that is older than the one before it, or of another size, is refused once: the next
+        one is compared with it, and its frame is `discontinuous`.
 
         Raises:
             BadInput: if the image cannot be used.
@@ -177,3 +155,77 @@ class Intake:
         )
         discontinuous, self._discontinuous = self._discontinuous, False
         return Frame(image, seconds(stamp), camera, depth, message.header, discontinuous)
+
+
+class DepthIntake:
+    """Keeps the newest depth messages and finds the one of a colour image's time.
+
+    This is not message_filters' ApproximateTimeSynchronizer, because that holds an image back until
+    a depth image of its time has arrived. With it the node would answer later, would not answer at
+    all while depth is missing, and would queue images that newer ones should replace. Here an
+    image is processed as soon as the worker is free, with the depth that has arrived by then, or
+    without depth.
+
+    Args:
+        tolerance: seconds that may lie between the two stamps.
+    """
+
+    def __init__(self, tolerance: float) -> None:
+        self._tolerance_ns = int(1e9 * tolerance)
+        self._kept: deque[tuple[int, Image]] = deque(maxlen=KEPT)
+        self._lock = Lock()
+
+    def take(self, message: Image) -> None:
+        """Store a message; it is only converted when an image needs it."""
+        with self._lock:
+            self._kept.append((nanoseconds(message.header.stamp), message))
+
+    def at(self, stamp_ns: int) -> DepthImage | None:
+        """The depth image nearest to a time, None if none is near enough.
+
+        Raises:
+            BadInput: if there is one, but it cannot be used.
+        """
+        with self._lock:
+            near = [
+                (abs(own - stamp_ns), i)
+                for i, (own, _) in enumerate(self._kept)
+                if abs(own - stamp_ns) <= self._tolerance_ns
+            ]
+            if not near:
+                return None
+            _, message = self._kept[min(near)[1]]
+        return depth_of(message)
+
+
+def _require_plausible(camera: Camera) -> None:
+    """Refuse intrinsics with which people would be kilometres away, or nowhere in float32.
+
+    Raises:
+        ValueError: if the focal lengths or the principal point do not fit the image's size.
+    """
+    for focal, centre, size in (
+        (camera.fx, camera.cx, camera.width),
+        (camera.fy, camera.cy, camera.height),
+    ):
+        if not size / MAX_RATIO < focal < size * MAX_RATIO or abs(centre) > size * MAX_RATIO:
+            raise ValueError(
+                f"focal length {focal:g} and principal point {centre:g} do not fit an image of "
+                f"{size} pixels"
+            )
+
+
+def _distortion_of(info: CameraInfo) -> Distortion | None:
+    """The distortion of the lens, None if there is none.
+
+    Raises:
+        ValueError: if the model is unknown or does not fit its coefficients.
+    """
+    coefficients = tuple(info.d)
+    if not any(coefficients):
+        return None
+    # What calibrations call plumb_bob with eight numbers is OpenCV's rational model.
+    model = info.distortion_model
+    if model == "plumb_bob" and len(coefficients) == 8:
+        model = "rational_polynomial"
+    return Distortion({"fisheye": "equidistant"}.get(model, model), coefficients)

@@ -1,4 +1,7 @@
-"""How the node is doing, for /diagnostics and for its own warnings."""
+"""The state of each camera for /diagnostics: rates, latencies, memory, and whether that is good.
+
+`Statistics` counts what happens, `camera_status` compares it with `Thresholds`.
+"""
 
 from __future__ import annotations
 
@@ -15,17 +18,23 @@ import numpy as np
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 
 OTHER_CLOCK_SECONDS = 3600.0
-"""Stamps that are further from the clock than this are of another clock, as a bag's can be."""
+"""Stamps that differ more than this from the node's clock are of another clock, as in a bag."""
+
 BAD_SECONDS = 30.0
-"""Images that could not be used are a reason to warn for so long."""
+"""An image that could not be used is a reason to warn for so long."""
 
 
 class Statistics:
-    """What happened in the last seconds. Any thread may count.
+    """Counts what happened in the last seconds. All methods may be called from any thread.
 
     Args:
-        seconds: how long an event is remembered for rates and latencies.
+        seconds: how long an event counts for rates and latencies.
         clock: monotonic seconds.
+
+    Attributes:
+        rejected: images that were refused, since the beginning.
+        failed: images that could not be answered, since the beginning.
+        people: in the newest answer.
     """
 
     def __init__(self, seconds: float = 5.0, clock: Callable[[], float] = time.monotonic) -> None:
@@ -46,27 +55,27 @@ class Statistics:
         with self._lock:
             self._last_image = self._clock()
             self._received.append(self._last_image)
-            self._forget()
+            self._drop_old()
 
     def answer(self, people: int, latency: float) -> None:
         """An image was answered `latency` seconds after its stamp."""
         with self._lock:
             self._answered.append((self._clock(), latency))
             self.people = people
-            self._forget()
+            self._drop_old()
 
     def bad_image(self, refused: bool) -> None:
-        """An image was refused for what it is, or has failed to be answered."""
+        """An image was refused (it is broken, or not as expected), or answering it failed."""
         with self._lock:
             self._bad.append(self._clock())
             self.rejected += refused
             self.failed += not refused
-            self._forget()
+            self._drop_old()
 
-    def lately_bad(self) -> int:
-        """How many images of the last BAD_SECONDS could not be used."""
+    def recent_bad_images(self) -> int:
+        """How many images could not be used in the last BAD_SECONDS."""
         with self._lock:
-            self._forget()
+            self._drop_old()
             return len(self._bad)
 
     def silence(self) -> float:
@@ -77,21 +86,21 @@ class Statistics:
     def rates(self) -> tuple[float, float]:
         """Images received and answered per second."""
         with self._lock:
-            self._forget()
+            self._drop_old()
             span = max(min(self._seconds, self._clock() - self._since), 1e-3)
             return len(self._received) / span, len(self._answered) / span
 
     def latencies(self) -> tuple[float, float]:
         """Median and 99th percentile of the seconds from stamp to answer, NaN without answers."""
         with self._lock:
-            self._forget()
+            self._drop_old()
             if not self._answered:
                 return float("nan"), float("nan")
             values = [latency for _, latency in self._answered]
         median, late = np.percentile(values, [50, 99]).tolist()
         return median, late
 
-    def _forget(self) -> None:
+    def _drop_old(self) -> None:
         oldest = self._clock() - self._seconds
         while self._received and self._received[0] < oldest:
             self._received.popleft()
@@ -103,13 +112,13 @@ class Statistics:
 
 @dataclass(frozen=True)
 class Thresholds:
-    """What is worth a warning.
+    """From where on a camera's state is a warning or an error.
 
     Attributes:
-        image_timeout: seconds of silence after which the camera counts as stale.
-        latency_warn: seconds of median latency.
+        image_timeout: seconds without an image after which the camera is stale.
+        latency_warn: seconds of median latency above which there is a warning.
         latency_error: the same, for an error.
-        min_fps: answered images a second.
+        min_fps: answered images per second below which there is a warning.
     """
 
     image_timeout: float
@@ -126,17 +135,17 @@ def camera_status(
     settings: dict[str, str],
     restrictions: Sequence[str] = (),
 ) -> DiagnosticStatus:
-    """How one camera's people are doing.
+    """The state of one camera.
 
     Args:
         name: the node's and the camera's.
-        statistics: what happened.
-        dropped: frames that were replaced by newer ones before their turn.
-        thresholds: what is worth a warning.
+        statistics: of the camera.
+        dropped: frames that were replaced by newer ones before they were processed.
+        thresholds: from where on there is a warning or an error.
         settings: further values, such as the model and the device.
-        restrictions: why people are answered, but not as the parameters say.
+        restrictions: in what the answers are worse than the parameters ask for, and why.
     """
-    level, text = _judgement(statistics, thresholds, restrictions)
+    level, text = _level(statistics, thresholds, restrictions)
     received, answered = statistics.rates()
     median, late = statistics.latencies()
     values = {
@@ -161,7 +170,7 @@ def camera_status(
 
 
 class _Heap(ctypes.Structure):
-    """glibc's `struct mallinfo2`; in use are `uordblks` and, by mmap, `hblkhd` bytes."""
+    """glibc's `struct mallinfo2`; `uordblks` and, by mmap, `hblkhd` bytes are in use."""
 
     _fields_ = tuple(
         (name, ctypes.c_size_t)
@@ -173,20 +182,20 @@ class _Heap(ctypes.Structure):
 
 
 def heap_in_use() -> float | None:
-    """Megabytes that the program holds on the heap; None where the C library does not tell.
+    """Megabytes that the program holds on the heap; None where the C library does not say.
 
-    Resident memory beyond it is what the heap keeps for later, see docs/operating.md.
+    The rest of the resident memory is kept by the heap for later use, see docs/operating.md.
     """
-    account = getattr(ctypes.CDLL(None), "mallinfo2", None)  # glibc 2.33
-    if account is None:
+    mallinfo2 = getattr(ctypes.CDLL(None), "mallinfo2", None)  # since glibc 2.33
+    if mallinfo2 is None:
         return None
-    account.restype = _Heap
-    heap = account()
+    mallinfo2.restype = _Heap
+    heap = mallinfo2()
     return (heap.uordblks + heap.hblkhd) / 2**20
 
 
 def memory() -> dict[str, str]:
-    """What the process has taken of the machine's memory and, with CUDA, of the device's."""
+    """The process' resident memory, its heap and, with CUDA, its memory on the device."""
     values = {}
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("VmRSS:"):
@@ -200,27 +209,27 @@ def memory() -> dict[str, str]:
     return values
 
 
-def _judgement(
+def _level(
     statistics: Statistics, thresholds: Thresholds, restrictions: Sequence[str]
 ) -> tuple[bytes, str]:
-    """The level and what to say, the worst first."""
+    """The level and the message of the worst that is true."""
     received, answered = statistics.rates()
     median, _ = statistics.latencies()
-    silence, bad = statistics.silence(), statistics.lately_bad()
+    silence, bad = statistics.silence(), statistics.recent_bad_images()
     if silence > thresholds.image_timeout:
         return DiagnosticStatus.STALE, f"no image for {silence:.1f} s"
     if received > 0 and answered == 0:
-        return DiagnosticStatus.ERROR, "images arrive, but none can be answered"
+        return DiagnosticStatus.ERROR, "images arrive, but none is answered"
     other_clock = abs(median) > OTHER_CLOCK_SECONDS
     if median > thresholds.latency_error and not other_clock:
-        return DiagnosticStatus.ERROR, f"answers come {median:.1f} s after their images"
+        return DiagnosticStatus.ERROR, f"answers come {median:.1f} s after their images' stamps"
     if bad:
         return (
             DiagnosticStatus.WARN,
             f"{bad} images of the last {BAD_SECONDS:.0f} s could not be used",
         )
     if median > thresholds.latency_warn and not other_clock:
-        return DiagnosticStatus.WARN, f"answers come {median:.1f} s after their images"
+        return DiagnosticStatus.WARN, f"answers come {median:.1f} s after their images' stamps"
     if answered < thresholds.min_fps:
         return DiagnosticStatus.WARN, f"only {answered:.1f} frames/s"
     if restrictions:
@@ -228,6 +237,6 @@ def _judgement(
     if other_clock:
         return (
             DiagnosticStatus.WARN,
-            f"stamps and clock are {abs(median):.0f} s apart: does use_sim_time fit the images?",
+            f"image stamps and the clock differ by {abs(median):.0f} s: is use_sim_time right?",
         )
     return DiagnosticStatus.OK, f"{statistics.people} people, {answered:.1f} frames/s"

@@ -21,7 +21,7 @@ MESH, SKELETON, LABEL = MARKER_NAMESPACES
 """The markers' namespaces; a marker's id is the person's track_id."""
 
 LIFETIME = Duration(sec=2)
-"""RViz drops what was not renewed for so long, so that nobody stays when the node has died."""
+"""RViz removes a marker that was not renewed for so long, so that nobody stays if the node dies."""
 
 
 def bones_marker(header: Header, human: Human, skeleton: Sequence[tuple[int, int]]) -> Marker:
@@ -33,7 +33,7 @@ def bones_marker(header: Header, human: Human, skeleton: Sequence[tuple[int, int
 
 
 def label_marker(header: Header, human: Human) -> Marker:
-    """TEXT_VIEW_FACING above a human's head: identity and distance."""
+    """A TEXT_VIEW_FACING above a human's head: track id and distance."""
     track_id, joints = human.person.track_id, human.body.joints
     marker = _marker(header, LABEL, track_id, Marker.TEXT_VIEW_FACING)
     marker.scale.z = 0.12
@@ -44,7 +44,7 @@ def label_marker(header: Header, human: Human) -> Marker:
 
 
 def deletions(header: Header, shown: Iterable[tuple[str, int]]) -> list[Marker]:
-    """What takes markers, as namespace and track id, out of the scene."""
+    """Markers that remove those with these namespaces and track ids from the scene."""
     return [
         Marker(header=header, ns=namespace, id=track_id, action=Marker.DELETE)
         for namespace, track_id in shown
@@ -62,13 +62,14 @@ def mesh_marker(
 
 
 class MeshMarkerWriter:
-    """Writes a mesh's MarkerArray as the bytes that go over the wire.
+    """Writes a mesh's MarkerArray as serialised bytes, without building its messages.
 
-    Building 41,328 Point objects for one mesh of 13,776 faces takes rclpy many times as long as a
-    frame's whole inference. So an array with one marker is serialised once, with telltale values;
-    later only the bytes of stamp, id, colour and points change. The result is byte for byte that of
-    serialising `MarkerArray(markers=[mesh_marker(...)])`, but for the padding between fields, which
-    the serialiser leaves undefined.
+    Building 41,328 Point objects for one mesh of 13,776 faces takes rclpy many times as long as the
+    inference of a frame. Therefore an array with one marker is serialised once, with placeholder
+    values that are found again in the bytes. Later only the bytes of stamp, id, colour and points
+    are overwritten. The result is byte for byte that of serialising
+    `MarkerArray(markers=[mesh_marker(...)])`, except for the padding between fields, which the
+    serialiser leaves undefined.
 
     Args:
         frame_id: the frame of all headers.
@@ -79,20 +80,20 @@ class MeshMarkerWriter:
         self.frame_id = frame_id
         self.faces = faces
         self._corners = faces.reshape(-1)
-        telltale = _marker(
+        placeholder = _marker(
             Header(stamp=Time(sec=0x5354_4446, nanosec=0x4F52_4D45), frame_id=frame_id),
             MESH,
             0x524F_5332,
             Marker.TRIANGLE_LIST,
         )
-        telltale.scale.x = telltale.scale.y = telltale.scale.z = 1.0
-        telltale.color = ColorRGBA(r=0.12345, g=0.23456, b=0.34567, a=0.45678)
+        placeholder.scale.x = placeholder.scale.y = placeholder.scale.z = 1.0
+        placeholder.color = ColorRGBA(r=0.12345, g=0.23456, b=0.34567, a=0.45678)
         first = Point(x=1.2345e-67, y=2.3456e-78, z=3.4567e-89)
-        telltale.points = [first] + [Point()] * (len(self._corners) - 1)
-        self._bytes = bytearray(serialize_message(MarkerArray(markers=[telltale])))
-        stamp, color = telltale.header.stamp, telltale.color
+        placeholder.points = [first] + [Point()] * (len(self._corners) - 1)
+        self._bytes = bytearray(serialize_message(MarkerArray(markers=[placeholder])))
+        stamp, color = placeholder.header.stamp, placeholder.color
         self._stamp = self._find(struct.pack("<iI", stamp.sec, stamp.nanosec))
-        self._id = self._find(struct.pack("<i", telltale.id))
+        self._id = self._find(struct.pack("<i", placeholder.id))
         self._color = self._find(struct.pack("<4f", color.r, color.g, color.b, color.a))
         points = self._find(struct.pack("<3d", first.x, first.y, first.z))
         self._points = np.frombuffer(
@@ -108,13 +109,13 @@ class MeshMarkerWriter:
         np.take(vertices.astype(np.float64), self._corners, axis=0, out=self._points)
         return bytes(self._bytes)
 
-    def _find(self, telltale: bytes) -> int:
-        if self._bytes.count(telltale) != 1:
+    def _find(self, placeholder: bytes) -> int:
+        if self._bytes.count(placeholder) != 1:
             raise RuntimeError(
-                "the serialised Marker does not look as expected (little-endian CDR): "
-                f"{self._bytes.count(telltale)} places where there should be one"
+                "the serialised Marker is not little-endian CDR as expected: a placeholder is in "
+                f"it {self._bytes.count(placeholder)} times instead of once"
             )
-        return self._bytes.index(telltale)
+        return self._bytes.index(placeholder)
 
 
 def _marker(header: Header, namespace: str, track_id: int, kind: int) -> Marker:

@@ -1,4 +1,8 @@
-"""Humans as ROS messages. Every stamp is the image's."""
+"""Humans as ROS messages. Every stamp is the image's.
+
+`human_array` and `body_model` are this package's own messages; `joint_poses`, `joint_cloud` and
+`rgb_message` are the standard ones for viewers.
+"""
 
 from __future__ import annotations
 
@@ -16,33 +20,36 @@ from std_msgs.msg import Header
 from stdformer_ros.camera.pinhole import Camera
 from stdformer_ros.msg import BodyModel, HumanArray
 from stdformer_ros.msg import Human as HumanMessage
-from stdformer_ros.ros.inputs.transform_buffer import Transform
+from stdformer_ros.ros.inputs.transforms import Transform
 from stdformer_ros.types import Body, FloatArray, Human, ImageArray
 
 if TYPE_CHECKING:
     from stdformer_ros.models.estimator import Estimator
 
-# How far off we expect the pelvis to be (one standard deviation), as a part of its distance:
-# across the line of sight, along it with known intrinsics, and along it with assumed ones.
-SIDEWAYS_PART, DEPTH_PART, ASSUMED_DEPTH_PART = 0.02, 0.1, 0.3
+# Standard deviations of the pelvis' position as fractions of its distance: across the line of
+# sight, along it with known intrinsics, and along it with assumed ones.
+SIDEWAYS_FRACTION, DEPTH_FRACTION, ASSUMED_DEPTH_FRACTION = 0.02, 0.1, 0.3
+# With a depth image: the torso's thickness is not known (metres), and a depth camera's error grows
+# with distance (fraction).
+MEASURED_METRES, MEASURED_FRACTION = 0.05, 0.01
 ORIENTATION_RADIANS = 0.25
-"""Where joints are as likely right as wrong; with the square root of the odds it falls, as the
-errors do that `cli evaluate --motion` finds (docs/accuracy.md)."""
+"""Standard deviation of the orientation where joints are as likely right as wrong. It falls with
+the square root of the odds, as the errors found by `cli evaluate --motion` (docs/accuracy.md)."""
 USUAL_SCORE = 0.9
-"""Mean joint score up to which the place is as uncertain as said above."""
-# With a depth image: the torso's thickness is not known, and depth cameras err with distance.
-MEASURED_METRES, MEASURED_PART = 0.05, 0.01
+"""With a mean joint score of this or more the standard deviations of the position are as above;
+below it they grow."""
 
-CLOUD_TYPE = np.dtype(
-    [
-        ("x", "<f4"),
-        ("y", "<f4"),
-        ("z", "<f4"),
-        ("score", "<f4"),
-        ("track_id", "<u4"),
-        ("joint", "<u4"),
-    ]
+CLOUD_FIELDS = (
+    ("x", "<f4", 0),
+    ("y", "<f4", 4),
+    ("z", "<f4", 8),
+    ("score", "<f4", 12),
+    ("track_id", "<u4", 16),
+    ("joint", "<u4", 20),
 )
+"""Name, type and offset in bytes of what a point of ~/joints_cloud holds."""
+
+CLOUD_TYPE = np.dtype([(name, kind) for name, kind, _ in CLOUD_FIELDS])
 """One point of ~/joints_cloud; `joint` indexes HumanArray.joint_names."""
 
 
@@ -53,7 +60,7 @@ def human_array(
     humans: Sequence[Human],
     camera: Camera,
     with_vertices: bool,
-    place: Transform | None = None,
+    camera_pose: Transform | None = None,
 ) -> HumanArray:
     """Everybody in one image.
 
@@ -64,13 +71,13 @@ def human_array(
         humans: everybody.
         camera: that of the image.
         with_vertices: whether to put the meshes into the message.
-        place: from the camera to the header's frame, None if that is the camera's.
+        camera_pose: from the camera's frame to the header's, None if they are the same.
     """
     return HumanArray(
         header=header,
         estimator=estimator,
         joint_names=list(joint_names),
-        humans=[_human(human, joint_names, camera, with_vertices, place) for human in humans],
+        humans=[_human(human, joint_names, camera, with_vertices, camera_pose) for human in humans],
     )
 
 
@@ -81,12 +88,12 @@ def body_model(estimator: Estimator) -> BodyModel:
         estimator=estimator.name,
         joint_names=list(estimator.joint_names),
         bones=_indices(np.asarray(estimator.skeleton)),
-        triangles=_indices(np.zeros(0) if faces is None else faces),
+        triangles=_indices(np.zeros((0, 3), np.int32) if faces is None else faces),
     )
 
 
 def joint_poses(header: Header, humans: Sequence[Human]) -> PoseArray:
-    """All joints of the first person, then of the second ...; orientations are the identity."""
+    """The joints of the first person, of the second ...; orientations are the identity."""
     return PoseArray(
         header=header,
         poses=[
@@ -114,8 +121,8 @@ def joint_cloud(header: Header, humans: Sequence[Human]) -> PointCloud2:
         height=1,
         width=len(points),
         fields=[
-            PointField(name=name, offset=offset, datatype=types[kind.str], count=1)
-            for name, (kind, offset) in CLOUD_TYPE.fields.items()  # type: ignore[union-attr]
+            PointField(name=name, offset=offset, datatype=types[kind], count=1)
+            for name, kind, offset in CLOUD_FIELDS
         ],
         is_bigendian=False,
         point_step=CLOUD_TYPE.itemsize,
@@ -141,9 +148,10 @@ def rgb_message(header: Header, image: ImageArray) -> Image:
 
 
 def pelvis_rotation(body: Body, joint_names: Sequence[str]) -> NDArray[np.float64]:
-    """The body's axes in the camera frame.
+    """The body's axes, in the frame that its joints are in.
 
-    The estimator's own rotation of the pelvis, or where it gives none, one from hips and neck.
+    They are the estimator's rotation of the pelvis, or, where it gives none, computed from hips
+    and neck.
 
     Returns:
         (3, 3), columns: to the body's left, up its spine, to its front.
@@ -165,7 +173,7 @@ def _human(
     joint_names: Sequence[str],
     camera: Camera,
     with_vertices: bool,
-    place: Transform | None,
+    camera_pose: Transform | None,
 ) -> HumanMessage:
     body = human.body
     message = HumanMessage(
@@ -185,7 +193,7 @@ def _human(
     pose.position = message.joints[joint_names.index("pelvis")]
     x, y, z, w = Rotation.from_matrix(pelvis_rotation(body, joint_names)).as_quat().tolist()
     pose.orientation = Quaternion(x=x, y=y, z=z, w=w)
-    message.pose.covariance = _covariance(body, joint_names, place)
+    message.pose.covariance = _covariance(body, joint_names, camera_pose)
     if with_vertices and body.vertices is not None:
         message.vertices = _floats(body.vertices)
     if body.rotations is not None:
@@ -196,22 +204,25 @@ def _human(
 
 
 def _covariance(
-    body: Body, joint_names: Sequence[str], place: Transform | None
+    body: Body, joint_names: Sequence[str], camera_pose: Transform | None
 ) -> NDArray[np.float64]:
+    """The covariance of position and rotation, (36,), as PoseWithCovariance orders it."""
     pelvis = body.joints[joint_names.index("pelvis")]
-    distance = float(np.linalg.norm(pelvis if place is None else pelvis - place.translation))
+    from_camera = pelvis if camera_pose is None else pelvis - camera_pose.translation
+    distance = float(np.linalg.norm(from_camera))
     score = float(np.clip(body.joint_scores.mean(), 0.05, 0.99))
     odds = score / (1.0 - score)  # of a joint being right
-    doubt = max(USUAL_SCORE / (1.0 - USUAL_SCORE) / odds, 1.0)
-    sideways = doubt * (SIDEWAYS_PART * distance) ** 2
-    part = DEPTH_PART if body.metric_depth else ASSUMED_DEPTH_PART
-    along = doubt * (part * distance) ** 2
+    growth = max(USUAL_SCORE / (1.0 - USUAL_SCORE) / odds, 1.0)
+    sideways = growth * (SIDEWAYS_FRACTION * distance) ** 2
+    fraction = DEPTH_FRACTION if body.metric_depth else ASSUMED_DEPTH_FRACTION
+    along = growth * (fraction * distance) ** 2
     if body.measured_depth:
-        along = (MEASURED_METRES + MEASURED_PART * distance) ** 2
-    turn = ORIENTATION_RADIANS**2 / odds
-    covariance = np.diag([sideways, sideways, along, turn, turn, turn])
-    if place is not None:
-        covariance[:3, :3] = place.rotation @ covariance[:3, :3] @ place.rotation.T
+        along = (MEASURED_METRES + MEASURED_FRACTION * distance) ** 2
+    orientation = ORIENTATION_RADIANS**2 / odds
+    covariance = np.diag([sideways, sideways, along, orientation, orientation, orientation])
+    if camera_pose is not None:
+        rotation = camera_pose.rotation
+        covariance[:3, :3] = rotation @ covariance[:3, :3] @ rotation.T
     return covariance.ravel()
 
 
@@ -232,6 +243,7 @@ def _floats(values: NDArray[np.floating]) -> array[float]:
 
 
 def _unit(vector: NDArray[np.float64], otherwise: Sequence[float]) -> NDArray[np.float64]:
+    """The vector with length 1, or another one if it is too short to have a direction."""
     length = np.linalg.norm(vector)
     return vector / length if length > 1e-6 else np.asarray(otherwise)
 

@@ -1,23 +1,26 @@
-"""Everything the node publishes about the humans of an image."""
+"""Everything that the node publishes about the humans in an image.
+
+`Outputs.publish` is called once for each answered image: overlay, bodies of REP-155, the change to
+the `target_frame`, and then everything that is given in that frame.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from geometry_msgs.msg import PoseArray
-from rclpy.lifecycle import LifecycleNode
-from rclpy.publisher import Publisher
+from rclpy.lifecycle import LifecycleNode, LifecyclePublisher
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import Image, PointCloud2
 from std_msgs.msg import Header
-from visualization_msgs.msg import MarkerArray
+from visualization_msgs.msg import Marker, MarkerArray
 
 from stdformer_ros.config import NodeSettings
 from stdformer_ros.io.overlay import Figure, draw_overlay
 from stdformer_ros.msg import BodyModel, HumanArray
-from stdformer_ros.ros.inputs.transform_buffer import TransformBuffer, tf_message
+from stdformer_ros.ros.inputs.transforms import TransformSource, tf_message
 from stdformer_ros.ros.outputs.markers import (
     LABEL,
     MESH,
@@ -34,8 +37,8 @@ from stdformer_ros.ros.outputs.messages import (
     joint_poses,
     rgb_message,
 )
-from stdformer_ros.ros.outputs.rep155_topics import Rep155Topics
-from stdformer_ros.ros.outputs.target_frame import human_frames, placement
+from stdformer_ros.ros.outputs.rep155 import Rep155Topics
+from stdformer_ros.ros.outputs.target_frame import CameraPose, human_frames
 from stdformer_ros.types import Frame, Human, ImageArray
 
 if TYPE_CHECKING:
@@ -43,24 +46,26 @@ if TYPE_CHECKING:
 
 QUEUE = 5
 OVERRIDABLE = QoSOverridingOptions.with_default_policies()
-"""What `qos_overrides` parameters may change of every topic: history, depth, reliability."""
+"""Every topic's history, depth and reliability can be changed by parameters `qos_overrides`."""
 
 
 class Outputs:
-    """The publishers of one camera, under `~/`. What nobody subscribes to is not computed.
+    """The publishers of one camera, under `~/`.
+
+    ~/markers, ~/joints, ~/joints_cloud and ~/overlay cost nothing while they have no subscriber.
 
     Args:
         node: whose publishers they are.
         camera: name of the camera, which the topics begin with; empty for the only one.
         estimator: its name, joint names, skeleton and faces.
         settings: the node's parameters.
-        transforms: where other frames are; needed for a `target_frame`.
+        transforms: where the camera is in the `target_frame`; None without a `target_frame`.
 
     Attributes:
         settings: may be replaced by others in which only `live` parameters differ.
 
     Raises:
-        ValueError: if a parameter asks for what is not installed.
+        ValueError: if a parameter needs messages that are not installed, or does not fit others.
     """
 
     def __init__(
@@ -69,7 +74,7 @@ class Outputs:
         camera: str,
         estimator: Estimator,
         settings: NodeSettings,
-        transforms: TransformBuffer | None,
+        transforms: TransformSource | None,
     ) -> None:
         self.settings = settings
         self._camera = camera
@@ -78,9 +83,11 @@ class Outputs:
         self._estimator = estimator
         reliability = ReliabilityPolicy[settings.output_reliability.upper()]
 
-        def create(kind: type, topic: str, depth: int, latched: bool = False) -> Publisher:
+        def create(
+            kind: type, topic: str, depth: int, latched: bool = False
+        ) -> LifecyclePublisher[Any]:
             durability = "TRANSIENT_LOCAL" if latched else "VOLATILE"
-            # Who joins late must get what is latched.
+            # A subscriber that joins late must get a latched message: reliable in any case.
             profile = QoSProfile(
                 depth=depth,
                 reliability=ReliabilityPolicy.RELIABLE if latched else reliability,
@@ -97,14 +104,15 @@ class Outputs:
         self._cloud = create(PointCloud2, f"{under}joints_cloud", QUEUE)
         self._overlay = create(Image, f"{under}overlay", 1)
         self._body_model = create(BodyModel, f"{under}body_model", 1, latched=True)
-        self._tf = None
+        self._tf: LifecyclePublisher[Any] | None = None
         if settings.tf != "none":
             self._tf = node.create_lifecycle_publisher(tf_message(), "/tf", 100)
-        self._rep155 = None
+        self._rep155: Rep155Topics | None = None
         if settings.rep155:
             if camera:
                 raise ValueError(
-                    "rep155 has one list of bodies: it needs one camera, without a name"
+                    "rep155 works with one camera only, because REP-155 has one list of bodies: "
+                    "leave the parameter cameras empty"
                 )
             self._rep155 = Rep155Topics(node, estimator.joint_names)
         self._writer: MeshMarkerWriter | None = None
@@ -112,19 +120,19 @@ class Outputs:
         self._header = Header()
 
     def announce(self) -> None:
-        """Publish for all, later subscribers too, how the bodies are connected now."""
+        """Publish how joints and vertices are connected, to present and later subscribers."""
         self._body_model.publish(body_model(self._estimator))
 
     def publish(self, header: Header, frame: Frame, humans: Sequence[Human]) -> None:
-        """The humans of one image to every topic that has a subscriber.
+        """Publish the humans in one image.
 
         Args:
-            header: the image's own; its stamp goes into every message unchanged.
+            header: of the image; every message has its stamp, unchanged.
             frame: the image.
-            humans: everybody in it.
+            humans: everybody in it, in the camera's frame.
 
         Raises:
-            TransformError: if it is not known where the camera is in the `target_frame`.
+            TransformError: if the camera's pose in the `target_frame` is not known.
         """
         names, settings = self._estimator.joint_names, self.settings
         humans = [human for human in humans if human.person.score >= settings.min_score]
@@ -132,14 +140,15 @@ class Outputs:
             self._overlay.publish(rgb_message(header, self._draw(frame, humans)))
         if self._rep155 is not None:
             self._rep155.publish(header, humans, frame)
-        place = None
+        to_target_frame = None
         if self._transforms is not None and settings.target_frame:
-            placed = placement(self._transforms, settings.target_frame, header)
+            camera_pose = CameraPose.at(self._transforms, settings.target_frame, header)
             header = Header(stamp=header.stamp, frame_id=settings.target_frame)
-            humans, place = [placed(human) for human in humans], placed.now
+            humans = [camera_pose.to_target_frame(human) for human in humans]
+            to_target_frame = camera_pose.now
         vertices = settings.publish_vertices
         message = human_array(
-            header, self._estimator.name, names, humans, frame.camera, vertices, place
+            header, self._estimator.name, names, humans, frame.camera, vertices, to_target_frame
         )
         self._humans.publish(message)
         if self._tf is not None:
@@ -159,7 +168,7 @@ class Outputs:
             self._publish_markers(header, humans)
 
     def clear(self) -> None:
-        """Take everybody out of RViz."""
+        """Remove everybody's markers from RViz, and everybody's topics of REP-155."""
         if self._rep155 is not None:
             self._rep155.clear()
         gone = deletions(self._header, sorted(self._shown))
@@ -168,7 +177,7 @@ class Outputs:
             self._markers.publish(MarkerArray(markers=gone))
 
     def destroy(self) -> None:
-        """Give the publishers back to the node."""
+        """Remove the publishers from the node."""
         for publisher in (
             self._humans,
             self._markers,
@@ -185,24 +194,26 @@ class Outputs:
 
     def _publish_markers(self, header: Header, humans: Sequence[Human]) -> None:
         wanted, estimator = self.settings.markers, self._estimator
-        markers = []
+        markers: list[Marker] = []
         for human in humans:
             if SKELETON in wanted:
                 markers.append(bones_marker(header, human, estimator.skeleton))
             if LABEL in wanted:
                 markers.append(label_marker(header, human))
-        meshes = {}
-        if MESH in wanted and estimator.faces is not None:
-            meshes = {human.person.track_id: human.body.vertices for human in humans}
-            meshes = {i: vertices for i, vertices in meshes.items() if vertices is not None}
+        faces = estimator.faces
+        meshes = {
+            human.person.track_id: human.body.vertices
+            for human in humans
+            if MESH in wanted and faces is not None and human.body.vertices is not None
+        }
         present = {(marker.ns, marker.id) for marker in markers} | {(MESH, i) for i in meshes}
         markers += deletions(header, sorted(self._shown - present))
         self._shown, self._header = present, header
         if markers:
             self._markers.publish(MarkerArray(markers=markers))
-        if not meshes:
+        if faces is None or not meshes:
             return
-        faces, writer = estimator.faces, self._writer
+        writer = self._writer
         if writer is None or writer.frame_id != header.frame_id or writer.faces is not faces:
             writer = self._writer = MeshMarkerWriter(header.frame_id, faces)
         for track_id, vertices in meshes.items():
@@ -217,5 +228,5 @@ class Outputs:
         return draw_overlay(frame.image, figures, frame.camera, faces, skeleton)
 
 
-def _wanted(publisher: Publisher) -> bool:
+def _wanted(publisher: LifecyclePublisher[Any]) -> bool:
     return publisher.get_subscription_count() > 0

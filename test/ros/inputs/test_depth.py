@@ -12,8 +12,9 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
 from helpers.ros_client import stamp_of
-from stdformer_ros.ros.bad_input import BadInput
-from stdformer_ros.ros.inputs.depth_intake import KEPT, DepthIntake, depth_of
+from stdformer_ros.ros.inputs.images import depth_of
+from stdformer_ros.ros.inputs.intake import KEPT, DepthIntake
+from stdformer_ros.ros.log import BadInput
 
 pytestmark = pytest.mark.ros
 

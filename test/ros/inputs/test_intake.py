@@ -13,8 +13,8 @@ from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
 from stdformer_ros.camera.pinhole import Camera
-from stdformer_ros.ros.bad_input import BadInput, Throttle
 from stdformer_ros.ros.inputs.intake import Intake, camera_of, scaled
+from stdformer_ros.ros.log import BadInput
 
 pytestmark = pytest.mark.ros
 
@@ -124,19 +124,6 @@ def test_nanoseconds_count():
     second.header.stamp.nanosec = 1
     intake.frame(first)
     intake.frame(second)
-
-
-def test_a_throttle_says_each_kind_once_and_counts_the_rest():
-    said, now = [], [0.0]
-    throttle = Throttle(said.append, seconds=5.0, clock=lambda: now[0])
-    throttle("step", "step 1")
-    throttle("step", "step 2")
-    throttle("data", "data 1")
-    now[0] = 4.9
-    throttle("step", "step 3")
-    now[0] = 5.0
-    throttle("step", "step 4")
-    assert said == ["step 1", "data 1", "step 4 (and 2 more like it)"]
 
 
 def test_pixels_come_through():

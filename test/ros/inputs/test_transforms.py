@@ -1,4 +1,4 @@
-"""Frames: the buffer's arithmetic, humans in another frame and as frames, and /tf itself."""
+"""Where frames are in each other: with our own buffer, and with tf2_ros (a stand-in of its API)."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import random
 import subprocess
 import sys
 from itertools import islice
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,54 +18,77 @@ from helpers.paths import FAKE_NODE, HELPERS
 pytest.importorskip("rclpy", reason="needs ROS 2 (./run test)")
 pytest.importorskip("stdformer_ros.msg", reason="needs the built workspace (./run test)")
 
-from geometry_msgs.msg import TransformStamped
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
-from std_msgs.msg import Header
 
-from helpers import tf2_messages
-from helpers.fake_pipeline import JOINTS, make_human
+from helpers import tf2_messages, tf2_ros_stand_in
+from helpers.fake_pipeline import JOINTS
 from helpers.malformed import FRAMES, transform_lists
-from helpers.ros_client import stamp_of
-from stdformer_ros.body.skeleton import JOINT_NAMES
-from stdformer_ros.ros.inputs.transform_buffer import (
+from helpers.tf2_messages import stamped
+from stdformer_ros.ros.inputs import transforms
+from stdformer_ros.ros.inputs.transforms import (
     AHEAD_SECONDS,
     KEPT_SECONDS,
+    OwnTransforms,
+    Tf2Transforms,
     Transform,
     TransformBuffer,
     TransformError,
+    open_transforms,
 )
-from stdformer_ros.ros.outputs.messages import human_array
-from stdformer_ros.ros.outputs.target_frame import (
-    Placement,
-    human_frames,
-    joint_rotations,
-    placement,
-)
-from stdformer_ros.types import Body
 
 pytestmark = pytest.mark.ros
 
 NAMES = tuple(JOINTS)
 
 
-def stamped(parent, child, translation=(0, 0, 0), turn=(0, 0, 0), seconds=0.0):
-    """A frame's place in its parent; `turn` is a rotation vector."""
-    message = TransformStamped(child_frame_id=child)
-    message.header.frame_id, message.header.stamp = parent, stamp_of(seconds)
-    t, r = message.transform.translation, message.transform.rotation
-    t.x, t.y, t.z = map(float, translation)
-    r.x, r.y, r.z, r.w = Rotation.from_rotvec(turn).as_quat().tolist()
-    return message
+class Node:
+    """What transforms need of a node: subscriptions, which nothing is published on, and a log."""
+
+    def __init__(self):
+        self.topics = []
+        self.log = []
+
+    def create_subscription(self, kind, topic, callback, qos, callback_group=None):
+        self.topics.append(topic)
+        return topic
+
+    def destroy_subscription(self, topic):
+        self.topics.remove(topic)
+
+    def get_logger(self):
+        return SimpleNamespace(info=self.log.append)
+
+
+@pytest.fixture
+def tf2_messages_installed(monkeypatch):
+    monkeypatch.setitem(sys.modules, "tf2_msgs", SimpleNamespace())
+    monkeypatch.setitem(sys.modules, "tf2_msgs.msg", SimpleNamespace(TFMessage=object))
+
+
+class ByTf2(Tf2Transforms):
+    """With the stand-in of tf2_ros; takes transforms as the listener gives them."""
+
+    def __init__(self):
+        super().__init__(Node(), tf2_ros_stand_in)
+
+    def take(self, transforms, static):
+        message = SimpleNamespace(transforms=transforms)
+        (self._listener.static_callback if static else self._listener.callback)(message)
+
+
+@pytest.fixture(params=[TransformBuffer, ByTf2], ids=["own buffer", "tf2_ros"])
+def buffer(request, tf2_messages_installed):
+    """Each of the two, which must behave the same."""
+    return request.param()
 
 
 def ns(seconds):
     return round(1e9 * seconds)
 
 
-def test_a_chain_through_the_common_parent_is_followed():
-    buffer = TransformBuffer()
+def test_a_chain_through_the_common_parent_is_followed(buffer):
     quarter = (0, 0, np.pi / 2)
     buffer.take([stamped("map", "base", (1, 2, 0), quarter)], static=True)
     buffer.take([stamped("base", "camera", (0.5, 0, 1))], static=True)
@@ -78,8 +102,7 @@ def test_a_chain_through_the_common_parent_is_followed():
     np.testing.assert_allclose(buffer.lookup("base", "base", 0)(point), point)
 
 
-def test_between_two_times_places_and_turns_are_interpolated():
-    buffer = TransformBuffer()
+def test_between_two_times_places_and_turns_are_interpolated(buffer):
     buffer.take([stamped("odom", "base", (0, 0, 0), (0, 0, 0), 10.0)], static=False)
     buffer.take([stamped("odom", "base", (1, 0, 0), (0, 0, 1.0), 11.0)], static=False)
     half = buffer.lookup("odom", "base", ns(10.5))
@@ -89,23 +112,93 @@ def test_between_two_times_places_and_turns_are_interpolated():
     np.testing.assert_allclose(exact.translation, [1, 0, 0])
 
 
-def test_a_little_ahead_of_the_newest_is_allowed_and_more_is_not():
-    buffer = TransformBuffer()
+def test_a_little_ahead_of_the_newest_is_allowed_and_more_is_not(buffer):
     buffer.take([stamped("odom", "base", (1, 0, 0), seconds=10.0)], static=False)
     assert buffer.lookup("odom", "base", ns(10 + 0.9 * AHEAD_SECONDS)).translation[0] == 1
-    with pytest.raises(TransformError, match=r"newest transform of 'base' is 1\.00 s too old"):
+    newest = r"newest transform from 'base' to 'odom' is 1\.00 s older than the image"
+    with pytest.raises(TransformError, match=newest):
         buffer.lookup("odom", "base", ns(11.0))
-    with pytest.raises(TransformError, match=r"oldest transform of 'base' is 1\.00 s too new"):
+    with pytest.raises(TransformError, match=r"oldest transform from 'base' to 'odom' is .*newer"):
         buffer.lookup("odom", "base", ns(9.0))
 
 
-def test_what_is_not_connected_is_named():
-    buffer = TransformBuffer()
+def test_frames_that_are_not_connected_are_named(buffer):
+    with pytest.raises(TransformError, match="no transform connects 'camera' to 'map': "):
+        buffer.lookup("map", "camera", 0)
+    buffer.take([stamped("base", "camera"), stamped("world", "map")], static=True)
     with pytest.raises(TransformError, match="no transform connects 'camera' to 'map'"):
         buffer.lookup("map", "camera", 0)
+
+
+def test_frames_that_tf_does_not_mention_are_named():
+    buffer = TransformBuffer()
+    buffer.take([stamped("map", "base")], static=True)
+    with pytest.raises(TransformError, match=r"'camera' to 'map': /tf does not mention 'camera'$"):
+        buffer.lookup("map", "camera", 0)
+
+
+def test_transforms_in_a_circle_are_an_error():
+    buffer = TransformBuffer()
     buffer.take([stamped("a", "b"), stamped("b", "a")], static=True)
-    with pytest.raises(TransformError, match="circle"):
+    with pytest.raises(TransformError, match="form a circle"):
         buffer.lookup("map", "a", 0)
+
+
+def test_static_transforms_hold_at_any_time(buffer):
+    buffer.take([stamped("base", "camera", (0, 0, 1), seconds=50.0)], static=True)
+    for stamp in (-1, 0, ns(10.0), ns(1e9)):
+        assert buffer.lookup("base", "camera", stamp).translation.tolist() == [0, 0, 1]
+
+
+def test_a_bag_that_loops_starts_anew_and_keeps_the_static_transforms(buffer):
+    """It is longer than what the buffers keep, so that they would take its start for old data."""
+    buffer.take([stamped("base", "camera", (0, 0, 1))], static=True)
+    for round_ in range(2):
+        for second in range(30):
+            place = (second + 100 * round_, 0, 0)
+            buffer.take([stamped("odom", "base", place, seconds=second)], static=False)
+            found = buffer.lookup("odom", "camera", ns(second)).translation
+            np.testing.assert_allclose(found, [place[0], 0, 1])
+
+
+def test_a_transform_that_comes_late_does_not_empty_the_buffer(buffer):
+    for second in (1.0, 2.0, 1.5):
+        buffer.take([stamped("odom", "base", (second, 0, 0), seconds=second)], static=False)
+    for second in (1.2, 1.7):
+        assert buffer.lookup("odom", "base", ns(second)).translation[0] == pytest.approx(second)
+
+
+def test_with_tf2_frames_of_people_do_not_fill_the_buffer(tf2_messages_installed):
+    """With `tf` and `target_frame` the node hears its own frames, of ever new people."""
+    source = ByTf2()
+    for i in range(100):
+        people = [stamped("odom", f"human_{i}"), stamped(f"human_{i}", f"human_{i}_head")]
+        source.take([stamped("odom", "base"), *people, stamped("odom", f"body_b{i:04}")], False)
+    assert list(source._buffer._moving) == ["base"]
+
+
+def test_tf2_ros_is_used_where_ros_brings_it(monkeypatch, tf2_messages_installed):
+    node = Node()
+    monkeypatch.setitem(sys.modules, "tf2_ros", tf2_ros_stand_in)
+    # What is importable, but in no ament index, is not ROS'.
+    assert isinstance(open_transforms(node), OwnTransforms)
+    assert node.log == ["transforms: tf2_ros is not installed, the built-in buffer is used"]
+    monkeypatch.setattr(transforms, "get_package_prefix", lambda name: f"/opt/ros/{name}")
+    assert isinstance(open_transforms(node), Tf2Transforms)
+    assert node.log[1:] == ["transforms: tf2_ros is used"]
+    monkeypatch.setitem(sys.modules, "tf2_ros", None)
+    assert isinstance(open_transforms(node), OwnTransforms)
+
+
+@pytest.mark.parametrize("tf2_ros", [None, tf2_ros_stand_in], ids=["own buffer", "tf2_ros"])
+def test_closed_it_listens_no_more(monkeypatch, tf2_messages_installed, tf2_ros):
+    node = Node()
+    monkeypatch.setitem(sys.modules, "tf2_ros", tf2_ros)
+    monkeypatch.setattr(transforms, "get_package_prefix", lambda name: f"/opt/ros/{name}")
+    source = open_transforms(node)
+    assert node.topics == ["/tf", "/tf_static"]
+    source.close()
+    assert node.topics == []
 
 
 def test_only_the_last_seconds_are_kept_and_time_that_goes_back_starts_anew():
@@ -139,8 +232,7 @@ def test_a_clock_that_stands_still_fills_nothing():
     assert buffer.lookup("odom", "base", ns(3.0)).translation[0] == 499
 
 
-def test_a_short_bag_that_loops_does_not_mix_its_rounds():
-    buffer = TransformBuffer()
+def test_a_short_bag_that_loops_does_not_mix_its_rounds(buffer):
     for round_ in range(2):
         for i in range(50):
             place = (i + 100 * round_, 0, 0)
@@ -152,8 +244,8 @@ def test_a_short_bag_that_loops_does_not_mix_its_rounds():
 def test_whatever_tf_says_a_lookup_is_finite_or_refused():
     buffer, rng = TransformBuffer(), random.Random(1)
     outcomes = {"found": 0, "refused": 0}
-    for transforms in islice(transform_lists(2), 10_000):
-        buffer.take(transforms, static=rng.random() < 0.1)
+    for messages in islice(transform_lists(2), 10_000):
+        buffer.take(messages, static=rng.random() < 0.1)
         stamp = rng.choice((0, ns(1000.5), 2**62))
         try:
             found = buffer.lookup(rng.choice(FRAMES), rng.choice(FRAMES), stamp)
@@ -168,7 +260,7 @@ def test_whatever_tf_says_a_lookup_is_finite_or_refused():
 
 
 @pytest.mark.parametrize("broken", [np.nan, np.inf])
-def test_broken_transforms_are_left_aside(broken):
+def test_broken_transforms_are_left_out(broken):
     buffer = TransformBuffer()
     buffer.take([stamped("odom", "base", (1, 0, 0))], static=True)
     buffer.take([stamped("odom", "base", (broken, 0, 0))], static=True)
@@ -182,96 +274,27 @@ vectors = st.tuples(*[st.floats(-3, 3)] * 3)
 
 
 @given(vectors, vectors, vectors, vectors, vectors)
-def test_there_and_back_is_nowhere(t1, r1, t2, r2, point):
+def test_a_transform_and_its_inverse_cancel(t1, r1, t2, r2, point):
     first = Transform(Rotation.from_rotvec(r1).as_matrix(), np.array(t1))
     both = first.then(Transform(Rotation.from_rotvec(r2).as_matrix(), np.array(t2)))
     np.testing.assert_allclose(both.inverse()(both(np.array([point]))), [point], atol=1e-5)
 
 
-def moving_camera(speed):
-    """The camera turned to look along x, driving along x."""
-    turn = Rotation.from_quat([-0.5, 0.5, -0.5, 0.5]).as_matrix()
-    now = Transform(turn, np.array([5.0, 0, 1]))
-    return Placement(now, Transform(turn, np.array([5.0 - 0.1 * speed, 0, 1])))
-
-
-def test_humans_are_moved_with_everything_that_has_a_place_or_a_direction():
-    human = make_human()
-    moved = moving_camera(speed=0.0)(human)
-    # 2 m in front of the camera is 2 m further along x; up is z.
-    np.testing.assert_allclose(moved.body.joints[0], [7, 0, 1], atol=1e-6)
-    head = NAMES.index("head")
-    np.testing.assert_allclose(moved.body.joints[head], [7, 0, 1.7], atol=1e-6)
-    lengths = [np.ptp(m.body.vertices, axis=0) for m in (human, moved)]
-    np.testing.assert_allclose(lengths[1], lengths[0][[2, 0, 1]], atol=1e-5)
-    np.testing.assert_allclose(moved.joint_velocities[0], [0.25, -0.25, -0.25], atol=1e-6)
-
-
-def test_a_camera_that_drives_adds_its_own_velocity():
-    moved = moving_camera(speed=2.0)(make_human())
-    np.testing.assert_allclose(moved.joint_velocities[0], [2.25, -0.25, -0.25], atol=1e-5)
-
-
-def test_the_uncertain_direction_is_that_of_sight_in_any_frame():
-    place = moving_camera(0.0)
-    human = make_human()
-    header = Header(frame_id="odom")
-    camera = type("Size", (), {"width": 64, "height": 48})()
-    there = human_array(header, "fake", NAMES, [place(human)], camera, False, place.now)
-    here = human_array(header, "fake", NAMES, [human], camera, False)
-    before, after = (m.humans[0].pose.covariance for m in (here, there))
-    np.testing.assert_allclose(after[[0, 7, 14]], before[[14, 0, 7]], rtol=1e-5)
-
-
-def test_placement_knows_where_the_camera_was_before():
-    buffer = TransformBuffer()
-    for i in range(11):
-        buffer.take([stamped("odom", "optical", (i / 10, 0, 0), seconds=10 + i / 10)], False)
-    placed = placement(buffer, "odom", Header(frame_id="optical", stamp=stamp_of(11.0)))
-    np.testing.assert_allclose(placed.now.translation, [1, 0, 0])
-    np.testing.assert_allclose(placed.before.translation, [0.9, 0, 0])
-    first = placement(buffer, "odom", Header(frame_id="optical", stamp=stamp_of(10.0)))
-    assert first.before is first.now
-
-
-def test_frames_of_a_human():
-    header = Header(frame_id="optical", stamp=stamp_of(3.0))
-    (pelvis,) = human_frames(header, [make_human(1)], NAMES, with_joints=False)
-    assert (pelvis.child_frame_id, pelvis.header) == ("human_2", header)
-    t, r = pelvis.transform.translation, pelvis.transform.rotation
-    assert (t.x, t.y, t.z) == (1.0, 0.0, 3.0)
-    turn = Rotation.from_quat([r.x, r.y, r.z, r.w]).as_matrix()
-    np.testing.assert_allclose(turn[:, 1], [0, -1, 0], atol=1e-6)  # its y is up, the camera's down
-
-
-def test_frames_of_joints_are_inside_the_humans():
-    header = Header(frame_id="optical")
-    frames = human_frames(header, [make_human()], NAMES, with_joints=True, camera="front")
-    assert [f.child_frame_id for f in frames] == [
-        "front_human_1",
-        *(f"front_human_1_{name}" for name in NAMES if name != "pelvis"),
-    ]
-    assert {f.header.frame_id for f in frames[1:]} == {"front_human_1"}
-    head = frames[-1].transform.translation
-    assert (head.x, head.y, head.z) == pytest.approx((0.0, 0.7, 0.0), abs=1e-6)
-
-
-def test_joints_turn_as_the_body_bends():
-    rotations = np.tile(np.eye(3), (24, 1, 1))
-    hip, knee = (JOINT_NAMES.index(f"left_{name}") for name in ("hip", "knee"))
-    rotations[hip] = Rotation.from_rotvec([0.5, 0, 0]).as_matrix()
-    rotations[knee] = Rotation.from_rotvec([0.3, 0, 0]).as_matrix()
-    body = Body(np.zeros((24, 3)), np.ones(24), None, rotations, None, True)
-    turns = Rotation.from_matrix(joint_rotations(body, JOINT_NAMES)).as_rotvec()
-    np.testing.assert_allclose(turns[knee], [0.8, 0, 0], atol=1e-6)
-    np.testing.assert_allclose(turns[JOINT_NAMES.index("left_foot")], [0.8, 0, 0], atol=1e-6)
-    np.testing.assert_allclose(turns[JOINT_NAMES.index("right_knee")], 0, atol=1e-6)
+@pytest.fixture(scope="module")
+def with_tf2_messages(tmp_path_factory):
+    """The environment of processes that can import tf2_msgs."""
+    return tf2_messages.environment(tmp_path_factory.mktemp("tf2_msgs"))
 
 
 @pytest.mark.slow
-def test_over_real_topics_people_are_in_odom_while_the_robot_drives(tmp_path):
-    """The node with tf2_msgs: silent without a transform, then in the wanted frame, with frames."""
-    environment = tf2_messages.environment(tmp_path)
+@pytest.mark.parametrize("by_tf2", [False, True], ids=["own buffer", "tf2_ros"])
+def test_over_real_topics_people_are_in_odom_while_the_robot_drives(
+    tmp_path, with_tf2_messages, by_tf2
+):
+    """The node with tf2_msgs: no answer without a transform, then answers in the wanted frame."""
+    environment = with_tf2_messages
+    if by_tf2:
+        environment = tf2_ros_stand_in.environment(tmp_path, environment)
     session = subprocess.run(
         [sys.executable, HELPERS / "tf_session.py", tmp_path / "log"],
         env=environment,
@@ -282,6 +305,7 @@ def test_over_real_topics_people_are_in_odom_while_the_robot_drives(tmp_path):
     )
     assert session.returncode == 0, session.stdout + session.stderr
     seen = json.loads(session.stdout.splitlines()[-1])
+    assert seen["by tf2_ros"] == by_tf2
     assert seen["answers without a transform"] == 0
     assert seen["frame"] == "odom"
     # The fake's person is 2 m in front of the camera and moves by 0.25 m/s along its axes.

@@ -1,0 +1,388 @@
+"""Where a coordinate frame is in another one, from /tf and /tf_static.
+
+The node asks a `TransformSource`; `open_transforms` chooses which one:
+
+- `Tf2Transforms`, over the buffer of tf2_ros, where ROS 2's tf2_ros is installed;
+- `OwnTransforms`, over the `TransformBuffer` of this module, where it is not, because no Python
+  wheel contains tf2_ros. It needs the messages of tf2_msgs alone.
+
+Both behave the same towards the node. A lookup never waits. It interpolates between the two
+transforms around the image's time. An image may be up to AHEAD_SECONDS newer than the newest
+transform, which is then taken as it is. Time that goes back, as of a bag that is played in a loop,
+empties the buffer.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from threading import Lock
+from typing import Any, Protocol
+
+import numpy as np
+from ament_index_python.packages import PackageNotFoundError, get_package_prefix
+from geometry_msgs.msg import TransformStamped
+from numpy.typing import NDArray
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from rclpy.time import Time
+from scipy.spatial.transform import Rotation, Slerp
+
+from stdformer_ros.ros.inputs.intake import nanoseconds
+
+KEPT_SECONDS = 10.0
+"""`TransformBuffer` keeps transforms for so long; so does tf2_ros' buffer."""
+BACK_SECONDS = 1.0
+"""A transform that is so much older than the newest one is of a bag that loops, not a late one."""
+AHEAD_SECONDS = 0.2
+"""An image may be so much newer than the newest transform: /tf may be slower than the camera."""
+PERSON_FRAME = re.compile(r"(.+_)?human_\d+(_.+)?|body_b\d+")
+"""The names of the frames that this node (and another one like it) publishes for people."""
+
+Array = NDArray[np.float64]
+
+
+class TransformError(ValueError):
+    """The transform is not known; the message says between which frames, and by how much."""
+
+
+@dataclass(frozen=True)
+class Transform:
+    """From coordinates of one frame to those of another.
+
+    Attributes:
+        rotation: (3, 3).
+        translation: (3,) metres.
+    """
+
+    rotation: Array
+    translation: Array
+
+    def __call__(self, points: NDArray[np.floating]) -> NDArray[np.float32]:
+        """Points (..., 3) in the other frame's coordinates."""
+        return (points @ self.rotation.T + self.translation).astype(np.float32)
+
+    def then(self, following: Transform) -> Transform:
+        """The transform that applies this one first, and the following one to its result."""
+        return Transform(
+            following.rotation @ self.rotation,
+            following.rotation @ self.translation + following.translation,
+        )
+
+    def inverse(self) -> Transform:
+        """From coordinates of the other frame to those of the first."""
+        return Transform(self.rotation.T, -self.rotation.T @ self.translation)
+
+
+class TransformSource(Protocol):
+    """What the node needs to know about transforms."""
+
+    def lookup(self, target: str, source: str, stamp_ns: int) -> Transform:
+        """From coordinates of `source` to those of `target` at a time, without waiting.
+
+        Raises:
+            TransformError: if the two frames are not connected, or not at this time.
+        """
+
+    def close(self) -> None:
+        """Stop listening to /tf and /tf_static."""
+
+
+def open_transforms(node: Node) -> TransformSource:
+    """Listen to /tf and /tf_static: with tf2_ros where ROS 2 brings it, else with our own buffer.
+
+    Raises:
+        ValueError: if tf2_msgs is not installed.
+    """
+    try:
+        get_package_prefix("tf2_ros_py")  # the ROS package that contains the module tf2_ros
+        import tf2_ros
+    except (PackageNotFoundError, ImportError):
+        node.get_logger().info("transforms: tf2_ros is not installed, the built-in buffer is used")
+        return OwnTransforms(node)
+    node.get_logger().info("transforms: tf2_ros is used")
+    return Tf2Transforms(node, tf2_ros)
+
+
+def tf_message() -> Any:
+    """The class of tf2_msgs/TFMessage.
+
+    Raises:
+        ValueError: if it is not installed.
+    """
+    try:
+        from tf2_msgs.msg import TFMessage
+    except ImportError as error:
+        distribution = os.environ.get("ROS_DISTRO", "DISTRO")
+        raise ValueError(
+            "the parameters tf and target_frame need tf2_msgs; install it with: sudo apt-get "
+            f"install ros-{distribution}-tf2-msgs"
+        ) from error
+    return TFMessage
+
+
+class Tf2Transforms:
+    """A `TransformSource` over tf2_ros.
+
+    tf2_ros' listener gives what it hears to this class instead of to the buffer, for two reasons.
+    tf2's buffer only notices a clock that goes back, and a bag can be played in a loop without a
+    clock. And it never forgets a frame, so that the frames of ever new people, which this node
+    publishes itself, would fill the memory: they are left out.
+
+    Args:
+        node: whose subscriptions they are.
+        tf2_ros: the module.
+    """
+
+    def __init__(self, node: Node, tf2_ros: Any) -> None:
+        self._tf2_ros = tf2_ros
+        self._buffer = tf2_ros.Buffer()  # of 10 s
+        self._newest_ns: dict[str, int] = {}
+        self._listener = tf2_ros.TransformListener(self, node)
+
+    def set_transform(self, transform: TransformStamped, authority: str) -> None:
+        """Give a transform of /tf to the buffer, which is emptied first if its time went back."""
+        child = transform.child_frame_id
+        if PERSON_FRAME.fullmatch(child.lstrip("/")):
+            return
+        stamp_ns = nanoseconds(transform.header.stamp)
+        if self._newest_ns.get(child, stamp_ns) - stamp_ns > 1e9 * BACK_SECONDS:
+            self._buffer.clear()  # which keeps the static ones
+            self._newest_ns.clear()
+        self._newest_ns[child] = max(stamp_ns, self._newest_ns.get(child, stamp_ns))
+        self._buffer.set_transform(transform, authority)
+
+    def set_transform_static(self, transform: TransformStamped, authority: str) -> None:
+        """Give a transform of /tf_static to the buffer."""
+        self._buffer.set_transform_static(transform, authority)
+
+    def lookup(self, target: str, source: str, stamp_ns: int) -> Transform:
+        """See `TransformSource`."""
+        try:
+            try:
+                # The time 0 would mean the newest transform.
+                when = Time(nanoseconds=max(stamp_ns, 1))
+                return _transform_of(self._buffer.lookup_transform(target, source, when))
+            except self._tf2_ros.ExtrapolationException:
+                newest = self._buffer.lookup_transform(target, source, Time())
+        except self._tf2_ros.TransformException as error:
+            raise TransformError(
+                f"no transform connects '{source}' to '{target}': {error}"
+            ) from error
+        late = 1e-9 * (stamp_ns - nanoseconds(newest.header.stamp))
+        if late < 0:
+            raise TransformError(
+                f"the oldest transform from '{source}' to '{target}' is newer than the image"
+            )
+        if late > AHEAD_SECONDS:
+            raise TransformError(
+                f"the newest transform from '{source}' to '{target}' is {late:.2f} s older than "
+                "the image"
+            )
+        return _transform_of(newest)
+
+    def close(self) -> None:
+        """See `TransformSource`."""
+        self._listener.unregister()
+
+
+class OwnTransforms:
+    """A `TransformSource` over a `TransformBuffer` that listens to /tf and /tf_static.
+
+    Raises:
+        ValueError: if tf2_msgs is not installed.
+    """
+
+    def __init__(self, node: Node) -> None:
+        self._buffer = TransformBuffer()
+        self._node = node
+        kind = tf_message()
+        latched = QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+        self._subscriptions = [
+            node.create_subscription(kind, "/tf", lambda m: self._take(m, False), 100),
+            node.create_subscription(kind, "/tf_static", lambda m: self._take(m, True), latched),
+        ]
+
+    def lookup(self, target: str, source: str, stamp_ns: int) -> Transform:
+        """See `TransformSource`."""
+        return self._buffer.lookup(target, source, stamp_ns)
+
+    def close(self) -> None:
+        """See `TransformSource`."""
+        for subscription in self._subscriptions:
+            self._node.destroy_subscription(subscription)
+
+    def _take(self, message: Any, static: bool) -> None:
+        self._buffer.take(message.transforms, static)
+
+
+@dataclass(order=True)
+class _Entry:
+    stamp_ns: int
+    translation: Array = field(compare=False)
+    quaternion: Array = field(compare=False)
+
+
+@dataclass
+class _Link:
+    """A frame's place in its parent, over time or for ever."""
+
+    parent: str
+    static: bool
+    heard: float
+    entries: list[_Entry] = field(default_factory=list)
+
+    def add(self, entry: _Entry) -> None:
+        """Store a place; of two with the same stamp the later one is kept."""
+        entries = self.entries
+        newest = entries[-1].stamp_ns if entries else entry.stamp_ns
+        if self.static or newest - entry.stamp_ns > 1e9 * BACK_SECONDS:
+            entries.clear()
+        place = bisect_left(entries, entry)
+        if place < len(entries) and entries[place].stamp_ns == entry.stamp_ns:
+            entries[place] = entry
+        else:
+            entries.insert(place, entry)
+        oldest = entries[-1].stamp_ns - int(1e9 * KEPT_SECONDS)
+        while entries[0].stamp_ns < oldest:
+            entries.pop(0)
+
+    def at(self, stamp_ns: int, child: str) -> Transform:
+        """From the frame to its parent.
+
+        Raises:
+            TransformError: if the frame's place at this time is not known.
+        """
+        stamps = [entry.stamp_ns for entry in self.entries]
+        i = bisect_left(stamps, stamp_ns)
+        if self.static or (i < len(stamps) and stamps[i] == stamp_ns):
+            entry = self.entries[-1 if self.static else i]
+            return _transform(entry.translation, entry.quaternion)
+        if i == len(stamps):
+            late = 1e-9 * (stamp_ns - stamps[-1])
+            if late > AHEAD_SECONDS:
+                raise TransformError(
+                    f"the newest transform from '{child}' to '{self.parent}' is {late:.2f} s older "
+                    "than the image"
+                )
+            return _transform(self.entries[-1].translation, self.entries[-1].quaternion)
+        if i == 0:
+            early = 1e-9 * (stamps[0] - stamp_ns)
+            raise TransformError(
+                f"the oldest transform from '{child}' to '{self.parent}' is {early:.2f} s newer "
+                "than the image"
+            )
+        return _between(self.entries[i - 1], self.entries[i], stamp_ns)
+
+
+class TransformBuffer:
+    """Keeps all transforms of the last KEPT_SECONDS.
+
+    A frame that was not heard of for that time, such as that of a person who has left, is
+    forgotten.
+
+    Args:
+        clock: monotonic seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._links: dict[str, _Link] = {}
+        self._lock = Lock()
+        self._clock = clock
+        self._tidied = clock()
+
+    def take(self, transforms: Sequence[TransformStamped], static: bool) -> None:
+        """Store the transforms of a message; those that are not finite or no rotation are left out.
+
+        Args:
+            transforms: of the message.
+            static: whether they are valid for ever, as those of /tf_static.
+        """
+        with self._lock:
+            for message in transforms:
+                self._take(message, static)
+            if self._clock() - self._tidied > KEPT_SECONDS:
+                self._tidy()
+
+    def lookup(self, target: str, source: str, stamp_ns: int) -> Transform:
+        """From coordinates of `source` to those of `target` at a time.
+
+        Raises:
+            TransformError: if the two frames are not connected, or not at this time.
+        """
+        with self._lock:
+            up, down = self._ancestors(source), self._ancestors(target)
+            common = next((frame for frame in up if frame in down), None)
+            if common is None:
+                unknown = [f"'{frame}'" for frame in (source, target) if not self._knows(frame)]
+                reason = f": /tf does not mention {' or '.join(unknown)}" if unknown else ""
+                raise TransformError(f"no transform connects '{source}' to '{target}'{reason}")
+            result = self._chain(up[: up.index(common)], stamp_ns)
+            return result.then(self._chain(down[: down.index(common)], stamp_ns).inverse())
+
+    def _take(self, message: TransformStamped, static: bool) -> None:
+        t, r = message.transform.translation, message.transform.rotation
+        entry = _Entry(
+            nanoseconds(message.header.stamp),
+            np.array([t.x, t.y, t.z]),
+            np.array([r.x, r.y, r.z, r.w]),
+        )
+        length = np.linalg.norm(entry.quaternion)
+        parent, child = message.header.frame_id.lstrip("/"), message.child_frame_id.lstrip("/")
+        if not np.isfinite(entry.translation).all() or not 0.5 < length < 2.0 or child == parent:
+            return
+        link = self._links.get(child)
+        if link is None or link.parent != parent or link.static != static:
+            link = self._links[child] = _Link(parent, static, self._clock())
+        link.heard = self._clock()
+        link.add(entry)
+
+    def _tidy(self) -> None:
+        self._tidied = self._clock()
+        self._links = {
+            child: link
+            for child, link in self._links.items()
+            if link.static or self._tidied - link.heard <= KEPT_SECONDS
+        }
+
+    def _knows(self, frame: str) -> bool:
+        return frame in self._links or any(link.parent == frame for link in self._links.values())
+
+    def _ancestors(self, frame: str) -> list[str]:
+        """The frame, its parent, the parent's parent ... up to the root."""
+        frames = [frame]
+        while frames[-1] in self._links:
+            parent = self._links[frames[-1]].parent
+            if parent in frames:
+                raise TransformError(f"the transforms from '{frame}' to its parents form a circle")
+            frames.append(parent)
+        return frames
+
+    def _chain(self, frames: Sequence[str], stamp_ns: int) -> Transform:
+        """From the first of the frames to the last one's parent."""
+        result = Transform(np.eye(3), np.zeros(3))
+        for frame in frames:
+            result = result.then(self._links[frame].at(stamp_ns, frame))
+        return result
+
+
+def _transform_of(message: TransformStamped) -> Transform:
+    t, r = message.transform.translation, message.transform.rotation
+    return _transform(np.array([t.x, t.y, t.z]), np.array([r.x, r.y, r.z, r.w]))
+
+
+def _transform(translation: Array, quaternion: Array) -> Transform:
+    """From a translation (3,) and a quaternion x, y, z, w."""
+    return Transform(Rotation.from_quat(quaternion).as_matrix(), translation)
+
+
+def _between(before: _Entry, after: _Entry, stamp_ns: int) -> Transform:
+    """The transform at a time between two others: linear in translation, slerp in rotation."""
+    share = (stamp_ns - before.stamp_ns) / (after.stamp_ns - before.stamp_ns)
+    rotations = Slerp([0, 1], Rotation.from_quat([before.quaternion, after.quaternion]))
+    translation = (1 - share) * before.translation + share * after.translation
+    return Transform(rotations(share).as_matrix(), translation)

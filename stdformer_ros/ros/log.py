@@ -1,0 +1,67 @@
+"""Input that the node cannot use, and a log that is not flooded by it.
+
+Whoever reads a message raises `BadInput` with what is wrong. Whoever catches it writes that to a
+`ThrottledLog`, because a camera with a wrong setting sends the same bad image 30 times a second.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+class BadInput(ValueError):
+    """A message that cannot be used.
+
+    Attributes:
+        kind: a word or two for what is wrong (encoding, step, repeated stamp ...); warnings of
+            one kind are throttled together.
+    """
+
+    def __init__(self, kind: str, text: str) -> None:
+        super().__init__(text)
+        self.kind = kind
+
+
+class Throttle:
+    """Writes at most one text of each kind in `seconds`.
+
+    Args:
+        write: where the text goes, such as a logger's `warning`.
+        seconds: the pause between two texts of one kind.
+        clock: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        write: Callable[[str], object],
+        seconds: float = 5.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._write = write
+        self._seconds = seconds
+        self._clock = clock
+        self._written_at: dict[str, float] = {}
+        self._suppressed: dict[str, int] = {}
+
+    def __call__(self, kind: str, text: str) -> None:
+        """Write `text` with the number of texts of its kind that were suppressed before it.
+
+        It is suppressed itself if a text of its kind was written less than `seconds` ago.
+        """
+        now = self._clock()
+        if kind in self._written_at and now - self._written_at[kind] < self._seconds:
+            self._suppressed[kind] = self._suppressed.get(kind, 0) + 1
+            return
+        self._written_at[kind] = now
+        count = self._suppressed.pop(kind, 0)
+        self._write(f"{text} (and {count} more like it)" if count else text)
+
+
+@dataclass(frozen=True)
+class ThrottledLog:
+    """The node's log for problems that can repeat with every image."""
+
+    warn: Throttle
+    error: Throttle

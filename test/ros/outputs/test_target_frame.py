@@ -1,0 +1,118 @@
+"""Humans in another frame than the camera's, and as frames of their own."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy", reason="needs ROS 2 (./run test)")
+pytest.importorskip("stdformer_ros.msg", reason="needs the built workspace (./run test)")
+
+from scipy.spatial.transform import Rotation
+from std_msgs.msg import Header
+
+from helpers.fake_pipeline import JOINTS, make_human
+from helpers.ros_client import stamp_of
+from helpers.tf2_messages import stamped
+from stdformer_ros.body.skeleton import JOINT_NAMES
+from stdformer_ros.ros.inputs.transforms import PERSON_FRAME, Transform, TransformBuffer
+from stdformer_ros.ros.outputs.messages import human_array
+from stdformer_ros.ros.outputs.rep155 import body_frame, body_id
+from stdformer_ros.ros.outputs.target_frame import CameraPose, human_frames, joint_rotations
+from stdformer_ros.types import Body
+
+pytestmark = pytest.mark.ros
+
+NAMES = tuple(JOINTS)
+
+
+def moving_camera(speed):
+    """The camera turned to look along x, driving along x."""
+    turn = Rotation.from_quat([-0.5, 0.5, -0.5, 0.5]).as_matrix()
+    now = Transform(turn, np.array([5.0, 0, 1]))
+    return CameraPose(now, Transform(turn, np.array([5.0 - 0.1 * speed, 0, 1])))
+
+
+def test_humans_are_moved_with_everything_that_has_a_place_or_a_direction():
+    human = make_human()
+    moved = moving_camera(speed=0.0).to_target_frame(human)
+    # 2 m in front of the camera is 2 m further along x; up is z.
+    np.testing.assert_allclose(moved.body.joints[0], [7, 0, 1], atol=1e-6)
+    head = NAMES.index("head")
+    np.testing.assert_allclose(moved.body.joints[head], [7, 0, 1.7], atol=1e-6)
+    lengths = [np.ptp(m.body.vertices, axis=0) for m in (human, moved)]
+    np.testing.assert_allclose(lengths[1], lengths[0][[2, 0, 1]], atol=1e-5)
+    np.testing.assert_allclose(moved.joint_velocities[0], [0.25, -0.25, -0.25], atol=1e-6)
+
+
+def test_a_camera_that_drives_adds_its_own_velocity():
+    moved = moving_camera(speed=2.0).to_target_frame(make_human())
+    np.testing.assert_allclose(moved.joint_velocities[0], [2.25, -0.25, -0.25], atol=1e-5)
+
+
+def test_the_uncertain_direction_is_that_of_sight_in_any_frame():
+    pose = moving_camera(0.0)
+    human = make_human()
+    header = Header(frame_id="odom")
+    camera = type("Size", (), {"width": 64, "height": 48})()
+    moved = [pose.to_target_frame(human)]
+    there = human_array(header, "fake", NAMES, moved, camera, False, pose.now)
+    here = human_array(header, "fake", NAMES, [human], camera, False)
+    before, after = (m.humans[0].pose.covariance for m in (here, there))
+    np.testing.assert_allclose(after[[0, 7, 14]], before[[14, 0, 7]], rtol=1e-5)
+
+
+def test_the_camera_pose_includes_where_the_camera_was_before():
+    buffer = TransformBuffer()
+    for i in range(11):
+        buffer.take([stamped("odom", "optical", (i / 10, 0, 0), seconds=10 + i / 10)], False)
+    pose = CameraPose.at(buffer, "odom", Header(frame_id="optical", stamp=stamp_of(11.0)))
+    np.testing.assert_allclose(pose.now.translation, [1, 0, 0])
+    np.testing.assert_allclose(pose.before.translation, [0.9, 0, 0])
+    first = CameraPose.at(buffer, "odom", Header(frame_id="optical", stamp=stamp_of(10.0)))
+    assert first.before is first.now
+
+
+def test_frames_of_a_human():
+    header = Header(frame_id="optical", stamp=stamp_of(3.0))
+    (pelvis,) = human_frames(header, [make_human(1)], NAMES, with_joints=False)
+    assert (pelvis.child_frame_id, pelvis.header) == ("human_2", header)
+    t, r = pelvis.transform.translation, pelvis.transform.rotation
+    assert (t.x, t.y, t.z) == (1.0, 0.0, 3.0)
+    turn = Rotation.from_quat([r.x, r.y, r.z, r.w]).as_matrix()
+    np.testing.assert_allclose(turn[:, 1], [0, -1, 0], atol=1e-6)  # its y is up, the camera's down
+
+
+def test_frames_of_joints_are_inside_the_humans():
+    header = Header(frame_id="optical")
+    frames = human_frames(header, [make_human()], NAMES, with_joints=True, camera="front")
+    assert [f.child_frame_id for f in frames] == [
+        "front_human_1",
+        *(f"front_human_1_{name}" for name in NAMES if name != "pelvis"),
+    ]
+    assert {f.header.frame_id for f in frames[1:]} == {"front_human_1"}
+    head = frames[-1].transform.translation
+    assert (head.x, head.y, head.z) == pytest.approx((0.0, 0.7, 0.0), abs=1e-6)
+
+
+def test_joints_turn_as_the_body_bends():
+    rotations = np.tile(np.eye(3), (24, 1, 1))
+    hip, knee = (JOINT_NAMES.index(f"left_{name}") for name in ("hip", "knee"))
+    rotations[hip] = Rotation.from_rotvec([0.5, 0, 0]).as_matrix()
+    rotations[knee] = Rotation.from_rotvec([0.3, 0, 0]).as_matrix()
+    body = Body(np.zeros((24, 3)), np.ones(24), None, rotations, None, True)
+    turns = Rotation.from_matrix(joint_rotations(body, JOINT_NAMES)).as_rotvec()
+    np.testing.assert_allclose(turns[knee], [0.8, 0, 0], atol=1e-6)
+    np.testing.assert_allclose(turns[JOINT_NAMES.index("left_foot")], [0.8, 0, 0], atol=1e-6)
+    np.testing.assert_allclose(turns[JOINT_NAMES.index("right_knee")], 0, atol=1e-6)
+
+
+def test_the_names_of_peoples_frames_are_known_to_the_transforms():
+    """tf2's buffer never forgets a frame, so that these are kept out of it."""
+    header, human = Header(frame_id="optical"), make_human(11)
+    frames = human_frames(header, [human], NAMES, with_joints=True)
+    frames += human_frames(header, [human], NAMES, with_joints=True, camera="front_left")
+    frames.append(body_frame(header, body_id(12), human, NAMES))
+    assert all(PERSON_FRAME.fullmatch(frame.child_frame_id) for frame in frames)
+    for name in ("optical", "base_link", "human_base", "odom", "body", "body_front"):
+        assert not PERSON_FRAME.fullmatch(name)
