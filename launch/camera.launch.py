@@ -1,4 +1,4 @@
-"""People from a camera that publishes already."""
+"""Follow people in the images of a camera whose driver is running already."""
 
 from launch import LaunchDescription
 from launch.conditions import IfCondition
@@ -15,11 +15,14 @@ from stdformer_ros.ros.launch_parts import (
 
 ARGUMENTS = {
     "image": ("/camera/image_raw", "The topic of the colour images (sensor_msgs/Image)."),
-    "camera_info": ("/camera/camera_info", "The topic of the intrinsics that belong to them."),
+    "camera_info": (
+        "/camera/camera_info",
+        "The topic of the intrinsics (sensor_msgs/CameraInfo).",
+    ),
     "depth": ("/camera/depth", "The topic of the depth images, used with the parameter depth."),
     **NODE_ARGUMENTS,
     "rviz": ("false", "Show the people in RViz."),
-    "fixed_frame": ("camera_optical_frame", "RViz' fixed frame: the images' frame_id."),
+    "fixed_frame": ("camera_optical_frame", "RViz's fixed frame: the frame_id of the images."),
 }
 
 
@@ -31,7 +34,7 @@ def generate_launch_description() -> LaunchDescription:
         executable="rviz2",
         namespace=value["namespace"],
         arguments=["-d", str(SHARE / "config/stdformer.rviz"), "-f", value["fixed_frame"]],
-        # stdformer.rviz knows the topics without a namespace.
+        # stdformer.rviz names the topics without a namespace.
         remappings=[
             (f"/stdformer/{topic}", f"stdformer/{topic}")
             for topic in ("markers", "joints", "joints_cloud", "overlay")

@@ -1,4 +1,4 @@
-"""People from a video file, which a player publishes as a camera would."""
+"""Follow people in a video, which a player publishes as a camera driver would."""
 
 from launch import LaunchDescription
 from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription
@@ -21,7 +21,7 @@ def generate_launch_description() -> LaunchDescription:
         PythonLaunchDescriptionSource(str(SHARE / "launch/camera.launch.py")),
         launch_arguments={"image": IMAGE, "camera_info": CAMERA_INFO, **passed}.items(),
     )
-    # After the inclusion, so that the player inherits the transport that it sets.
+    # Started after the included file, which sets environment variables for the player too.
     player = Node(
         package="stdformer_ros",
         executable="player",

@@ -1,4 +1,4 @@
-"""People from several cameras in one node, which share one batch."""
+"""Follow people in the images of several cameras, in one node that processes them as one batch."""
 
 import yaml
 from launch import LaunchContext, LaunchDescription
@@ -9,7 +9,7 @@ from launch_ros.actions import LifecycleNode
 from stdformer_ros.ros.launch_parts import NODE_ARGUMENTS, declarations, human_node, transport
 
 TOPICS = {
-    "image": ("/{}/image_raw", "The topic of each camera's images; {} is its name."),
+    "image": ("/{}/image_raw", "The topic of each camera's images; {} stands for its name."),
     "camera_info": ("/{}/camera_info", "The topic of each camera's intrinsics."),
     "depth": ("/{}/depth", "The topic of each camera's depth, used with the parameter depth."),
 }
@@ -21,7 +21,7 @@ ARGUMENTS = {
 
 
 def node(context: LaunchContext) -> list[LifecycleNode]:
-    """The node, with topics for each of the cameras that the arguments name."""
+    """The node, with remapped topics for each camera of the launch argument `cameras`."""
     value = {name: LaunchConfiguration(name).perform(context) for name in ("cameras", *TOPICS)}
     cameras = yaml.safe_load(value["cameras"])
     if not isinstance(cameras, list) or not all(isinstance(name, str) for name in cameras):

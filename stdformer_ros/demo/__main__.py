@@ -1,7 +1,7 @@
 """`./run demo`: a video through the real node, over real topics, between real processes.
 
-The node and a player run as processes of their own; this one listens, counts, and afterwards
-draws what it has received over the video, so that drawing does not slow the node down.
+The node and a player run as processes of their own. This process receives and counts the results.
+It draws them over the video only afterwards, so that drawing does not slow the node down.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ from stdformer_ros.types import ImageArray
 
 REMAPPED = ["-r", "image:=/camera/image", "-r", "camera_info:=/camera/camera_info"]
 CAMERA_SECONDS = 60.0
-AFTERGLOW = 1.0
-"""Seconds without a result after the player's end, after which none is expected any more."""
+LAST_RESULT_SECONDS = 1.0
+"""When the player has ended and no result has come for so long, none is expected any more."""
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -53,14 +53,14 @@ def main(args: Sequence[str] | None = None) -> int:
     else:
         try:
             video = options.video or sample_clip(_cache())
-            read_video(video)  # says at once what is wrong with it
-        except RuntimeError as error:  # nothing to download, or nothing that can be read
+            read_video(video)  # fails at once if it cannot be read
+        except RuntimeError as error:  # it cannot be downloaded or read
             return _failed(str(error))
         source, seconds = [str(video)], options.seconds
     if seconds is not None:
         source += ["--seconds", str(seconds)]
 
-    # Other people's cameras and robots are none of a demo's business.
+    # The demo must not meet cameras and robots of other people in the network.
     os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     window = None if options.headless or not _has_display() else _show
@@ -79,11 +79,13 @@ def main(args: Sequence[str] | None = None) -> int:
     recorder.destroy_node()
     rclpy.shutdown()
     if not report["frames_processed"]:
-        return _failed(f"none of {len(stamps)} images was answered (see {out}/report.json)")
+        return _failed(
+            f"none of {len(stamps)} published images was answered (see {out}/report.json)"
+        )
     latency = report["latency_ms"]
     print(
         f"{report['frames_processed']} of {report['frames_published']} frames processed at "
-        f"{report['fps']:.1f} a second, {report['humans']} people, "
+        f"{report['fps']:.1f} per second, {report['humans']} people, "
         f"latency {latency['p50']:.0f} ms (p99 {latency['p99']:.0f} ms)\n"
         f"Look at:  {out / 'overlay.mp4'}\n          {out / 'snapshot.png'}\n"
         f"Numbers:  {out / 'report.json'}"
@@ -92,7 +94,7 @@ def main(args: Sequence[str] | None = None) -> int:
 
 
 def _run(recorder: Recorder, model: str | None, source: list[str]) -> list[int] | None:
-    """Start node and player, record until the player is done or Ctrl-C; everything ends with it.
+    """Start node and player, record until the player is done or Ctrl-C, then end both.
 
     Returns:
         The stamps of all published images, or None if the node did not start.
@@ -110,7 +112,7 @@ def _run(recorder: Recorder, model: str | None, source: list[str]) -> list[int] 
     reader = threading.Thread(target=_read_stamps, args=(player, stamps), daemon=True)
     reader.start()
     try:
-        while recorder.body_model is None:  # which the node publishes when it becomes active
+        while recorder.body_model is None:  # the node publishes it when it becomes active
             if node.poll() is not None:
                 _failed("the node did not start (its message is above)")
                 return None
@@ -136,11 +138,11 @@ def _record(
     processes: tuple[subprocess.Popen[bytes], subprocess.Popen[str]],
     stamps: list[int],
 ) -> None:
-    """Listen until the player has ended and the last results are there, or the node has ended."""
+    """Record until the player has ended and the last results have come, or the node has ended."""
     node, player = processes
     last = time.monotonic()
     with tqdm(unit=" frames", desc="processed") as bar:
-        while node.poll() is None and time.monotonic() - last < AFTERGLOW:
+        while node.poll() is None and time.monotonic() - last < LAST_RESULT_SECONDS:
             executor.spin_once(timeout_sec=0.1)
             new = len(recorder.results) - bar.n
             if new or player.poll() is None:
@@ -153,7 +155,7 @@ def _record(
 
 
 def _draw(recorder: Recorder, video: Path, stamps: list[int], out: Path) -> None:
-    """overlay.mp4 and snapshot.png, from the received messages and the same video once more."""
+    """Write overlay.mp4 and snapshot.png, from the received messages and the video, read again."""
     body_model = recorder.body_model
     assert body_model is not None
     faces = np.array(body_model.triangles, np.int32).reshape(-1, 3)
@@ -172,7 +174,7 @@ def _draw(recorder: Recorder, video: Path, stamps: list[int], out: Path) -> None
 
 
 def _best(recorder: Recorder, results: list[Result]) -> Result:
-    """The result with the most people, the nearest of them, past the first second."""
+    """The middle one of the results with the most people, without the first ones (at most 30)."""
     later = results[min(len(results) // 4, 30) :]
     most = max(len(result.track_ids) for result in later)
     full = [result for result in later if len(result.track_ids) == most]
@@ -186,13 +188,13 @@ def _read_stamps(player: subprocess.Popen[str], stamps: list[int]) -> None:
 
 
 def _end(process: subprocess.Popen[str] | subprocess.Popen[bytes]) -> None:
-    """Ask the process to end, insist if it does not."""
-    for number, patience in ((signal.SIGINT, 10.0), (signal.SIGTERM, 3.0), (signal.SIGKILL, 3.0)):
+    """Ask the process to end, with stronger signals if it does not."""
+    for number, seconds in ((signal.SIGINT, 10.0), (signal.SIGTERM, 3.0), (signal.SIGKILL, 3.0)):
         if process.poll() is not None:
             return
         process.send_signal(number)
         try:
-            process.wait(patience)
+            process.wait(seconds)
         except subprocess.TimeoutExpired:
             continue
 
@@ -219,15 +221,27 @@ def _options(args: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="./run demo", description=__doc__.splitlines()[0])
     source = parser.add_mutually_exclusive_group()
     source.add_argument(
-        "--video", type=Path, metavar="FILE", help="default: a clip of two people, downloaded once"
+        "--video",
+        type=Path,
+        metavar="FILE",
+        help="default: a clip of two people, downloaded once",
     )
     source.add_argument("--camera", type=int, metavar="N", help="the webcam /dev/videoN")
-    parser.add_argument("--model", metavar="NAME", help="the estimator; default: the node's")
+    parser.add_argument("--model", metavar="NAME", help="the estimator; default: that of the node")
     parser.add_argument(
-        "--seconds", type=float, metavar="N", help="default: the whole video, 60 of a camera"
+        "--seconds",
+        type=float,
+        metavar="N",
+        help="default: the whole video, or 60 seconds of the webcam",
     )
-    parser.add_argument("--out", type=Path, metavar="DIR", default=Path("out/demo"))
-    parser.add_argument("--headless", action="store_true", help="no window")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="DIR",
+        default=Path("out/demo"),
+        help="where to write report.json, overlay.mp4 and snapshot.png; default: out/demo",
+    )
+    parser.add_argument("--headless", action="store_true", help="show no window")
     return parser.parse_args(args)
 
 

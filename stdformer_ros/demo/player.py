@@ -1,7 +1,7 @@
-"""Publishes a video, a folder of images or a webcam as a camera would.
+"""Publishes a video, a folder of images or a webcam as a camera driver would.
 
-Topics `image` and `camera_info`, best effort, stamped with the time of publishing. For each frame
-one line with its number and its stamp in nanoseconds goes to the standard output.
+The topics are `image` and `camera_info`, best effort; stamps are the time of publishing. For each
+frame it prints one line to the standard output: its number and its stamp in nanoseconds.
 """
 
 from __future__ import annotations
@@ -30,26 +30,27 @@ from stdformer_ros.types import Frame
 
 FRAME_ID = "camera_optical_frame"
 RECORDED_FPS = 30.0
-SETTLING = 0.5
-"""Seconds that a listener gets to find us too; before that, it would miss images."""
+DISCOVERY_SECONDS = 0.5
+"""The pause after a subscriber was found, so that it can find the player too: until then it would
+miss images."""
 
 
 class Player(Node):
-    """A camera made of frames that are there already."""
+    """A node that publishes frames as a camera driver would."""
 
     def __init__(self) -> None:
         super().__init__("player")
         self._image = self.create_publisher(Image, "image", qos_profile_sensor_data)
         self._info = self.create_publisher(CameraInfo, "camera_info", qos_profile_sensor_data)
 
-    def wait_for_listener(self, stop: Event) -> None:
-        """Return when somebody subscribes to the images, or `stop` is set."""
+    def wait_for_subscriber(self, stop: Event) -> None:
+        """Return when the images have a subscriber, or when `stop` is set."""
         while self._image.get_subscription_count() == 0 and not stop.is_set():
             stop.wait(0.02)
-        stop.wait(SETTLING)
+        stop.wait(DISCOVERY_SECONDS)
 
     def publish(self, frame: Frame) -> int:
-        """Publish the frame as one of this very moment.
+        """Publish the frame with the present time as its stamp.
 
         Returns:
             Its stamp in nanoseconds.
@@ -62,7 +63,7 @@ class Player(Node):
 
 
 def camera_info(header: Header, camera: Camera) -> CameraInfo:
-    """The camera as a message; assumed intrinsics are no calibration and stay zero."""
+    """The camera as a message; assumed intrinsics are no calibration, their K stays zero."""
     info = CameraInfo(header=header, width=camera.width, height=camera.height)
     if camera.known:
         info.distortion_model, info.d = "plumb_bob", [0.0] * 5
@@ -73,7 +74,7 @@ def camera_info(header: Header, camera: Camera) -> CameraInfo:
 
 
 def paced(frames: Iterator[Frame], seconds: float | None, stop: Event) -> Iterator[Frame]:
-    """The frames at the pace of their stamps, for so many seconds of them, until `stop` is set."""
+    """The frames at the pace of their stamps, until `seconds` of them are over or `stop` is set."""
     start = first = None
     for frame in frames:
         if start is None or first is None:
@@ -86,7 +87,7 @@ def paced(frames: Iterator[Frame], seconds: float | None, stop: Event) -> Iterat
 
 
 def main(args: Sequence[str] | None = None) -> int:
-    """Play until the end, or for ever with --loop.
+    """Play until the end, or with --loop until SIGINT or SIGTERM.
 
     Returns:
         0, or 1 if the video cannot be read.
@@ -94,9 +95,11 @@ def main(args: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="player", description=__doc__.splitlines()[0])
     parser.add_argument("video", nargs="?", type=Path, help="a video file or a folder of images")
     parser.add_argument("--camera", type=int, metavar="N", help="a webcam instead of a video")
-    parser.add_argument("--seconds", type=float, help="stop after so many seconds of it")
+    parser.add_argument("--seconds", type=float, help="stop after so many seconds of the video")
     parser.add_argument("--loop", action="store_true", help="start over at the end")
-    parser.add_argument("--record", type=Path, metavar="MP4", help="write what is published")
+    parser.add_argument(
+        "--record", type=Path, metavar="MP4", help="write a video of what is published"
+    )
     options = parser.parse_args(remove_ros_args(list(sys.argv if args is None else args))[1:])
     if (options.video is None) == (options.camera is None):
         parser.error("give either a video or --camera")
@@ -116,10 +119,10 @@ def main(args: Sequence[str] | None = None) -> int:
 
 
 def play(player: Player, options: argparse.Namespace, stop: Event) -> None:
-    """Publish what the command line's options ask for, until its end or until `stop` is set."""
+    """Publish the video or webcam of the options, until its end or until `stop` is set."""
     recorder: VideoWriter | None = None
     number = 0
-    player.wait_for_listener(stop)
+    player.wait_for_subscriber(stop)
     try:
         while not stop.is_set():
             video, camera = options.video, options.camera

@@ -1,4 +1,4 @@
-"""Listens to the node as a user's controller would, and remembers what came when."""
+"""Receives the node's humans as a user's controller would, and when each message came."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ NODE = "/stdformer"
 
 @dataclass(frozen=True)
 class Result:
-    """One HumanArray: the stamp of its image, when it came, and who is in it.
+    """One received HumanArray.
 
     Attributes:
-        stamp_ns: nanoseconds.
-        received_ns: nanoseconds of the same clock.
+        stamp_ns: the stamp of its image, in nanoseconds.
+        received_ns: when it was received, in nanoseconds of the same clock.
         track_ids: of everybody in it.
-        place: where its bytes lie in the recording (offset, length).
+        place: where its bytes are in the recording (offset, length).
     """
 
     stamp_ns: int
@@ -42,11 +42,11 @@ class Recorder(Node):
     """Subscribes to the node's humans and keeps them, meshes included, in a temporary file.
 
     Args:
-        on_overlay: called with every live overlay picture; None leaves the topic alone, so that
-            the node does not draw it.
+        on_overlay: called with every picture of the topic ~/overlay; None: the topic is not
+            subscribed to, so that the node does not draw it.
 
     Attributes:
-        results: everything received so far, in order.
+        results: all that were received so far, in order.
         body_model: how joints and vertices are connected, None before the node is active.
         topics: the types of all topics seen so far, by name.
     """
@@ -66,7 +66,7 @@ class Recorder(Node):
             )
 
     def figures(self, result: Result) -> list[Figure]:
-        """Everybody of a result, to be drawn."""
+        """Everybody in a result, to be drawn; meshes too."""
         offset, length = result.place
         self._file.seek(offset)
         message = deserialize_message(self._file.read(length), HumanArray)
@@ -82,7 +82,7 @@ class Recorder(Node):
         ]
 
     def look_for_topics(self) -> None:
-        """Remember the node's and the camera's topics that exist at this moment."""
+        """Add the node's and the camera's topics that exist now to `topics`."""
         mine = (f"{NODE}/", "/camera/", "/diagnostics")
         for name, types in self.get_topic_names_and_types():
             if name.startswith(mine):
@@ -110,16 +110,16 @@ class Recorder(Node):
 def summary(
     stamps_published: Sequence[int], results: Sequence[Result], topics: dict[str, str]
 ) -> dict[str, Any]:
-    """A run in numbers.
+    """The report of a run.
 
     Args:
-        stamps_published: of every image, in nanoseconds.
-        results: of every HumanArray.
+        stamps_published: the stamp of every published image, in nanoseconds.
+        results: of every received HumanArray; those with other stamps do not count.
         topics: name and type of each topic.
 
     Returns:
         `frames_published`, `frames_processed`, `humans` (distinct track ids), `humans_per_frame`
-        (mean), `fps` (processed frames a second), `latency_ms` from image stamp to received
+        (mean), `fps` (processed frames per second), `latency_ms` from image stamp to received
         HumanArray with `p50`, `p90`, `p99` (None without results), and `topics`.
     """
     published = set(stamps_published)

@@ -101,7 +101,7 @@ def test_what_a_webcam_shows_is_recorded_for_the_pictures(monkeypatch, tmp_path,
     monkeypatch.setattr("stdformer_ros.demo.player.read_camera", lambda index: iter(frames))
     published = []
     player = SimpleNamespace(
-        wait_for_listener=lambda stop: None,
+        wait_for_subscriber=lambda stop: None,
         publish=lambda frame: published.append(frame) or 1000 + len(published),
     )
     video = tmp_path / "camera.mp4"
