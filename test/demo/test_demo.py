@@ -1,4 +1,4 @@
-"""End to end: real frames of a video, the real networks, real processes and topics between them."""
+"""End to end: a real video, the real networks, real processes and topics between them."""
 
 import json
 import os
@@ -29,7 +29,7 @@ def demo(real_video, tmp_path_factory):
     return out, json.loads((out / "report.json").read_text()), result.stdout
 
 
-def test_every_image_was_published_and_most_of_what_was_processed_came_in_time(demo):
+def test_every_image_was_published_and_latencies_are_reported(demo):
     _, report, _ = demo
     assert report["frames_published"] == 120  # 4 s at 30 frames a second
     assert 10 < report["frames_processed"] <= 120
@@ -37,7 +37,7 @@ def test_every_image_was_published_and_most_of_what_was_processed_came_in_time(d
     assert 0 < latency["p50"] <= latency["p90"] <= latency["p99"]
 
 
-def test_both_people_are_seen_under_few_identities(demo):
+def test_both_people_are_seen_with_few_track_ids(demo):
     _, report, _ = demo
     assert report["humans_per_frame"] > 1.0
     assert 2 <= report["humans"] <= 3
@@ -103,7 +103,7 @@ def test_ctrl_c_leaves_a_report_and_no_processes(real_video, tmp_path):
         (["--model", "nobody_knows_it"], "there is no model 'nobody_knows_it'"),
     ],
 )
-def test_what_cannot_run_says_why(real_video, tmp_path, options, message):
+def test_a_demo_that_cannot_run_says_why(real_video, tmp_path, options, message):
     source = [] if "--video" in options else ["--video", str(real_video)]
     command = [*DEMO, *source, *options, "--out", str(tmp_path)]
     result = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)

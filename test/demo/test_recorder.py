@@ -1,4 +1,4 @@
-"""The demo's report: what is counted, and how the numbers come about."""
+"""The demo's report and its player: what is counted and what is published."""
 
 from threading import Event
 from types import SimpleNamespace
@@ -41,7 +41,7 @@ def test_the_report_counts_frames_people_rate_and_latency():
     assert report["topics"] == {"/a": "b"}
 
 
-def test_answers_to_other_images_do_not_count():
+def test_answers_for_other_images_do_not_count():
     report = summary([1_000_000_000], [result(1000, 5, [1]), result(900, 5, [7])], {})
     assert report["frames_processed"] == 1
     assert report["humans"] == 1
@@ -65,7 +65,7 @@ class Clock:
         return self.stopped
 
 
-def test_the_player_keeps_the_videos_pace_and_its_end(monkeypatch):
+def test_the_player_keeps_the_videos_pace_and_stops_in_time(monkeypatch):
     clock = Clock()
     monkeypatch.setattr("stdformer_ros.demo.player.time.monotonic", lambda: clock.now)
     frames = [Frame(None, 7.0 + 0.1 * i, None) for i in range(10)]
@@ -94,7 +94,7 @@ def test_an_assumed_camera_is_published_as_uncalibrated():
     assert (known.width, known.height) == (64, 48)
 
 
-def test_what_a_webcam_shows_is_recorded_for_the_pictures(monkeypatch, tmp_path, capsys):
+def test_webcam_images_are_recorded_into_a_video(monkeypatch, tmp_path, capsys):
     frames = [
         Frame(np.full((48, 64, 3), 40 * i, np.uint8), 0.0, Camera.assumed(64, 48)) for i in range(5)
     ]

@@ -1,4 +1,4 @@
-"""Messages as no honest camera sends them, for tests: the same ones for the same seed.
+"""Malformed messages for tests: the same ones for the same seed.
 
 Each starts as a good message; then sizes, encodings, bytes and numbers are replaced by the values
 that break programs: zero, one too few, the largest, not a number.
@@ -57,7 +57,7 @@ def images(seed: int, encodings: tuple[str, ...] = ENCODINGS) -> Iterator[Image]
 
 
 def compressed_images(seed: int) -> Iterator[CompressedImage]:
-    """JPEG and PNG pictures that are cut, stretched, garbled, or claim to be gigabytes."""
+    """JPEG and PNG pictures that are cut, overwritten, random, or claim to be gigabytes."""
     rng = random.Random(seed)
     pixels = np.random.default_rng(seed).integers(0, 255, (HEIGHT, WIDTH, 3), np.uint8)
     pictures = [cv2.imencode(kind, pixels)[1].tobytes() for kind in (".jpg", ".png", ".bmp")]
@@ -78,7 +78,7 @@ def compressed_images(seed: int) -> Iterator[CompressedImage]:
 
 
 def camera_infos(seed: int) -> Iterator[CameraInfo]:
-    """Intrinsics that cannot be those of a camera, and distortions that fold space."""
+    """Intrinsics that no camera can have, and distortions that cannot be undone."""
     rng = random.Random(seed)
     while True:
         message = CameraInfo(header=_header(rng), width=WIDTH, height=HEIGHT)
@@ -102,7 +102,7 @@ FRAMES = ("map", "odom", "base", "optical", "", "/odom", "\N{SNOWMAN}", "x" * 50
 
 
 def transform_lists(seed: int) -> Iterator[list[TransformStamped]]:
-    """What /tf may say: circles, frames in themselves, quaternions that are no rotations."""
+    """Transforms in circles, of frames to themselves, with quaternions that are no rotations."""
     rng = random.Random(seed)
     while True:
         transforms = []
@@ -120,7 +120,7 @@ def transform_lists(seed: int) -> Iterator[list[TransformStamped]]:
 
 
 def garbled(seed: int, messages: Iterator[object]) -> Iterator[bytes]:
-    """The messages' bytes as they go over the wire, cut and overwritten."""
+    """The messages' serialised bytes, cut and overwritten."""
     rng = random.Random(seed)
     for message in messages:
         data = bytearray(serialize_message(message))
@@ -155,7 +155,7 @@ def _data(rng: random.Random, message: Image) -> None:
 
 
 def _pixels(rng: random.Random, length: int) -> bytes:
-    """Noise; its first pixel is black, which the tests' fake pipeline takes for nobody."""
+    """Noise; the first pixel is black, which means no people to the tests' fake pipeline."""
     return (bytes(8) + rng.randbytes(length))[:length]
 
 
@@ -164,7 +164,7 @@ def _encoding(rng: random.Random, message: Image) -> None:
 
 
 def _claim_size(rng: random.Random, data: bytearray) -> None:
-    """Overwrite what the picture's header says of its size."""
+    """Overwrite the size in the picture's header."""
     side = rng.choice((0, 1, 20000, 65535))
     if data.startswith(b"\x89PNG"):
         data[16:24] = side.to_bytes(4, "big") * 2

@@ -1,4 +1,4 @@
-"""The other side of the node's topics, for tests: a camera, a listener, and the node's process."""
+"""For tests of the node: its process, and a client that is its camera and its subscriber."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _STARTS = itertools.count(1000.0, 1000.0)
 
 
 class NodeProcess:
-    """The node in a process of its own; what it prints is kept.
+    """The node in a process of its own; its output is kept.
 
     Args:
         log: where to.
@@ -71,7 +71,7 @@ class NodeProcess:
 
 
 class Client:
-    """Publishes images and hears what the node says of them.
+    """Publishes images and receives what the node publishes.
 
     Args:
         camera: name of the camera that it is, where the node has several.
@@ -91,12 +91,12 @@ class Client:
         self.listen(HumanArray, self._humans)
 
     def listen(self, kind: type, topic: str, qos: QoSProfile | int = 100) -> None:
-        """Keep every message of a topic in `heard`."""
+        """Subscribe to a topic and keep every message in `heard`."""
         messages = self.heard.setdefault(topic, [])
         self.node.create_subscription(kind, topic, messages.append, qos)
 
     def listen_to_all(self) -> None:
-        """Subscribe to everything that the node can say."""
+        """Subscribe to every topic of the node."""
         self.listen(MarkerArray, "/stdformer/markers")
         self.listen(PoseArray, "/stdformer/joints")
         self.listen(PointCloud2, "/stdformer/joints_cloud")
@@ -110,19 +110,19 @@ class Client:
         return self.heard[self._humans]
 
     def until(self, done: Callable[[], object], patience: float = PATIENCE) -> bool:
-        """Spin until `done()` or the patience ends."""
+        """Spin until `done()`, for `patience` seconds at most."""
         end = time.monotonic() + patience
         while not done() and time.monotonic() < end:
             self._executor.spin_once(timeout_sec=0.05)
         return bool(done())
 
     def connect(self) -> None:
-        """Wait for an active node that hears us and that we hear, and forget what was said."""
+        """Wait until the active node and this client are connected, then forget all messages."""
         node = self.node
         assert self.until(lambda: self._image.get_subscription_count() > 0), "node not active"
         topics = [topic for topic in self.heard if topic != "/diagnostics"]
         assert self.until(lambda: all(node.count_publishers(topic) for topic in topics))
-        # Each side knows of the other now, but perhaps not yet that the other one knows.
+        # Each side has discovered the other now, but its messages may not reach the other yet.
         self.answer(0)
         self.until(lambda: False, 0.3)
         for messages in self.heard.values():
@@ -171,7 +171,7 @@ class Client:
         return message
 
     def rewind(self) -> None:
-        """Let the stamps go back by ten seconds."""
+        """Set the stamps back by ten seconds."""
         self._stamp -= 10.0
 
     def send_until(self, done: Callable[[], object], people: int = 1, **fields) -> list[Image]:
@@ -181,14 +181,14 @@ class Client:
         while not done() and time.monotonic() < end:
             sent.append(self.send(people, **fields))
             self.until(done, 0.3)
-        assert done(), "nothing came of these images"
+        assert done(), "these images had no effect"
         return sent
 
     def answer(self, people: int = 1) -> HumanArray:
-        """Send an image and return what the node says of it."""
+        """Send an image and return the node's answer to it."""
         before, newest = len(self.humans), stamp_of(self._stamp)
 
-        def answered() -> bool:  # not an image of before, whose answer may still be under way
+        def answered() -> bool:  # not to an earlier image, whose answer may still come
             stamps = [answer.header.stamp for answer in self.humans[before:]]
             return any((s.sec, s.nanosec) > (newest.sec, newest.nanosec) for s in stamps)
 
@@ -206,7 +206,7 @@ class Client:
         """Call a service of the node."""
         client = self.node.create_client(kind, f"/stdformer/{service}")
         assert self.until(client.service_is_ready), f"no service {service}"
-        # the service may not yet know of us when we know of it, and would answer nobody
+        # the service may not have discovered this client yet, and could not answer it
         self.until(lambda: False, 0.3)
         future = client.call_async(request)
         assert self.until(future.done), f"no answer from {service}"
@@ -230,7 +230,7 @@ class Client:
         return self.call(GetState, "get_state", GetState.Request()).current_state.label
 
     def close(self) -> None:
-        """Leave."""
+        """Destroy the node."""
         self._executor.shutdown()
         self.node.destroy_node()
 

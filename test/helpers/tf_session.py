@@ -1,4 +1,4 @@
-"""A user of /tf and of the node, in a process that can import tf2_msgs: prints what it saw as JSON.
+"""Publishes on /tf and uses the node, in a process with tf2_msgs; prints what it received as JSON.
 
 Started by test/ros/inputs/test_transforms.py with the log file for the node as its argument.
 """

@@ -1,4 +1,4 @@
-"""`target_fps` over real topics: quality falls under load, is told, and comes back."""
+"""`target_fps` over real topics: quality falls under load, is reported, and rises again."""
 
 import pytest
 
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.ros
 TOPIC = "/stdformer/body_model"
 
 
-def test_quality_falls_under_load_is_told_and_comes_back(tmp_path, client):
+def test_quality_falls_under_load_is_reported_and_rises_again(tmp_path, client):
     """The fake pipeline's meshes have levels 8 and 4, and at 4 half the faces."""
     options = {"target_fps": 8.0, "landmarks": "lite", "detect_every": 40}
     with NodeProcess(tmp_path / "log", autostart=True, **options) as node:
@@ -40,7 +40,7 @@ def test_quality_falls_under_load_is_told_and_comes_back(tmp_path, client):
         assert status.level == b"\x01"
         assert status.message.startswith("quality lowered to reach 8 frames/s: lite landmarks")
         assert client.until(lambda: client.heard[TOPIC])
-        assert len(client.heard[TOPIC][-1].triangles) == 3 * 6, "the new faces were not told"
+        assert len(client.heard[TOPIC][-1].triangles) == 3 * 6, "the new faces were not published"
 
         client.send_until(lambda: step() == "1 of 2")
         assert client.until(lambda: len(client.heard[TOPIC][-1].triangles) == 3 * 12)
@@ -73,7 +73,7 @@ def test_without_a_target_nothing_is_measured_or_changed():
     assert quality.restrictions() == []
 
 
-def test_what_does_not_fit_on_the_device_is_told():
+def test_a_device_that_ran_out_of_memory_is_reported():
     told = Told(people=4)
     quality = AdaptiveQuality(told, NodeSettings(), told)
     assert quality.settings()["people at once on the device"] == "4"

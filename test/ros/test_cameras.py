@@ -1,4 +1,4 @@
-"""Several cameras in one node: separate topics, identities and health; no camera hurts another."""
+"""Several cameras in one node: separate topics, track ids, errors and diagnostics."""
 
 import pytest
 
@@ -38,7 +38,7 @@ def test_intrinsics_belong_to_one_camera(running, cameras):
     assert not cameras["rear"].answer(1).humans[0].metric_depth
 
 
-def test_a_bad_image_of_one_camera_costs_the_other_nothing(running, cameras):
+def test_a_bad_image_of_one_camera_does_not_affect_the_other(running, cameras):
     front, rear = cameras["front"], cameras["rear"]
     front.send_until(lambda: "/front/image: unknown encoding" in running.output, encoding="x")
     front.send_until(lambda: "/front/image: frame failed with" in running.output, fail=True)
@@ -48,8 +48,8 @@ def test_a_bad_image_of_one_camera_costs_the_other_nothing(running, cameras):
     assert len(front.answer(2).humans) == 2
 
 
-def test_under_load_both_cameras_are_served(running, cameras):
-    """A camera that floods the node does not starve the other."""
+def test_under_load_both_cameras_are_answered(running, cameras):
+    """A camera that sends too many images does not take the other's share."""
     front, rear = cameras["front"], cameras["rear"]
     answered = 0
     for _ in range(5):
@@ -61,7 +61,7 @@ def test_under_load_both_cameras_are_served(running, cameras):
     assert answered == 5
 
 
-def test_the_health_of_each_camera_is_told_apart(running, cameras):
+def test_each_camera_has_its_own_diagnostics(running, cameras):
     front = cameras["front"]
     front.listen(DiagnosticArray, "/diagnostics")
     heard = front.heard["/diagnostics"]
@@ -88,7 +88,7 @@ def test_names_that_cannot_be_topics_are_refused(tmp_path):
         assert "'a b' cannot be a part of a topic" in node.output
 
 
-def test_the_nameless_topics_are_not_there(running, cameras):
+def test_topics_without_a_cameras_name_do_not_exist(running, cameras):
     node = cameras["front"].node
     names = dict(node.get_topic_names_and_types())
     assert "/stdformer/humans" not in names

@@ -1,4 +1,4 @@
-"""The node, asked to answer late: every message has the stamp of the frame that it is for."""
+"""The node with delay_frames: every message has the stamp of the frame that it answers."""
 
 import pytest
 
@@ -16,7 +16,7 @@ def stamp(header):
     return header.stamp.sec, header.stamp.nanosec
 
 
-def test_an_answer_that_comes_late_has_the_stamp_of_the_frame_that_it_is_for(tmp_path, client):
+def test_a_delayed_answer_has_the_stamp_of_its_frame(tmp_path, client):
     client.listen_to_all()
     with NodeProcess(tmp_path / "log", autostart=True, delay_frames=DELAY):
         client.connect()

@@ -1,4 +1,4 @@
-"""Files that parameters may name: neither `..` nor a link leads out of the configured folders."""
+"""Files that parameters may name: neither `..` nor a link leads out of the allowed folders."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ def place(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["net.bin", "deep/net.bin", "deep/../net.bin", "./deep//net.bin"])
-def test_what_lies_inside_may_be_named(place, name):
+def test_files_inside_the_folder_may_be_named(place, name):
     assert outside(f"{place}/weights/{name}", [place / "weights"]) == ""
 
 
@@ -33,14 +33,14 @@ def test_what_lies_inside_may_be_named(place, name):
         ".",
     ],
 )
-def test_what_lies_outside_may_not(place, name):
+def test_files_outside_the_folder_may_not_be_named(place, name):
     refusal = outside(f"{place}/{name}", [place / "weights"])
     assert "lies in none of" in refusal
     assert str(place / "weights") in refusal
     assert ".." not in refusal.split("which")[0], "says where it really is"
 
 
-def test_links_are_followed_before_judging(place):
+def test_links_are_followed_first(place):
     (place / "weights/way_out").symlink_to(place / "secrets")
     (place / "way_in").symlink_to(place / "weights")
     assert outside(f"{place}/weights/way_out/key", [place / "weights"])
@@ -49,7 +49,7 @@ def test_links_are_followed_before_judging(place):
     assert outside(f"{place}/weights/net.bin", [place / "way_in"]) == ""
 
 
-def test_relative_names_are_those_of_the_working_directory(place, monkeypatch):
+def test_relative_paths_are_relative_to_the_working_directory(place, monkeypatch):
     monkeypatch.chdir(place / "weights")
     assert outside("net.bin", [place / "weights"]) == ""
     assert outside("../secrets/key", [place / "weights"])
@@ -62,12 +62,12 @@ def test_one_of_several_folders_is_enough(place):
     assert split_folders("") == []
 
 
-def test_what_cannot_be_a_path_is_refused_with_a_reason(place):
+def test_an_impossible_path_is_refused_with_a_reason(place):
     assert "cannot be followed" in outside("weights/\0/net.bin", [place / "weights"])
 
 
 @given(st.lists(st.sampled_from(["..", ".", "", "a", "weights", "secrets"]), max_size=12))
-def test_a_chain_of_names_is_inside_as_long_as_it_never_climbs_above(tmp_path_factory, parts):
+def test_a_path_is_inside_as_long_as_it_never_leaves_the_folder(tmp_path_factory, parts):
     folder = tmp_path_factory.getbasetemp() / "chains/weights"
     (folder / "a/a").mkdir(parents=True, exist_ok=True)
     stack = ["weights"]

@@ -1,4 +1,4 @@
-"""The subscriber of docs/for_controllers.md, run as it stands in the page, in its own process."""
+"""The program of docs/for_controllers.md, run as it is printed there, in its own process."""
 
 import re
 import subprocess
@@ -41,7 +41,7 @@ def person(*joints, velocity=(0.0, 0.0, 0.0), metric=True):
 
 
 class Robot:
-    """What stands on both sides of the program: the node's humans, a planner, and a base."""
+    """What the program is connected to: the node's humans, a planner, and a mobile base."""
 
     def __init__(self):
         self.node = rclpy.create_node("robot")
@@ -106,11 +106,11 @@ def test_it_is_forty_lines_of_code():
     assert len(lines) <= 40
 
 
-def test_it_stands_still_before_it_has_heard_anything(robot):
+def test_it_stands_still_before_the_first_message(robot):
     assert robot.drive() == (0.0, 0.0)
 
 
-def test_nobody_in_sight_means_full_speed(robot):
+def test_it_drives_at_full_speed_when_nobody_is_in_sight(robot):
     assert robot.told() == 1.0
     assert robot.drive()[1] == 0.5
 
@@ -123,11 +123,11 @@ def test_the_nearest_joint_of_all_people_counts(robot):
 
 
 @pytest.mark.parametrize(("metres", "speed"), [(0.0, 0.0), (0.9, 0.0), (2.7, 1.0), (9.0, 1.0)])
-def test_it_stands_beside_people_and_is_free_far_from_them(robot, metres, speed):
+def test_it_stops_near_people_and_drives_at_full_speed_far_from_them(robot, metres, speed):
     assert robot.told(person((0.0, 0.0, metres))) == speed
 
 
-def test_who_comes_nearer_counts_as_nearer_the_older_the_data(robot):
+def test_a_person_who_approaches_counts_as_nearer_the_older_the_data(robot):
     coming = person((0.0, 0.0, 2.0), velocity=(0.0, 0.0, -2.0))
     leaving = person((0.0, 0.0, 2.0), velocity=(0.0, 0.0, 2.0))
     standing = (2.0 - MARGIN - STOP) / (FREE - STOP)

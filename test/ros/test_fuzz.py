@@ -26,7 +26,7 @@ MESSAGES = 10_000
 
 
 def outcome(use, messages):
-    """How many were used and, by what was wrong with them, refused; anything else is an error."""
+    """How many messages were used, and how many refused by kind; other exceptions are errors."""
     counts = {"used": 0}
     for message in messages:
         try:
@@ -38,7 +38,7 @@ def outcome(use, messages):
     return counts
 
 
-def test_every_image_is_a_picture_of_its_size_or_is_refused():
+def test_every_image_is_converted_or_refused():
     def use(message):
         rgb = to_rgb(message)
         assert rgb.shape == (message.height, message.width, 3)
@@ -49,7 +49,7 @@ def test_every_image_is_a_picture_of_its_size_or_is_refused():
     assert {"encoding", "step", "data", "size", "empty"} <= set(counts)
 
 
-def test_every_compressed_image_is_a_picture_or_is_refused():
+def test_every_compressed_image_is_decoded_or_refused():
     def use(message):
         rgb = decompressed(message)
         assert rgb.ndim == 3
@@ -61,7 +61,7 @@ def test_every_compressed_image_is_a_picture_or_is_refused():
     assert {"format", "data", "size"} <= set(counts)
 
 
-def test_every_depth_image_has_its_size_or_is_refused():
+def test_every_depth_image_is_converted_or_refused():
     def use(message):
         assert depth_of(message).values.shape == (message.height, message.width)
 
@@ -71,7 +71,7 @@ def test_every_depth_image_has_its_size_or_is_refused():
     assert {"encoding", "step", "data", "empty"} <= set(counts)
 
 
-def test_intrinsics_are_plausible_whatever_a_camera_info_says():
+def test_intrinsics_are_plausible_whatever_camera_info_contains():
     intake = Intake()
 
     def use(message):
@@ -88,7 +88,7 @@ def test_intrinsics_are_plausible_whatever_a_camera_info_says():
     assert counts["intrinsics"] > 0.1 * MESSAGES
 
 
-def test_frames_come_of_any_mixture_of_images_and_camera_infos():
+def test_any_mixture_of_images_and_camera_infos_gives_valid_frames():
     intake, infos = Intake(), camera_infos(3)
 
     def use(message):
@@ -100,7 +100,7 @@ def test_frames_come_of_any_mixture_of_images_and_camera_infos():
     assert outcome(use, islice(images(4), MESSAGES))["used"] > 0
 
 
-def test_an_image_may_not_be_larger_than_any_camera_makes_them():
+def test_an_image_larger_than_any_camera_makes_is_refused():
     message = next(images(5))
     message.encoding, message.width, message.height = "mono8", 10_000, MAX_PIXELS // 10_000 + 1
     message.step = message.width
@@ -119,8 +119,8 @@ def answers(client):
 
 
 @pytest.mark.slow
-def test_a_node_that_is_sent_all_of_them_keeps_answering(tmp_path, client):
-    """Over real topics, some of them as bytes that are no message at all."""
+def test_a_node_keeps_answering_among_malformed_messages(tmp_path, client):
+    """Over real topics; some of them are bytes that cannot be deserialised."""
     depths = ("16UC1", "32FC1", "mono16", "rgb8", "")
     with NodeProcess(tmp_path / "log", autostart=True, depth=True) as node:
         client.connect()
@@ -138,7 +138,7 @@ def test_a_node_that_is_sent_all_of_them_keeps_answering(tmp_path, client):
             for publisher, messages in streams:
                 publisher.publish(next(messages))
             if number % 25 == 0:
-                client.until(lambda: False, 0.01)  # the node hears some of each kind
+                client.until(lambda: False, 0.01)  # so that the node receives some of each kind
             if number % 500 == 499:
                 client.humans.clear()
                 assert answers(client), node.output
@@ -148,7 +148,7 @@ def test_a_node_that_is_sent_all_of_them_keeps_answering(tmp_path, client):
 
 
 @pytest.mark.slow
-def test_so_does_a_node_that_takes_compressed_images(tmp_path, client):
+def test_a_node_keeps_answering_among_malformed_compressed_images(tmp_path, client):
     topic = "/camera/image/compressed"
     camera = client.node.create_publisher(CompressedImage, topic, qos_profile_sensor_data)
     good = cv2.imencode(".png", np.full((48, 64, 3), 90, np.uint8))[1].tobytes()

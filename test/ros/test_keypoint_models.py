@@ -1,4 +1,4 @@
-"""A keypoint network in the node: joints and skeletons, no mesh, the stamps of what it answers."""
+"""A keypoint network in the node: joints, skeletons and stamps; there is no mesh."""
 
 from pathlib import Path
 
@@ -29,7 +29,7 @@ DELAY = 3
 
 
 def checkpoint(folder: Path, **metadata: int) -> str:
-    """PoseFormer that takes everybody for `STANDING`, whatever it sees."""
+    """A PoseFormer that gives the pose `STANDING` for any input."""
     torch.manual_seed(0)
     network = create_model("poseformer_9", **metadata)
     with torch.no_grad():
@@ -50,7 +50,7 @@ def places(answer):
     return [(human.pose.pose.position.x, human.pose.pose.position.z) for human in answer.humans]
 
 
-def test_it_publishes_joints_and_skeletons_and_no_mesh(tmp_path, client):
+def test_it_publishes_joints_and_skeletons_but_no_mesh(tmp_path, client):
     client.listen_to_all()
     options = {"model": "poseformer_9", "checkpoint": checkpoint(tmp_path, future_frames=0)}
     with NodeProcess(tmp_path / "log", NODE, autostart=True, **options):
@@ -78,7 +78,7 @@ def test_it_publishes_joints_and_skeletons_and_no_mesh(tmp_path, client):
         assert len(model.bones) == 2 * len(LiftingEstimator.skeleton)
 
 
-def test_with_a_delay_stamp_and_person_are_those_of_the_frame_answered_for(tmp_path, client):
+def test_with_a_delay_stamp_and_person_are_those_of_the_delayed_frame(tmp_path, client):
     options = {"model": "poseformer_9", "checkpoint": checkpoint(tmp_path), "delay_frames": DELAY}
     with NodeProcess(tmp_path / "log", NODE, autostart=True, **options):
         client.connect()
@@ -110,7 +110,7 @@ def test_with_a_delay_stamp_and_person_are_those_of_the_frame_answered_for(tmp_p
         ({"model": "poseformer_9", "backbone": "vgg"}, "has a backbone of its own, or none"),
     ],
 )  # fmt: skip
-def test_what_cannot_run_is_said_on_configure_and_the_node_lives_on(
+def test_a_wrong_configuration_fails_with_the_reason_and_the_node_keeps_running(
     tmp_path, client, parameters, said
 ):
     weights = checkpoint(tmp_path)

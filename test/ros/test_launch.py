@@ -1,4 +1,4 @@
-"""The launch files, where ROS' launch is installed: what they start, with which settings."""
+"""What the launch files start, and with which settings, where ROS' launch is installed."""
 
 from pathlib import Path
 
@@ -29,14 +29,14 @@ def test_every_argument_is_described(name):
     assert all(len(argument.description) > 10 for argument in arguments)
 
 
-def test_the_camera_launch_offers_what_the_readme_says():
+def test_the_camera_launch_file_has_the_arguments_of_the_readme():
     entities = description("camera.launch.py").entities
     names = {e.name for e in entities if isinstance(e, DeclareLaunchArgument)}
     assert {"image", "camera_info", "params_file", "device", "namespace", "rviz"} <= names
     assert sum(isinstance(entity, LifecycleNode) for entity in entities) == 1
 
 
-def test_images_go_through_shared_memory_unless_the_user_says_otherwise(monkeypatch):
+def test_images_go_through_shared_memory_unless_the_user_chose_another_profile(monkeypatch):
     name = "FASTDDS_DEFAULT_PROFILES_FILE"
     for value in (None, "/mine.xml"):
         monkeypatch.delenv(name, raising=False)
@@ -50,7 +50,7 @@ def test_images_go_through_shared_memory_unless_the_user_says_otherwise(monkeypa
         assert profile == value if value else Path(profile).name == "fastdds_shm.xml"
 
 
-def test_several_cameras_are_one_node_with_topics_of_each():
+def test_several_cameras_are_one_node_with_the_topics_of_each():
     context = LaunchContext()
     entities = description("multi_camera.launch.py").entities
     for entity in entities:

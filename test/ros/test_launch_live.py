@@ -91,7 +91,7 @@ def test_the_launched_node_answers_images(launched, client):
     assert "respawn" not in launched.output
 
 
-def test_lifecycle_and_parameters_answer_the_command_line(launched, client):
+def test_the_commands_lifecycle_and_param_work(launched, client):
     active(client, launched)
     assert "active [3]" in ros2("lifecycle", "get", "/stdformer")
     assert "stdformer_s_keypoints" in ros2("param", "get", "/stdformer", "model")
@@ -99,7 +99,7 @@ def test_lifecycle_and_parameters_answer_the_command_line(launched, client):
     assert "Setting parameter failed" in refused
 
 
-def test_rate_and_messages_answer_the_command_line(launched, client, tmp_path):
+def test_the_commands_echo_and_hz_work(launched, client, tmp_path):
     active(client, launched)
     for options, expected in (
         (["echo", "--field", "header"], "frame_id: optical"),
@@ -118,7 +118,7 @@ def test_rate_and_messages_answer_the_command_line(launched, client, tmp_path):
             command.wait(30)
 
 
-def test_a_killed_node_comes_back_to_the_same_listener(launched, client):
+def test_a_killed_node_is_started_again_and_answers_the_same_client(launched, client):
     active(client, launched)
     (killed,) = launched.pids()
     os.kill(killed, signal.SIGKILL)
@@ -132,7 +132,7 @@ def test_a_killed_node_comes_back_to_the_same_listener(launched, client):
     assert len(client.humans) > answers, launched.output
 
 
-def test_ctrl_c_ends_everything(launched):
+def test_ctrl_c_ends_all_processes(launched):
     assert launched.end() == 0
     for pid in launched.pids():
         with pytest.raises(ProcessLookupError):

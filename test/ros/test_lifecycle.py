@@ -1,4 +1,4 @@
-"""The node's life: transitions, parameters, failures to start, and how it ends."""
+"""The node's life cycle: transitions, parameters, failures to start, and its end."""
 
 import gc
 import signal
@@ -23,7 +23,7 @@ from stdformer_ros.ros.outputs.diagnostics import heap_in_use
 pytestmark = [pytest.mark.ros, pytest.mark.usefixtures("ros")]
 
 
-def test_the_life_cycle_can_be_walked_back_and_forth(tmp_path, client):
+def test_all_transitions_work_again_and_again(tmp_path, client):
     client.listen_to_all()
     with NodeProcess(tmp_path / "log") as node:
         assert client.state() == "unconfigured"
@@ -49,7 +49,7 @@ def test_the_life_cycle_can_be_walked_back_and_forth(tmp_path, client):
         assert node.process.poll() is None
 
 
-def test_what_cannot_be_configured_fails_with_the_reason_and_can_be_mended(tmp_path, client):
+def test_a_wrong_parameter_fails_with_the_reason_and_can_be_corrected(tmp_path, client):
     with NodeProcess(tmp_path / "log", model="missing") as node:
         assert not client.transition(Transition.TRANSITION_CONFIGURE)
         assert client.state() == "unconfigured"
@@ -74,7 +74,7 @@ def test_what_cannot_be_configured_fails_with_the_reason_and_can_be_mended(tmp_p
 
 
 def refusal(client, name, value):
-    """Why the node does not take this value for a parameter; empty if it does."""
+    """The reason why the node refuses this value for a parameter; empty if it accepts it."""
     parameter = Parameter(name, value=value).to_parameter_msg()
     request = SetParameters.Request(parameters=[parameter])
     result = client.call(SetParameters, "set_parameters", request).results[0]
@@ -105,7 +105,7 @@ def test_with_autostart_a_failure_ends_the_process(tmp_path):
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
-def test_asked_twice_to_end_it_ends_cleanly(tmp_path, client, how):
+def test_two_signals_end_the_process_cleanly(tmp_path, client, how):
     with NodeProcess(tmp_path / "log", autostart=True) as node:
         client.connect()
         client.send(1, hundredths=20)
@@ -116,25 +116,25 @@ def test_asked_twice_to_end_it_ends_cleanly(tmp_path, client, how):
         assert "Traceback" not in node.output
 
 
-def live(node):
+def life_cycle(node):
     for transition in ("configure", "activate", "deactivate", "cleanup"):
         result = getattr(node, f"trigger_{transition}")()
         assert result == TransitionCallbackReturn.SUCCESS, transition
 
 
 def memory():
-    """Megabytes that this process holds; what the heap keeps besides depends on other tests."""
+    """Megabytes that this process holds, without what its heap keeps for later use."""
     in_use = heap_in_use()
     if in_use is None:
         pytest.skip("the C library does not tell how much of the heap is in use")
     return in_use
 
 
-def test_fifty_lives_leave_nothing_behind():
+def test_fifty_life_cycles_leak_nothing():
     """Memory, threads, topics and services of the process, without the networks."""
     node = HumanNode(fake_pipeline.build)
 
-    def belongings():
+    def resources():
         publishers, subscriptions = len(list(node.publishers)), len(list(node.subscriptions))
         services, timers = len(list(node.services)), len(list(node.timers))
         gc.collect()
@@ -142,29 +142,29 @@ def test_fifty_lives_leave_nothing_behind():
         return publishers, subscriptions, services, timers, threading.active_count(), remembered
 
     for _ in range(10):  # what is allocated once is not growth
-        live(node)
-    before, had = memory(), belongings()
+        life_cycle(node)
+    before, had = memory(), resources()
     for _ in range(50):
-        live(node)
-    assert belongings() == had
+        life_cycle(node)
+    assert resources() == had
     assert memory() - before < 8.0  # MB
     node.destroy_node()
 
 
 @pytest.mark.slow
-def test_lives_with_the_real_networks_leave_none_of_them_behind():
-    """docs/operating.md has the figures of fifty."""
+def test_life_cycles_with_the_real_networks_leak_none_of_them():
+    """docs/operating.md has the numbers of fifty."""
     node = HumanNode()
     for _ in range(3):
-        live(node)
+        life_cycle(node)
     before = memory()
     for _ in range(8):
-        live(node)
+        life_cycle(node)
     assert memory() - before < 40.0  # MB; the networks of one life are over 100
     node.destroy_node()
 
 
-def test_an_inactive_node_hears_no_image_and_has_no_worker():
+def test_an_inactive_node_has_no_image_subscription_and_no_worker():
     node = HumanNode(fake_pipeline.build)
 
     def works():

@@ -1,4 +1,4 @@
-"""The node as a process, over real topics: what it says and what it survives."""
+"""The node as a process, over real topics: its messages, its log, and errors that it survives."""
 
 import math
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.ros
 PARAMETERS = {"image_timeout": 1.0}
 
 
-def test_without_calibration_the_field_of_view_is_assumed_and_said_once(running, client):
+def test_without_calibration_the_field_of_view_is_assumed_and_logged_once(running, client):
     client.connect()
     for _ in range(3):
         assert client.answer(1).humans[0].metric_depth is False
@@ -37,7 +37,7 @@ def test_each_image_is_answered_with_its_own_stamp_and_frame(running, client):
     assert len(answer.humans[0].vertices) == 0  # publish_vertices is off
 
 
-def test_how_bodies_are_connected_is_said_to_late_listeners_too(running, client):
+def test_late_subscribers_get_the_body_model_too(running, client):
     client.listen(BodyModel, "/stdformer/body_model", LATCHED)
     assert client.until(lambda: client.heard["/stdformer/body_model"])
     (model,) = client.heard["/stdformer/body_model"]
@@ -46,7 +46,7 @@ def test_how_bodies_are_connected_is_said_to_late_listeners_too(running, client)
     assert model.joint_names == list(JOINTS)
 
 
-def test_every_output_tells_the_same_of_an_image(running, client):
+def test_all_outputs_of_an_image_agree(running, client):
     client.listen_to_all()
     client.connect()
     answer = client.answer(2)
@@ -66,7 +66,7 @@ def test_every_output_tells_the_same_of_an_image(running, client):
         assert message.header == answer.header
 
 
-def test_who_leaves_is_deleted_from_rviz(running, client):
+def test_people_who_left_are_deleted_from_rviz(running, client):
     client.listen_to_all()
     client.connect()
     messages = client.heard["/stdformer/markers"]
@@ -94,7 +94,7 @@ def test_who_leaves_is_deleted_from_rviz(running, client):
         ({"width": 32, "height": 96, "step": 96}, "changed its size from 64x48 to 32x96"),
     ],
 )
-def test_a_bad_image_is_named_dropped_and_survived(running, client, fields, warning):
+def test_a_bad_image_is_logged_with_the_reason_and_dropped(running, client, fields, warning):
     client.connect()
     client.send_until(lambda: warning in running.output, **fields)
     (line,) = (line for line in running.output.splitlines() if warning in line)
@@ -103,7 +103,7 @@ def test_a_bad_image_is_named_dropped_and_survived(running, client, fields, warn
     assert len(client.answer(2).humans) == 2
 
 
-def test_more_bad_images_than_can_be_told_do_not_stop_the_node(running, client):
+def test_many_bad_images_do_not_stop_the_node(running, client):
     client.connect()
     for fields in (
         {"encoding": "16UC1"},
@@ -120,7 +120,7 @@ def test_more_bad_images_than_can_be_told_do_not_stop_the_node(running, client):
     assert len(client.answer(2).humans) == 2
 
 
-def test_time_that_repeats_or_goes_back_costs_frames_not_the_node(running, client):
+def test_stamps_that_repeat_or_go_back_are_dropped(running, client):
     client.connect()
     header = client.answer(1).header
     before = len(client.humans)
@@ -131,14 +131,14 @@ def test_time_that_repeats_or_goes_back_costs_frames_not_the_node(running, clien
     client.answer(1)
 
 
-def test_an_image_that_breaks_the_pipeline_does_not_break_the_node(running, client):
+def test_an_exception_in_the_pipeline_does_not_stop_the_node(running, client):
     client.connect()
     client.send_until(lambda: "the image asked for it" in running.output, fail=True)
     assert "/camera/image: frame failed with RuntimeError" in running.output
     assert len(client.answer(2).humans) == 2
 
 
-def test_silence_is_noticed_and_diagnosed(running, client):
+def test_missing_images_are_logged_and_reported_in_diagnostics(running, client):
     client.listen_to_all()
     client.connect()
     assert client.until(lambda: "/camera/image: no image for" in running.output)

@@ -1,4 +1,4 @@
-"""Overload over real processes: the newest frame wins, nothing queues, drops are told."""
+"""Overload over real processes: the newest frame wins, nothing queues, drops are reported."""
 
 import numpy as np
 import pytest
@@ -19,12 +19,12 @@ from stdformer_ros.types import Frame
 pytestmark = pytest.mark.ros
 
 PROCESSING = 0.4
-"""Seconds for which the fake pipeline works on each image: long beside what a busy machine adds."""
+"""Seconds that the fake pipeline takes for each image: much more than a busy machine adds."""
 PERIOD = 1 / 30
 SECONDS = 12.0
 
 
-def test_far_more_images_than_can_be_answered_are_dropped_not_queued(tmp_path, client):
+def test_under_overload_images_are_dropped_not_queued(tmp_path, client):
     """`./run bench --only overload` is the long form, with the real models."""
     with NodeProcess(tmp_path / "log", autostart=True) as node:
         client.listen_to_all()

@@ -1,4 +1,4 @@
-"""What can be changed and asked while the node runs: parameters, ~/reset, ~/enable."""
+"""What can be changed while the node runs: parameters, ~/reset, ~/enable."""
 
 import pytest
 
@@ -41,7 +41,7 @@ def test_every_parameter_is_described_and_every_number_has_a_range(running, clie
             assert bounded or descriptor.additional_constraints, descriptor.name
 
 
-def test_vertices_are_switched_on_and_off_while_it_runs(running, client):
+def test_vertices_are_switched_on_and_off_while_the_node_runs(running, client):
     assert len(client.answer(1).humans[0].vertices) == 0
     assert client.set_parameter("publish_vertices", True) == ""
     assert len(client.answer(1).humans[0].vertices) == 24
@@ -49,7 +49,7 @@ def test_vertices_are_switched_on_and_off_while_it_runs(running, client):
     assert len(client.answer(1).humans[0].vertices) == 0
 
 
-def test_who_is_less_sure_than_min_score_is_left_out(running, client):
+def test_people_with_a_score_below_min_score_are_left_out(running, client):
     """The fake's people have a score of 0.75."""
     assert client.set_parameter("min_score", 0.8) == ""
     assert client.answer(2).humans == []
@@ -88,7 +88,7 @@ def test_each_namespace_of_the_markers_is_switched_on_and_off(running, client):
     assert answered_with(6) == {("mesh", add), ("skeleton", add), ("label", add)}
 
 
-def test_the_filter_is_that_of_the_parameters_and_changes_while_it_runs():
+def test_the_filter_follows_its_parameters_while_the_node_runs():
     pipelines = FakeMultiCameraPipeline()
     node = HumanNode(lambda _: pipelines)
     node.trigger_configure()
@@ -106,7 +106,7 @@ def test_the_filter_is_that_of_the_parameters_and_changes_while_it_runs():
     node.destroy_node()
 
 
-def test_the_quality_changes_while_it_runs_as_far_as_the_estimator_can(running, client):
+def test_the_quality_changes_while_the_node_runs_if_the_estimator_can(running, client):
     client.listen(BodyModel, "/stdformer/body_model", LATCHED)
     heard = client.heard["/stdformer/body_model"]
     assert client.until(lambda: heard)
@@ -123,7 +123,7 @@ def test_the_quality_changes_while_it_runs_as_far_as_the_estimator_can(running, 
         assert client.set_parameter(name, value) == ""
 
 
-def test_what_cannot_change_is_refused_with_the_reason(running, client):
+def test_a_parameter_that_cannot_change_is_refused_with_the_reason(running, client):
     reason = client.set_parameter("model", "another")
     assert reason == "model applies on configure: deactivate and clean up first"
     assert client.set_parameter("min_score", 1.5) != ""
@@ -132,7 +132,7 @@ def test_what_cannot_change_is_refused_with_the_reason(running, client):
     assert len(client.answer(1).humans) == 1
 
 
-def test_a_threshold_that_is_changed_changes_the_diagnosis(running, client):
+def test_a_changed_threshold_changes_the_diagnostics(running, client):
     client.listen(DiagnosticArray, "/diagnostics")
     heard = client.heard["/diagnostics"]
 
@@ -154,7 +154,7 @@ def test_a_threshold_that_is_changed_changes_the_diagnosis(running, client):
     assert client.until(says("is use_sim_time right?"))
 
 
-def test_reset_forgets_everybody_and_gives_no_identity_twice(running, client):
+def test_reset_forgets_everybody_and_gives_no_track_id_twice(running, client):
     client.listen_to_all()
     before = {human.track_id for human in client.answer(2).humans}
     markers = client.heard["/stdformer/markers"]
@@ -166,7 +166,7 @@ def test_reset_forgets_everybody_and_gives_no_identity_twice(running, client):
     assert not before & {human.track_id for human in client.answer(2).humans}
 
 
-def test_disabled_it_neither_listens_nor_complains_until_it_is_enabled(running, client):
+def test_a_disabled_node_neither_receives_images_nor_warns_until_it_is_enabled(running, client):
     client.listen(DiagnosticArray, "/diagnostics")
     client.answer(1)
     assert client.call(SetBool, "enable", SetBool.Request(data=False)).success

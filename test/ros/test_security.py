@@ -1,4 +1,4 @@
-"""The SROS 2 policy: exactly what the running node opens, nothing that it does not need."""
+"""The SROS 2 policy allows exactly the topics and services that the running node opens."""
 
 import subprocess
 import sys
@@ -34,7 +34,7 @@ KINDS = [("topic", "publish"), ("topic", "subscribe"), ("service", "reply"), ("s
 
 @pytest.fixture(scope="module")
 def opened(ros, tmp_path_factory):
-    """What the node has opened when it is active."""
+    """The names of the topics and services that the active node has opened, by action."""
     log = tmp_path_factory.mktemp("security") / "log"
     with NodeProcess(log, autostart=True):
         client = Client()
@@ -62,18 +62,18 @@ def opened(ros, tmp_path_factory):
             return all(allowed("/stdformer/node", kind, a) <= now[a] for kind, a in KINDS)
 
         client.until(complete)
-        client.until(lambda: False, 1.0)  # for what would be too much
+        client.until(lambda: False, 1.0)  # for names that the policy does not allow
         answer = found()
         client.close()
     return answer
 
 
 @pytest.mark.parametrize(("kind", "action"), KINDS)
-def test_the_policy_allows_the_node_what_it_opens_and_no_more(opened, kind, action):
+def test_the_policy_allows_exactly_what_the_node_opens(opened, kind, action):
     assert opened[action] == allowed("/stdformer/node", kind, action)
 
 
-def test_who_hears_of_people_can_neither_steer_the_node_nor_speak_for_it():
+def test_a_subscriber_can_neither_control_the_node_nor_publish_in_its_name():
     assert "/stdformer/humans" in allowed("/stdformer/controller", "topic", "subscribe")
     assert not allowed("/stdformer/controller", "service", "request")
     spoken = allowed("/stdformer/controller", "topic", "publish")
@@ -83,7 +83,7 @@ def test_who_hears_of_people_can_neither_steer_the_node_nor_speak_for_it():
     }
 
 
-def test_sros2_makes_permissions_of_it(tmp_path):
+def test_sros2_makes_permissions_from_the_policy(tmp_path):
     pytest.importorskip("sros2", reason="needs ROS 2's sros2, which no Python registry carries")
     pytest.importorskip("cryptography", reason="needs what sros2 signs with")
     enclave = "/stdformer/node"

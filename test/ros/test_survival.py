@@ -1,4 +1,4 @@
-"""kill -9 of each of the processes that talk to each other: the others notice and go on."""
+"""kill -9 of node, camera or subscriber: the other processes notice it and go on."""
 
 import signal
 import subprocess
@@ -31,16 +31,16 @@ for kind, topic in ((HumanArray, "humans"), (MarkerArray, "markers"), (Image, "o
     node.create_subscription(kind, "/stdformer/" + topic, lambda m: print("heard", flush=True), 10)
 rclpy.spin(node)
 """
-"""Reliable subscriptions, for which the node keeps what was not acknowledged."""
+"""Reliable subscriptions, for which the node keeps messages that were not acknowledged."""
 
 
 def kill(process):
-    """kill -9: no goodbye, no clean-up."""
+    """kill -9: the process cannot clean up."""
     process.send_signal(signal.SIGKILL)
     assert process.wait(20) == -signal.SIGKILL
 
 
-def test_a_killed_and_respawned_node_is_found_by_those_who_listened(tmp_path, client):
+def test_subscribers_find_a_node_that_was_killed_and_started_again(tmp_path, client):
     client.listen(BodyModel, "/stdformer/body_model", LATCHED)
     for round_ in range(3):
         client.humans.clear()
@@ -49,7 +49,7 @@ def test_a_killed_and_respawned_node_is_found_by_those_who_listened(tmp_path, cl
             assert client.until(lambda: client.heard["/stdformer/body_model"]), node.output
             answer = client.answer(2)
             assert [human.track_id for human in answer.humans] == [1, 2]
-            client.send(1, hundredths=20)  # dies with a frame in work
+            client.send(1, hundredths=20)  # it is killed while it processes this frame
             kill(node.process)
 
 
@@ -76,7 +76,7 @@ class Camera:
         )
 
 
-def test_a_killed_camera_is_missed_and_its_successor_is_heard(tmp_path, client, pictures):
+def test_a_killed_camera_is_reported_and_a_new_one_is_used(tmp_path, client, pictures):
     with NodeProcess(tmp_path / "log", autostart=True, image_timeout=0.5) as node:
         for _ in range(2):
             camera = Camera(pictures)
@@ -95,7 +95,7 @@ def test_a_killed_camera_is_missed_and_its_successor_is_heard(tmp_path, client, 
         assert "Traceback" not in node.output
 
 
-def test_killed_subscribers_hold_up_nobody(tmp_path, client):
+def test_killed_subscribers_delay_nobody_else(tmp_path, client):
     client.listen(MarkerArray, "/stdformer/markers")
     client.listen(Image, "/stdformer/overlay", 1)
     with NodeProcess(tmp_path / "log", autostart=True) as node:
@@ -116,7 +116,7 @@ def test_killed_subscribers_hold_up_nobody(tmp_path, client):
             assert heard == ["heard\n"]
             kill(victim)
             reader.join()
-            # More than any queue of the node holds, each answered although one reader is silent.
+            # More than any queue of the node holds; each is answered without that subscriber.
             for people in (0, 1, 2, 3) * 15:
                 answer = client.answer(people)
                 assert len(answer.humans) == people

@@ -1,4 +1,4 @@
-"""Simulated time over real processes: /clock counts, and it may jump back."""
+"""Simulated time over real processes: /clock is used, and it may jump back."""
 
 import pytest
 
@@ -18,7 +18,7 @@ BEHIND = 0.25
 
 
 class Simulation:
-    """Sends images by the client's stamps, each after a clock that is BEHIND ahead of it."""
+    """Sends each image after a /clock message that is BEHIND seconds newer than its stamp."""
 
     def __init__(self, client):
         self.client = client
@@ -59,7 +59,7 @@ def latency(status):
     return 1e-3 * float({item.key: item.value for item in status.values}["latency p50 ms"])
 
 
-def test_ages_are_by_the_simulated_clock(running, client):
+def test_latencies_are_measured_by_the_simulated_clock(running, client):
     """The test's stamps are of 1970: by the machine's clock they would be decades old."""
     simulation = Simulation(client)
     status, seconds = simulation.diagnosed(

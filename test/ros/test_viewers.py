@@ -1,4 +1,4 @@
-"""RViz' configuration fits the node's topics; docs/viewers.md's program for Rerun runs."""
+"""RViz's configuration fits the node's topics; the program for Rerun in docs/viewers.md runs."""
 
 import re
 import subprocess
@@ -40,12 +40,12 @@ def running(ros, tmp_path_factory):
         client.close()
 
 
-def test_mesh_skeleton_ids_and_overlay_are_shown_at_first():
+def test_markers_and_overlay_are_shown_at_start():
     assert displays()["People"]["Enabled"] is True
     assert displays()["Overlay"]["Enabled"] is True
 
 
-def test_each_namespace_of_the_markers_can_be_switched():
+def test_each_namespace_of_the_markers_can_be_switched_in_rviz():
     assert displays()["People"]["Namespaces"] == {MESH: True, SKELETON: True, LABEL: True}
 
 
@@ -53,7 +53,7 @@ def test_the_fixed_frame_is_the_one_that_the_player_uses():
     assert RVIZ["Global Options"]["Fixed Frame"] == FRAME_ID
 
 
-def test_every_display_hears_a_topic_of_the_node(running):
+def test_every_display_shows_a_topic_of_the_node(running):
     _, client = running
     shown = [item for item in RVIZ["Displays"] if "Topic" in item]
     assert len(shown) == 4

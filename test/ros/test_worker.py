@@ -11,7 +11,7 @@ from stdformer_ros.ros.worker import NewestWorker
 pytestmark = pytest.mark.ros
 
 
-def test_of_all_items_that_came_while_it_worked_only_the_newest_is_taken():
+def test_of_all_items_offered_while_it_is_busy_only_the_newest_is_processed():
     done, working, go_on = [], threading.Event(), threading.Event()
 
     def process(items):
@@ -36,7 +36,7 @@ def test_of_all_items_that_came_while_it_worked_only_the_newest_is_taken():
     )
 
 
-def test_an_idle_worker_takes_every_item_in_order():
+def test_an_idle_worker_processes_every_item_in_order():
     done, finished = [], threading.Semaphore(0)
 
     def process(items):
@@ -52,7 +52,7 @@ def test_an_idle_worker_takes_every_item_in_order():
     assert not worker.dropped.total()
 
 
-def test_stopping_waits_for_the_item_in_work_and_forgets_the_next():
+def test_stopping_finishes_the_current_item_and_drops_the_next():
     done, working = [], threading.Event()
 
     def process(items):
@@ -69,8 +69,8 @@ def test_stopping_waits_for_the_item_in_work_and_forgets_the_next():
     assert worker.dropped == {"front": 1}
 
 
-def test_a_fast_camera_takes_no_turns_from_a_slow_one():
-    """Under load: every round takes one item of each camera, the longest waiting one first."""
+def test_a_fast_camera_does_not_delay_a_slow_one():
+    """Under load every round takes one item of each camera, the one that waited longest first."""
     rounds, working, go_on = [], threading.Semaphore(0), threading.Semaphore(0)
 
     def process(items):

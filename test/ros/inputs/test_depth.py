@@ -1,4 +1,4 @@
-"""Depth in the node: matched by time, in its units, aligned or not; and what is said when not."""
+"""Depth in the node: matched by time, units checked, and a log message where it is not used."""
 
 import math
 
@@ -45,7 +45,7 @@ def test_integers_are_millimetres_and_floats_are_metres():
     assert metres(message(np.full((2, 3), 2.5, "<f4"), "32FC1")) == pytest.approx(2.5)
 
 
-def test_padding_and_byte_order_are_honoured():
+def test_padding_and_byte_order_are_respected():
     padded = np.zeros((2, 5), ">u2")
     padded[:, :3] = 1234
     image = message(padded, "16UC1", width=3, is_bigendian=1)
@@ -62,20 +62,20 @@ def test_padding_and_byte_order_are_honoured():
         ({"height": 2**32 - 1}, "data"),
     ],
 )
-def test_what_is_no_depth_image_is_refused(fields, kind):
+def test_a_malformed_depth_image_is_refused(fields, kind):
     with pytest.raises(BadInput) as refusal:
         depth_of(message(np.ones((4, 4), np.uint16), "16UC1", **fields))
     assert refusal.value.kind == kind
 
 
-def test_floats_that_are_millimetres_are_refused_by_name():
+def test_floats_in_millimetres_are_refused_as_such():
     values = np.full((48, 64), 2500, np.float32)
     values[::2] = math.nan  # holes do not hide it
     with pytest.raises(BadInput, match="are these millimetres"):
         depth_of(message(values, "32FC1"))
 
 
-def test_an_image_of_holes_alone_is_still_one():
+def test_a_depth_image_without_any_depth_is_valid():
     assert np.isnan(metres(message(np.full((4, 4), np.nan, np.float32), "32FC1"))).all()
 
 
@@ -91,7 +91,7 @@ def test_the_depth_nearest_in_time_is_taken():
     assert intake.at(1_100_000_000).values[0, 0] == 1066
 
 
-def test_a_depth_too_far_in_time_is_none():
+def test_a_depth_image_of_another_time_is_not_used():
     intake = DepthIntake(tolerance=0.05)
     assert intake.at(1_000_000_000) is None
     intake.take(depth_at(1.0))
@@ -128,13 +128,13 @@ def answer_with_depth(client, done, *depth, **fields):
 
 
 @pytest.mark.parametrize("encoding", ["16UC1", "32FC1"])
-def test_a_person_is_where_depth_says_and_the_message_says_so(running, client, encoding):
+def test_the_distance_is_taken_from_depth_and_marked_as_measured(running, client, encoding):
     human = answer_with_depth(client, lambda h: h.measured_depth, 2.4, encoding)
     assert human.pose.pose.position.z == pytest.approx(2.4, abs=1e-3)
     assert human.pose.covariance[14] < 0.1**2  # without depth: (0.1 x 2 m)^2 at best
 
 
-def test_no_depth_of_this_time_is_said_and_the_size_decides(running, client):
+def test_missing_depth_is_logged_and_the_distance_is_estimated(running, client):
     warning = "/camera/depth: nothing within 0.1 s of the image"
     client.send_until(lambda: client.humans and warning in running.output)
     human = client.humans[-1].humans[0]
@@ -142,7 +142,7 @@ def test_no_depth_of_this_time_is_said_and_the_size_decides(running, client):
     assert human.pose.pose.position.z == pytest.approx(2.0)
 
 
-def test_depth_in_wrong_units_is_left_aside_and_said(running, client):
+def test_depth_in_wrong_units_is_logged_and_not_used(running, client):
     human = answer_with_depth(client, lambda h: not h.measured_depth, 20.0, "16UC1")
     assert not human.measured_depth
     warning = "the torso of person 1 is 20.00 m away by depth, 2.00 m by size: not used"
@@ -151,7 +151,7 @@ def test_depth_in_wrong_units_is_left_aside_and_said(running, client):
     assert client.until(lambda: "are these millimetres?" in running.output)
 
 
-def test_a_broken_depth_image_costs_the_depth_alone(running, client):
+def test_a_broken_depth_image_is_logged_and_the_distance_is_estimated(running, client):
     human = answer_with_depth(client, lambda h: not h.measured_depth, 2.4, data=b"123")
     assert human.pose.pose.position.z == pytest.approx(2.0)
     assert client.until(lambda: "/camera/depth: 3 bytes of data" in running.output)

@@ -1,4 +1,4 @@
-"""Images to RGB, raw and compressed: every encoding by its numbers, every wrong size refused."""
+"""Images to RGB, raw and compressed: known pixels in every encoding; wrong data are refused."""
 
 import struct
 import sys
@@ -101,7 +101,7 @@ def test_bayer_mosaics_give_each_colour_to_its_own_channel(depth, pattern, chann
 
 
 @pytest.mark.parametrize("encoding", ["yuv422", "uyvy", "yuv422_yuy2", "yuyv", "nv12", "nv21"])
-def test_brightness_and_colour_encodings_show_red_as_red(encoding):
+def test_yuv_encodings_show_red_as_red(encoding):
     y, u, v = 82, 90, 240  # red in BT.601
     if encoding in ("nv12", "nv21"):
         colour = [u, v] if encoding == "nv12" else [v, u]
@@ -115,7 +115,7 @@ def test_brightness_and_colour_encodings_show_red_as_red(encoding):
 
 
 @pytest.mark.parametrize("encoding", ["16UC1", "32FC1"])
-def test_depth_images_are_refused_by_that_name(encoding):
+def test_depth_images_are_refused_as_such(encoding):
     with pytest.raises(BadInput, match="depth image"):
         to_rgb(Image(height=2, width=2, step=8, encoding=encoding, data=bytes(16)))
 
@@ -137,7 +137,7 @@ def test_depth_images_are_refused_by_that_name(encoding):
         ({"encoding": "bayer_rggb8", "width": 1, "step": 1}, "size", "1x3"),
     ],
 )
-def test_what_does_not_fit_is_refused_with_its_reason(change, kind, text):
+def test_an_inconsistent_message_is_refused_with_the_reason(change, kind, text):
     message = Image(height=3, width=4, step=12, encoding="rgb8", data=bytes(36))
     assert to_rgb(message).shape == (3, 4, 3)
     for name, value in change.items():
@@ -156,7 +156,7 @@ def test_what_does_not_fit_is_refused_with_its_reason(change, kind, text):
     bigendian=st.integers(0, 255),
 )
 @settings(max_examples=300, deadline=None)
-def test_no_message_does_more_harm_than_a_refusal(encoding, height, width, step, data, bigendian):
+def test_any_message_is_converted_or_refused(encoding, height, width, step, data, bigendian):
     message = Image(
         height=height,
         width=width,
@@ -188,7 +188,7 @@ def test_the_conversion_agrees_with_opencv_on_a_whole_picture():
     assert np.abs(difference).mean() < 3
 
 
-def test_an_encoding_that_only_cv_bridge_knows_is_left_to_it(monkeypatch):
+def test_an_encoding_that_only_cv_bridge_knows_is_converted_by_it(monkeypatch):
     picture = pixels(2, 3)
 
     class CvBridge:
@@ -222,13 +222,13 @@ def compressed(data, kind="jpeg", stamp=1.0):
     )
 
 
-def test_a_png_comes_back_exactly_and_a_jpeg_nearly():
+def test_a_png_is_decoded_exactly_and_a_jpeg_nearly():
     np.testing.assert_array_equal(decompressed(compressed(encoded(".png"))), PICTURE)
     away = np.abs(decompressed(compressed(encoded(".jpg"))).astype(int) - PICTURE)
     assert np.median(away) <= 3
 
 
-def test_the_bytes_count_and_not_what_the_format_says_of_them():
+def test_the_bytes_decide_and_not_the_field_format():
     for kind in ("png", "jpeg", "rgb8; jpeg compressed bgr8", ""):
         np.testing.assert_array_equal(decompressed(compressed(encoded(".png"), kind)), PICTURE)
 
@@ -241,7 +241,7 @@ def test_grey_and_sixteen_bit_pictures_become_rgb():
 
 
 def claiming(width, height):
-    """A PNG of a few bytes that claims to be so large."""
+    """A PNG of a few bytes whose header claims this size."""
     head = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     crc = struct.pack(">I", zlib.crc32(head))
     return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + head + crc
@@ -260,14 +260,14 @@ def claiming(width, height):
         (encoded(".png")[:60], "data"),
     ],
 )
-def test_what_is_no_picture_is_refused_before_it_costs_memory(data, kind):
+def test_an_invalid_picture_is_refused_before_memory_is_allocated(data, kind):
     with pytest.raises(BadInput) as refusal:
         decompressed(compressed(data))
     assert refusal.value.kind == kind
 
 
 @given(st.binary(max_size=300), st.integers(0, 400), st.sampled_from([".jpg", ".png"]))
-def test_no_bytes_break_the_decoder(garbage, place, kind):
+def test_any_bytes_are_decoded_or_refused(garbage, place, kind):
     whole = encoded(kind)
     for data in (garbage, whole[:place] + garbage + whole[place:]):
         try:

@@ -1,4 +1,4 @@
-"""From messages to frames: intrinsics scaled, stamps and sizes checked against those before."""
+"""From messages to frames: intrinsics are scaled, stamps and sizes compared with earlier ones."""
 
 import math
 
@@ -48,7 +48,7 @@ def test_a_frame_has_the_images_stamp_and_the_infos_intrinsics():
     assert frame.camera == Camera(8, 4, fx=100.0, fy=110.0, cx=3.5, cy=1.5, known=True)
 
 
-def test_without_intrinsics_sixty_degrees_are_assumed_and_marked():
+def test_without_intrinsics_a_field_of_view_of_sixty_degrees_is_assumed():
     camera = Intake().frame(image(1.0, width=64, height=48)).camera
     assert not camera.known
     assert 2 * math.degrees(math.atan(32 / camera.fx)) == pytest.approx(60.0)
@@ -76,7 +76,7 @@ def test_an_uncalibrated_driver_is_not_an_error():
         {"height": 0},
     ],
 )
-def test_impossible_intrinsics_are_refused_and_the_good_ones_kept(bad):
+def test_impossible_intrinsics_are_refused_and_the_earlier_ones_kept(bad):
     intake = Intake()
     intake.take_camera_info(info())
     with pytest.raises(BadInput) as refusal:
@@ -117,7 +117,7 @@ def test_a_change_of_size_costs_one_frame_and_starts_anew():
     assert frame.discontinuous
 
 
-def test_nanoseconds_count():
+def test_stamps_are_compared_in_nanoseconds():
     intake = Intake()
     first = image(1_700_000_000.0)
     second = image(1_700_000_000.0)
@@ -126,7 +126,7 @@ def test_nanoseconds_count():
     intake.frame(second)
 
 
-def test_pixels_come_through():
+def test_a_frame_has_the_images_pixels():
     message = image(1.0, width=2, height=1)
     message.data = bytes([1, 2, 3, 4, 5, 6])
     np.testing.assert_array_equal(Intake().frame(message).image, [[[1, 2, 3], [4, 5, 6]]])
@@ -151,7 +151,7 @@ def lens(model, coefficients, **fields):
         ("fisheye", 4, "equidistant"),
     ],
 )
-def test_the_lens_is_taken_from_the_info(model, count, ours):
+def test_distortion_is_taken_from_camera_info(model, count, ours):
     distortion = camera_of(lens(model, [0.01] * count)).distortion
     assert (distortion.model, len(distortion.coefficients)) == (ours, count)
 
@@ -162,7 +162,7 @@ def test_zeros_are_no_distortion_whatever_the_model():
 
 
 @pytest.mark.parametrize("d", [[0.1], [math.nan] * 5])
-def test_a_lens_that_cannot_be_is_refused(d):
+def test_impossible_distortion_is_refused(d):
     with pytest.raises(BadInput):
         camera_of(lens("plumb_bob", d))
     with pytest.raises(BadInput, match="unknown distortion model 'barrel'"):

@@ -1,4 +1,4 @@
-"""Where frames are in each other: with our own buffer, and with tf2_ros (a stand-in of its API)."""
+"""Transforms between frames: with our own buffer, and with tf2_ros (a stand-in with its API)."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ NAMES = tuple(JOINTS)
 
 
 class Node:
-    """What transforms need of a node: subscriptions, which nothing is published on, and a log."""
+    """The methods of a node that transforms need; it never receives a message."""
 
     def __init__(self):
         self.topics = []
@@ -68,7 +68,7 @@ def tf2_messages_installed(monkeypatch):
 
 
 class ByTf2(Tf2Transforms):
-    """With the stand-in of tf2_ros; takes transforms as the listener gives them."""
+    """Over the stand-in of tf2_ros; it takes transforms as tf2_ros' listener gives them."""
 
     def __init__(self):
         super().__init__(Node(), tf2_ros_stand_in)
@@ -80,7 +80,7 @@ class ByTf2(Tf2Transforms):
 
 @pytest.fixture(params=[TransformBuffer, ByTf2], ids=["own buffer", "tf2_ros"])
 def buffer(request, tf2_messages_installed):
-    """Each of the two, which must behave the same."""
+    """Each of the two buffers, which must behave the same."""
     return request.param()
 
 
@@ -88,7 +88,7 @@ def ns(seconds):
     return round(1e9 * seconds)
 
 
-def test_a_chain_through_the_common_parent_is_followed(buffer):
+def test_frames_are_connected_through_their_common_parent(buffer):
     quarter = (0, 0, np.pi / 2)
     buffer.take([stamped("map", "base", (1, 2, 0), quarter)], static=True)
     buffer.take([stamped("base", "camera", (0.5, 0, 1))], static=True)
@@ -102,7 +102,7 @@ def test_a_chain_through_the_common_parent_is_followed(buffer):
     np.testing.assert_allclose(buffer.lookup("base", "base", 0)(point), point)
 
 
-def test_between_two_times_places_and_turns_are_interpolated(buffer):
+def test_translation_and_rotation_are_interpolated_between_two_times(buffer):
     buffer.take([stamped("odom", "base", (0, 0, 0), (0, 0, 0), 10.0)], static=False)
     buffer.take([stamped("odom", "base", (1, 0, 0), (0, 0, 1.0), 11.0)], static=False)
     half = buffer.lookup("odom", "base", ns(10.5))
@@ -112,7 +112,7 @@ def test_between_two_times_places_and_turns_are_interpolated(buffer):
     np.testing.assert_allclose(exact.translation, [1, 0, 0])
 
 
-def test_a_little_ahead_of_the_newest_is_allowed_and_more_is_not(buffer):
+def test_an_image_may_be_a_little_newer_than_the_newest_transform(buffer):
     buffer.take([stamped("odom", "base", (1, 0, 0), seconds=10.0)], static=False)
     assert buffer.lookup("odom", "base", ns(10 + 0.9 * AHEAD_SECONDS)).translation[0] == 1
     newest = r"newest transform from 'base' to 'odom' is 1\.00 s older than the image"
@@ -150,8 +150,8 @@ def test_static_transforms_hold_at_any_time(buffer):
         assert buffer.lookup("base", "camera", stamp).translation.tolist() == [0, 0, 1]
 
 
-def test_a_bag_that_loops_starts_anew_and_keeps_the_static_transforms(buffer):
-    """It is longer than what the buffers keep, so that they would take its start for old data."""
+def test_a_bag_that_loops_empties_the_buffer_except_for_static_transforms(buffer):
+    """The bag is longer than the buffers keep, so that tf2 alone would ignore its start as old."""
     buffer.take([stamped("base", "camera", (0, 0, 1))], static=True)
     for round_ in range(2):
         for second in range(30):
@@ -169,7 +169,7 @@ def test_a_transform_that_comes_late_does_not_empty_the_buffer(buffer):
 
 
 def test_with_tf2_frames_of_people_do_not_fill_the_buffer(tf2_messages_installed):
-    """With `tf` and `target_frame` the node hears its own frames, of ever new people."""
+    """With `tf` and `target_frame` the node receives its own frames, of ever new people."""
     source = ByTf2()
     for i in range(100):
         people = [stamped("odom", f"human_{i}"), stamped(f"human_{i}", f"human_{i}_head")]
@@ -191,7 +191,7 @@ def test_tf2_ros_is_used_where_ros_brings_it(monkeypatch, tf2_messages_installed
 
 
 @pytest.mark.parametrize("tf2_ros", [None, tf2_ros_stand_in], ids=["own buffer", "tf2_ros"])
-def test_closed_it_listens_no_more(monkeypatch, tf2_messages_installed, tf2_ros):
+def test_close_removes_the_subscriptions(monkeypatch, tf2_messages_installed, tf2_ros):
     node = Node()
     monkeypatch.setitem(sys.modules, "tf2_ros", tf2_ros)
     monkeypatch.setattr(transforms, "get_package_prefix", lambda name: f"/opt/ros/{name}")
@@ -201,7 +201,7 @@ def test_closed_it_listens_no_more(monkeypatch, tf2_messages_installed, tf2_ros)
     assert node.topics == []
 
 
-def test_only_the_last_seconds_are_kept_and_time_that_goes_back_starts_anew():
+def test_only_the_last_seconds_are_kept_and_time_that_goes_back_empties_the_buffer():
     buffer = TransformBuffer()
     for second in range(100):
         buffer.take([stamped("odom", "base", (second, 0, 0), seconds=second)], static=False)
@@ -211,7 +211,7 @@ def test_only_the_last_seconds_are_kept_and_time_that_goes_back_starts_anew():
 
 
 def test_frames_of_people_who_have_left_are_forgotten():
-    """With `tf` and `target_frame` the node hears its own frames, of ever new people."""
+    """With `tf` and `target_frame` the node receives its own frames, of ever new people."""
     now = [0.0]
     buffer = TransformBuffer(clock=lambda: now[0])
     buffer.take([stamped("map", "odom")], static=True)
@@ -223,7 +223,7 @@ def test_frames_of_people_who_have_left_are_forgotten():
     assert buffer.lookup("map", "base", ns(99.9)).translation[0] == 999
 
 
-def test_a_clock_that_stands_still_fills_nothing():
+def test_a_clock_that_stands_still_does_not_fill_the_buffer():
     """robot_state_publisher repeats its stamp while a simulation pauses."""
     buffer = TransformBuffer()
     for i in range(500):
@@ -232,7 +232,7 @@ def test_a_clock_that_stands_still_fills_nothing():
     assert buffer.lookup("odom", "base", ns(3.0)).translation[0] == 499
 
 
-def test_a_short_bag_that_loops_does_not_mix_its_rounds(buffer):
+def test_the_rounds_of_a_short_bag_that_loops_are_not_mixed(buffer):
     for round_ in range(2):
         for i in range(50):
             place = (i + 100 * round_, 0, 0)
@@ -241,7 +241,7 @@ def test_a_short_bag_that_loops_does_not_mix_its_rounds(buffer):
             assert at == place[0]
 
 
-def test_whatever_tf_says_a_lookup_is_finite_or_refused():
+def test_any_transforms_give_a_finite_lookup_or_an_error():
     buffer, rng = TransformBuffer(), random.Random(1)
     outcomes = {"found": 0, "refused": 0}
     for messages in islice(transform_lists(2), 10_000):
@@ -288,7 +288,7 @@ def with_tf2_messages(tmp_path_factory):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("by_tf2", [False, True], ids=["own buffer", "tf2_ros"])
-def test_over_real_topics_people_are_in_odom_while_the_robot_drives(
+def test_over_real_topics_people_are_given_in_odom_while_the_robot_drives(
     tmp_path, with_tf2_messages, by_tf2
 ):
     """The node with tf2_msgs: no answer without a transform, then answers in the wanted frame."""

@@ -1,4 +1,4 @@
-"""What /diagnostics makes of what has happened, and with which thresholds."""
+"""From counted events and thresholds to the status on /diagnostics."""
 
 import pytest
 
@@ -47,7 +47,7 @@ def status(statistics, thresholds=THRESHOLDS, restrictions=()):
     return camera_status("node: front", statistics, 7, thresholds, {"device": "cpu"}, restrictions)
 
 
-def test_a_steady_stream_is_ok_and_in_numbers(statistics, clock):
+def test_a_steady_stream_is_ok_and_reported_in_numbers(statistics, clock):
     stream(statistics, clock)
     answer = status(statistics)
     assert (answer.level, answer.message) == (DiagnosticStatus.OK, "2 people, 20.0 frames/s")
@@ -76,14 +76,14 @@ def test_late_answers_are_judged_by_their_median(statistics, clock, latency, lev
     assert status(statistics).level == level
 
 
-def test_a_camera_that_falls_silent_is_stale(statistics, clock):
+def test_a_camera_that_stops_sending_is_stale(statistics, clock):
     stream(statistics, clock)
     clock.now += 2.1
     assert status(statistics).level == DiagnosticStatus.STALE
     assert status(statistics).message == "no image for 2.1 s"
 
 
-def test_images_that_nobody_answers_are_an_error(statistics, clock):
+def test_it_is_an_error_if_no_image_is_answered(statistics, clock):
     for _ in range(20):
         clock.now += 0.05
         statistics.image()
@@ -91,7 +91,7 @@ def test_images_that_nobody_answers_are_an_error(statistics, clock):
     assert status(statistics).level == DiagnosticStatus.ERROR
 
 
-def test_a_bad_image_is_worth_a_warning_for_a_while(statistics, clock):
+def test_a_bad_image_causes_a_warning_for_some_time(statistics, clock):
     stream(statistics, clock)
     statistics.bad_image(refused=True)
     statistics.bad_image(refused=False)
@@ -103,20 +103,20 @@ def test_a_bad_image_is_worth_a_warning_for_a_while(statistics, clock):
     assert (values["frames refused"], values["frames failed"]) == ("1", "1")
 
 
-def test_fewer_frames_than_wanted_are_worth_a_warning(statistics, clock):
+def test_a_frame_rate_below_min_fps_causes_a_warning(statistics, clock):
     stream(statistics, clock, fps=20.0)
     picky = Thresholds(2.0, 0.2, 1.0, min_fps=25.0)
     assert status(statistics, picky).level == DiagnosticStatus.WARN
     assert status(statistics, picky).message == "only 20.0 frames/s"
 
 
-def test_restrictions_are_told(statistics, clock):
+def test_restrictions_are_reported(statistics, clock):
     stream(statistics, clock)
     answer = status(statistics, restrictions=["lite landmarks"])
     assert (answer.level, answer.message) == (DiagnosticStatus.WARN, "lite landmarks")
 
 
-def test_memory_in_use_is_what_the_program_holds_not_what_the_heap_keeps():
+def test_memory_in_use_does_not_count_what_the_heap_keeps_for_later():
     before = heap_in_use()
     if before is None:
         pytest.skip("needs glibc 2.33 or later")

@@ -58,7 +58,7 @@ def test_every_message_has_exactly_the_images_stamp_and_frame():
         assert header.frame_id == "optical"
 
 
-def test_a_human_message_says_what_the_human_is():
+def test_a_human_message_holds_the_values_of_the_human():
     human = make_human(1)
     message = message_of(human)
     assert message.track_id == 2
@@ -112,7 +112,7 @@ def test_rotations_become_the_pose_and_axis_angles():
     np.testing.assert_array_equal(message.betas, np.arange(10))
 
 
-def test_an_assumed_camera_makes_the_distance_uncertain():
+def test_assumed_intrinsics_make_the_distance_more_uncertain():
     known = message_of(make_human(known=True)).pose.covariance
     assumed = message_of(make_human(known=False))
     assert assumed.metric_depth is False
@@ -160,7 +160,7 @@ def test_the_poses_are_the_joints_in_the_same_order():
     np.testing.assert_array_equal(positions, np.concatenate([h.body.joints for h in humans]))
 
 
-def test_markers_obey_rvizs_rules():
+def test_markers_follow_rvizs_rules():
     human = make_human(2)
     bones, label = bones_marker(HEADER, human, [(0, 1), (0, 3)]), label_marker(HEADER, human)
     assert (bones.type, bones.id, len(bones.points)) == (Marker.LINE_LIST, 3, 4)
@@ -178,14 +178,14 @@ def test_markers_obey_rvizs_rules():
         assert marker.lifetime.sec > 0
 
 
-def test_who_leaves_is_deleted_from_the_namespaces_they_were_in():
+def test_markers_of_people_who_left_are_deleted_from_their_namespaces():
     markers = deletions(HEADER, [("mesh", 4), ("label", 5)])
     assert [(marker.ns, marker.id) for marker in markers] == [("mesh", 4), ("label", 5)]
     assert {marker.action for marker in markers} == {Marker.DELETE}
 
 
 @pytest.mark.parametrize("frame_id", ["", "c", "camera_color_optical_frame"])
-def test_prewritten_meshes_are_the_bytes_of_built_ones(frame_id):
+def test_the_mesh_writer_gives_the_bytes_of_the_serialised_message(frame_id):
     rng = np.random.default_rng(1)
     faces = rng.integers(0, 50, (97, 3)).astype(np.int32)
     writer = MeshMarkerWriter(frame_id, faces)

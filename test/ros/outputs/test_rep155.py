@@ -69,7 +69,7 @@ def forward(angles):
     return ways
 
 
-def test_who_stands_upright_has_all_angles_zero():
+def test_all_angles_of_a_person_who_stands_upright_are_zero():
     angles = joint_angles(standing(), NAMES, PELVIS)
     assert set(angles) == {"waist"} | {
         f"{p}_{name}"
@@ -135,7 +135,7 @@ def somebody(landmarks, visibility):
     return Person(1, 0.9, np.zeros(4, np.float32), landmarks, visibility)
 
 
-def test_the_2d_skeleton_has_its_points_in_parts_of_the_image():
+def test_the_2d_skeletons_points_are_fractions_of_the_images_size():
     landmarks = np.stack([np.arange(33) * 2.0, np.arange(33) * 1.0], axis=1).astype(np.float32)
     visibility = np.linspace(0.1, 0.9, 33, dtype=np.float32)
     points = skeleton_2d(somebody(landmarks, visibility), Camera.assumed(100, 50))
@@ -146,7 +146,7 @@ def test_the_2d_skeleton_has_its_points_in_parts_of_the_image():
     assert points[1] == pytest.approx([23.5 / 100, 12.0 / 50, visibility[11]])  # amid the shoulders
 
 
-def test_what_lies_outside_the_image_is_on_its_border_without_confidence():
+def test_points_outside_the_image_are_moved_to_its_border_with_confidence_zero():
     landmarks = np.full((33, 2), -5.0, np.float32)
     landmarks[16] = 500.0, 25.0
     points = skeleton_2d(somebody(landmarks, np.ones(33, np.float32)), Camera.assumed(100, 50))
@@ -156,7 +156,7 @@ def test_what_lies_outside_the_image_is_on_its_border_without_confidence():
 
 
 @pytest.mark.parametrize(("track_id", "name"), [(1, "b0001"), (42, "b0042"), (12345, "b12345")])
-def test_identifiers_begin_with_a_letter_as_parts_of_topics_must(track_id, name):
+def test_identifiers_begin_with_a_letter_because_parts_of_topics_must(track_id, name):
     assert body_id(track_id) == name
 
 
@@ -190,7 +190,7 @@ def test_the_urdf_has_the_links_and_joints_of_rep_155():
 
 
 @given(ways, ways, ways, ways)
-def test_the_urdf_at_the_published_angles_has_its_ends_where_the_persons_are(
+def test_the_urdf_at_the_published_angles_has_the_persons_joint_positions(
     upper, lower, thigh, shin
 ):
     directions = {
@@ -251,13 +251,13 @@ def heard_next(executor, messages):
         ((30, 30, 20, 20), (1, 1)),
     ],
 )
-def test_a_crop_is_the_part_of_the_image_in_the_box(box, shape):
+def test_a_crop_is_the_part_of_the_image_inside_the_box(box, shape):
     somebody = human(1)
     somebody.person.box[:] = box
     assert cropped(COLUMNS, somebody).shape[:2] == shape
 
 
-def test_a_bodys_frame_is_amid_the_hips_with_its_front_ahead():
+def test_a_bodys_frame_is_between_the_hips_with_x_to_its_front():
     """`standing` is upright in REP-103 axes, three metres up."""
     header = Header(stamp=stamp_of(12.5), frame_id="optical")
     frame = body_frame(header, "b0007", human(7), NAMES)
@@ -273,7 +273,7 @@ def test_without_hri_msgs_it_says_what_to_install(node, monkeypatch):
         Rep155Topics(node, NAMES)
 
 
-def test_who_is_seen_has_topics_and_who_has_left_has_none(node):
+def test_a_person_has_topics_as_long_as_they_are_seen(node):
     messages = pytest.importorskip("hri_msgs.msg", reason="needs hri_msgs").__dict__
     topics = Rep155Topics(node, NAMES)
     heard = {}

@@ -33,7 +33,7 @@ def moving_camera(speed):
     return CameraPose(now, Transform(turn, np.array([5.0 - 0.1 * speed, 0, 1])))
 
 
-def test_humans_are_moved_with_everything_that_has_a_place_or_a_direction():
+def test_joints_mesh_and_velocities_are_all_moved_to_the_target_frame():
     human = make_human()
     moved = moving_camera(speed=0.0).to_target_frame(human)
     # 2 m in front of the camera is 2 m further along x; up is z.
@@ -45,12 +45,12 @@ def test_humans_are_moved_with_everything_that_has_a_place_or_a_direction():
     np.testing.assert_allclose(moved.joint_velocities[0], [0.25, -0.25, -0.25], atol=1e-6)
 
 
-def test_a_camera_that_drives_adds_its_own_velocity():
+def test_the_velocity_of_a_moving_camera_is_added():
     moved = moving_camera(speed=2.0).to_target_frame(make_human())
     np.testing.assert_allclose(moved.joint_velocities[0], [2.25, -0.25, -0.25], atol=1e-5)
 
 
-def test_the_uncertain_direction_is_that_of_sight_in_any_frame():
+def test_the_most_uncertain_direction_is_the_line_of_sight_in_any_frame():
     pose = moving_camera(0.0)
     human = make_human()
     header = Header(frame_id="odom")
@@ -95,7 +95,7 @@ def test_frames_of_joints_are_inside_the_humans():
     assert (head.x, head.y, head.z) == pytest.approx((0.0, 0.7, 0.0), abs=1e-6)
 
 
-def test_joints_turn_as_the_body_bends():
+def test_joint_frames_rotate_with_the_body():
     rotations = np.tile(np.eye(3), (24, 1, 1))
     hip, knee = (JOINT_NAMES.index(f"left_{name}") for name in ("hip", "knee"))
     rotations[hip] = Rotation.from_rotvec([0.5, 0, 0]).as_matrix()
