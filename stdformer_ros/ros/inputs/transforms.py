@@ -20,6 +20,7 @@ import time
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from math import hypot, isfinite
 from threading import Lock
 from typing import Any, Protocol
 
@@ -128,10 +129,11 @@ def tf_message() -> Any:
 class Tf2Transforms:
     """A `TransformSource` over tf2_ros.
 
-    tf2_ros' listener gives what it hears to this class instead of to the buffer, for two reasons.
-    tf2's buffer only notices a clock that goes back, and a bag can be played in a loop without a
-    clock. And it never forgets a frame, so that the frames of ever new people, which this node
-    publishes itself, would fill the memory: they are left out.
+    tf2_ros' listener gives the transforms to this class, which gives them to tf2_ros' buffer, for
+    three reasons. The buffer notices at most a clock that goes back, and a bag can be played in a
+    loop without a clock. It never forgets a frame, so that the frames of ever new people, which
+    this node publishes itself, would fill the memory: they are left out. And it takes translations
+    that are infinite.
 
     Args:
         node: whose subscriptions they are.
@@ -147,7 +149,7 @@ class Tf2Transforms:
     def set_transform(self, transform: TransformStamped, authority: str) -> None:
         """Give a transform of /tf to the buffer, which is emptied first if its time went back."""
         child = transform.child_frame_id
-        if PERSON_FRAME.fullmatch(child.lstrip("/")):
+        if PERSON_FRAME.fullmatch(child.lstrip("/")) or not _is_valid(transform):
             return
         stamp_ns = nanoseconds(transform.header.stamp)
         if self._newest_ns.get(child, stamp_ns) - stamp_ns > 1e9 * BACK_SECONDS:
@@ -158,7 +160,8 @@ class Tf2Transforms:
 
     def set_transform_static(self, transform: TransformStamped, authority: str) -> None:
         """Give a transform of /tf_static to the buffer."""
-        self._buffer.set_transform_static(transform, authority)
+        if _is_valid(transform):
+            self._buffer.set_transform_static(transform, authority)
 
     def lookup(self, target: str, source: str, stamp_ns: int) -> Transform:
         """See `TransformSource`."""
@@ -331,9 +334,8 @@ class TransformBuffer:
             np.array([t.x, t.y, t.z]),
             np.array([r.x, r.y, r.z, r.w]),
         )
-        length = np.linalg.norm(entry.quaternion)
         parent, child = message.header.frame_id.lstrip("/"), message.child_frame_id.lstrip("/")
-        if not np.isfinite(entry.translation).all() or not 0.5 < length < 2.0 or child == parent:
+        if not _is_valid(message) or child == parent:
             return
         link = self._links.get(child)
         if link is None or link.parent != parent or link.static != static:
@@ -368,6 +370,12 @@ class TransformBuffer:
         for frame in frames:
             result = result.then(self._links[frame].at(stamp_ns, frame))
         return result
+
+
+def _is_valid(message: TransformStamped) -> bool:
+    """Whether the translation is finite and the quaternion is one of a rotation."""
+    t, r = message.transform.translation, message.transform.rotation
+    return all(map(isfinite, (t.x, t.y, t.z))) and 0.5 < hypot(r.x, r.y, r.z, r.w) < 2.0
 
 
 def _transform_of(message: TransformStamped) -> Transform:
