@@ -39,7 +39,7 @@ class CameraStream:
         camera: its name, with which its topics begin; empty if there is only one camera.
         outputs: publishes its humans.
         settings: the node's parameters.
-        voice: where warnings and errors go.
+        log: where warnings and errors go.
         offer: called with each image in the executor's thread.
 
     Attributes:
@@ -52,14 +52,14 @@ class CameraStream:
         camera: str,
         outputs: Outputs,
         settings: NodeSettings,
-        voice: ThrottledLog,
+        log: ThrottledLog,
         offer: Callable[[Image | CompressedImage], None],
     ) -> None:
         self.camera = camera
         self._node = node
         self._outputs = outputs
         self.settings = settings
-        self._voice = voice
+        self._log = log
         self._offer = offer
         self._statistics = Statistics()
         self._intake = Intake(settings.rectified)
@@ -115,7 +115,7 @@ class CameraStream:
         """Log that an image could not be answered, and count it."""
         self._statistics.bad_image(refused=False)
         trace = "".join(traceback.format_exception(error))
-        self._voice.error(
+        self._log.error(
             f"{self.camera} {type(error).__name__}",
             f"{self._image_topic}: frame failed with {error!r}\n{trace}",
         )
@@ -215,7 +215,7 @@ class CameraStream:
             self._warn(f"camera_info {bad.kind}", f"{self._info_topic}: {bad}; ignored")
 
     def _warn(self, kind: str, text: str) -> None:
-        self._voice.warn(f"{self.camera} {kind}", text)
+        self._log.warn(f"{self.camera} {kind}", text)
 
     def _say_if_assumed(self, frame: Frame) -> None:
         if not frame.camera.known and self._says_assumed:

@@ -40,7 +40,7 @@ class Session:
         pipelines: one a camera.
         outputs: of each camera.
         settings: the node's parameters.
-        voice: where warnings and errors go.
+        log: where warnings and errors go.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class Session:
         pipelines: MultiCameraPipeline,
         outputs: Mapping[str, Outputs],
         settings: NodeSettings,
-        voice: ThrottledLog,
+        log: ThrottledLog,
     ) -> None:
         self._node = node
         self._pipelines = pipelines
@@ -70,7 +70,7 @@ class Session:
                 camera,
                 outputs[camera],
                 settings,
-                voice,
+                log,
                 offer=partial(self._worker.offer, camera),
             )
         self._services = Services(node, self.reset, self.enable)

@@ -70,7 +70,7 @@ def test_latencies_are_measured_by_the_simulated_clock(running, client):
     assert newest - 5.0 < seconds < newest + 0.001
 
 
-def test_a_clock_that_jumps_back_costs_one_image(running, client):
+def test_a_clock_that_jumps_back_loses_one_image(running, client):
     simulation = Simulation(client)
     simulation.diagnosed(lambda status, _: status.level == DiagnosticStatus.OK)
     for _ in range(2):  # a bag that loops does so again and again

@@ -95,7 +95,7 @@ def test_a_stamp_that_repeats_is_refused():
     assert not frame.discontinuous
 
 
-def test_a_stamp_that_goes_back_is_refused_once_and_starts_anew():
+def test_a_stamp_that_goes_back_is_refused_once_and_the_stream_continues_from_it():
     intake = Intake()
     intake.frame(image(100.0))
     with pytest.raises(BadInput, match=r"went back from 100\.000 to 3\.000"):
@@ -106,7 +106,7 @@ def test_a_stamp_that_goes_back_is_refused_once_and_starts_anew():
     assert not intake.frame(image(3.2)).discontinuous
 
 
-def test_a_change_of_size_costs_one_frame_and_starts_anew():
+def test_a_change_of_size_loses_one_frame_and_the_stream_continues():
     intake = Intake()
     intake.take_camera_info(info())
     intake.frame(image(1.0))
