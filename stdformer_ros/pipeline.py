@@ -396,7 +396,7 @@ def build_pipeline(settings: PipelineSettings | None = None, **changes: Any) -> 
         FileNotFoundError: if a file is missing; the message says which and how to get it.
     """
     # Imported here: the tests of the pipeline itself need neither models nor OpenVINO.
-    from stdformer_ros.models.estimators import create_estimator
+    from stdformer_ros.models.registry import create_estimator
     from stdformer_ros.perception import PeopleTracker
 
     settings = replace(settings or PipelineSettings(), **changes)

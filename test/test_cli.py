@@ -21,7 +21,7 @@ from stdformer_ros.config import EstimatorSettings, PipelineSettings
 from stdformer_ros.io import offline
 from stdformer_ros.io.video import read_video
 from stdformer_ros.models import MODELS
-from stdformer_ros.models.estimators import ESTIMATORS, create_estimator
+from stdformer_ros.models.registry import ESTIMATORS, create_estimator
 from stdformer_ros.models.table import needs
 from stdformer_ros.types import Frame
 

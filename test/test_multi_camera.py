@@ -11,7 +11,7 @@ from helpers.scripted_stream import STEP, Script, Telling, frame_at, somebody
 from stdformer_ros.camera.pinhole import Camera
 from stdformer_ros.config import EstimatorSettings
 from stdformer_ros.models.estimator import Features
-from stdformer_ros.models.estimators import create_estimator
+from stdformer_ros.models.registry import create_estimator
 from stdformer_ros.multi_camera import MultiCameraPipeline
 from stdformer_ros.perception import PeopleTracker
 from stdformer_ros.pipeline import Pipeline

@@ -29,7 +29,7 @@ from stdformer_ros.bench.timing import Figures
 from stdformer_ros.bench.topics import bench_overload, bench_ros_costs
 from stdformer_ros.io.pictures import write_png
 from stdformer_ros.io.video import VideoError, sample_clip
-from stdformer_ros.models.estimators import usable_device
+from stdformer_ros.models.registry import usable_device
 from stdformer_ros.types import ImageArray
 
 Part = Callable[[Sequence[ImageArray]], Figures]

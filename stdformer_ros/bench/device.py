@@ -18,12 +18,10 @@ from torch import Tensor
 from stdformer_ros.bench.streaming import normalise
 from stdformer_ros.bench.timing import Figures, in_alternation
 from stdformer_ros.body.embedded_mesh import embedded_mesh_sampling
-from stdformer_ros.models.published.crops import Square, crop, normalised
+from stdformer_ros.models.published.acceleration import CudaSTDFormer, fold_batch_norm
+from stdformer_ros.models.published.crops import Square, crop, cut, normalised, upload
 from stdformer_ros.models.published.stdformer import IMAGE_MEAN, IMAGE_SIZE, IMAGE_STD, STDFormer
 from stdformer_ros.models.registry import create_model
-from stdformer_ros.models.runtime.cuda_stdformer import AcceleratedSTDFormer
-from stdformer_ros.models.runtime.device_crops import cut, upload
-from stdformer_ros.models.runtime.folding import folded
 
 PEOPLE = (1, 4, 16, 32)
 HEIGHT, WIDTH = 1080, 1920
@@ -66,14 +64,14 @@ def compare(network: STDFormer, device: torch.device, people: int, repeats: int)
         return normalised(cut(upload(image, device), squares, IMAGE_SIZE), IMAGE_MEAN, IMAGE_STD)
 
     ours = copy.deepcopy(network)
-    folded(ours.backbone)  # before it is rounded, as the node does
-    fast = AcceleratedSTDFormer(ours)
+    fold_batch_norm(ours.backbone)  # before it is rounded, as the node does
+    fast = CudaSTDFormer(ours)
     earlier = [crops()] * (network.window - 1)  # a recomputation still has the earlier crops
 
     def recompute() -> Tensor:
         return network(torch.stack([*earlier, crops()], dim=1))[MESH][:, -1]
 
-    def streaming(net: STDFormer | AcceleratedSTDFormer, cutter: Callable[[], Tensor]) -> Callable:
+    def streaming(net: STDFormer | CudaSTDFormer, cutter: Callable[[], Tensor]) -> Callable:
         kept = [net.encode(images) for images in earlier]
 
         def step() -> Tensor:

@@ -11,7 +11,7 @@ import numpy as np
 from stdformer_ros.bench.timing import Figures, resident_bytes
 from stdformer_ros.camera.pinhole import Camera
 from stdformer_ros.config import EstimatorSettings
-from stdformer_ros.models.estimators import create_estimator
+from stdformer_ros.models.registry import create_estimator
 from stdformer_ros.perception.landmarks import Pose, Roi
 from stdformer_ros.perception.people import person
 from stdformer_ros.perception.sides import SideKeeper

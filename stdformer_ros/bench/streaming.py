@@ -17,9 +17,9 @@ from stdformer_ros.body.landmarks import LANDMARK_NAMES
 from stdformer_ros.models.default.network import STDFormerKeypoints
 from stdformer_ros.models.estimator import Features
 from stdformer_ros.models.lifting.keypoint_network import KeypointNetwork
+from stdformer_ros.models.published.acceleration import accelerate
 from stdformer_ros.models.published.stdformer import IMAGE_SIZE, STDFormer
 from stdformer_ros.models.registry import create_model
-from stdformer_ros.models.runtime.openvino_backbone import compiled
 
 Answer = dict[str, Tensor]
 
@@ -50,7 +50,7 @@ def stdformer(name: str, **options: object) -> Halves:
     network = create_model(name, mesh_sampling=embedded_mesh_sampling(), **options)
     assert isinstance(network, STDFormer)
     normalise(network.backbone)
-    ours = compiled(copy.deepcopy(network.eval()), name)  # as the node runs it
+    ours = accelerate(copy.deepcopy(network.eval()), name)  # as the node runs it
     images = torch.randn(1, network.window, 3, IMAGE_SIZE, IMAGE_SIZE)
     kept = [ours.encode(images[:, i]) for i in range(network.window - 1)]
 

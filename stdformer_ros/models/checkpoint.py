@@ -1,7 +1,10 @@
-"""Weights from files, without running what the files name.
+"""Weights from files into a network, without running code that a file names.
 
 Accepted are safetensors files and torch checkpoints (read with `weights_only=True`), with the names
-that the published networks give. A checkpoint is looked at as a whole before any weight changes.
+that the published networks give. A checkpoint is checked as a whole before any weight changes.
+
+Order: `load_checkpoint`, reading a file, matching its names with the network's, checking them, the
+log, and what the names and shapes of weights say of the network that they belong to.
 """
 
 from __future__ import annotations
@@ -17,8 +20,6 @@ from typing import Any
 import safetensors.torch
 import torch
 from torch import Tensor, nn
-
-from stdformer_ros.models.recognition import attention_groups, recognise
 
 WRAPPERS = ("network", "model_pos", "model", "state_dict")
 """Under which keys published training code puts the weights."""
@@ -39,11 +40,13 @@ TRAINING_STATE = (
     "numpy.random._pickle.__bit_generator_ctor",
     "numpy.random._mt19937.MT19937",
 )
-"""What published files hold beside the weights (settings, random states); it is read over."""
+"""What published files hold beside the weights (settings, random states); it is ignored."""
 SHOWN = 5
 """How many names an error lists."""
 
 log = logging.getLogger(__name__)
+
+Shape = tuple[int, ...]
 
 
 class CheckpointError(ValueError):
@@ -52,12 +55,12 @@ class CheckpointError(ValueError):
 
 @dataclass(frozen=True)
 class CheckpointReport:
-    """What became of a checkpoint's entries.
+    """How a checkpoint's entries were used.
 
     Attributes:
         matched: the network's names that got a value.
-        renamed: name in the file to name in the network, for what was matched by shape.
-        missing: the network's names that got none; only such as are computed, not trained.
+        renamed: name in the file to name in the network, for entries that were matched by shape.
+        missing: the network's names that got none; only entries that are computed, not trained.
         unexpected: names of the file that the network has no use for.
     """
 
@@ -68,7 +71,7 @@ class CheckpointReport:
 
 
 def load_checkpoint(model: nn.Module, source: str | Path | Mapping[str, Any]) -> CheckpointReport:
-    """Fill a network with trained weights.
+    """Load trained weights into a network.
 
     Names may carry the prefix `module.`, and the weights may lie in a dict under one of
     `WRAPPERS`. The names of SD and TD were never published, so those are matched by their shapes.
@@ -78,7 +81,7 @@ def load_checkpoint(model: nn.Module, source: str | Path | Mapping[str, Any]) ->
         source: path of a `.safetensors` file or a torch checkpoint, or a state dict.
 
     Returns:
-        What was matched; the log says it too.
+        How the entries were used; it is logged, too.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -135,7 +138,7 @@ def _read(path: Path) -> Mapping[str, Any]:
 
 
 class _TrainingState:
-    """Stands for what is read over: it takes anything, keeps nothing and does nothing."""
+    """Stands for what is ignored: it takes any arguments, keeps nothing and does nothing."""
 
     def __new__(cls, *arguments: Any) -> _TrainingState:
         return super().__new__(cls)
@@ -195,7 +198,7 @@ def _check(
     expected: Mapping[str, Tensor],
     where: str,
 ) -> None:
-    """Refuse what would leave the network half filled, or would leave out half of the file."""
+    """Refuse a file that lacks weights of the network, or whose SD and TD would be left out."""
     missing = [n for n in report.missing if not n.endswith(COMPUTED)]
     misshapen = [
         f"{n} is {tuple(named[n].shape)} instead of {tuple(expected[n].shape)}"
@@ -257,3 +260,97 @@ def _log(report: CheckpointReport, where: str) -> None:
             len(report.unexpected),
             _some(report.unexpected),
         )
+
+
+@dataclass(frozen=True)
+class AttentionGroup:
+    """The six parameters of one `DisentanglingModule`, whatever they are called.
+
+    Attributes:
+        channels: n, the channels of its groups.
+        names: the role of each parameter to its name.
+    """
+
+    channels: int
+    names: dict[str, str]
+
+
+def attention_groups(state: Mapping[str, Tensor]) -> list[AttentionGroup]:
+    """Every SD and TD among the entries, found by shape.
+
+    One has a 1x1 and a 3x3 convolution from n to n channels with biases and a normalisation of n
+    channels, all three side by side.
+
+    Args:
+        state: named tensors.
+
+    Returns:
+        The complete groups, in the order of their names.
+    """
+    layers: dict[str, dict[str, dict[str, Tensor]]] = {}
+    for name, value in state.items():
+        parts = name.rsplit(".", 2)
+        if len(parts) >= 2 and parts[-1] in ("weight", "bias"):
+            parent, layer = (parts[0], parts[1]) if len(parts) == 3 else ("", parts[0])
+            layers.setdefault(parent, {}).setdefault(layer, {})[parts[-1]] = value
+    groups = (_group(parent, layers[parent]) for parent in sorted(layers))
+    return [group for group in groups if group is not None]
+
+
+def _group(parent: str, layers: Mapping[str, Mapping[str, Tensor]]) -> AttentionGroup | None:
+    """The attention that these layers make up, or None."""
+    shapes = {
+        layer: tuple(values["weight"].shape)
+        for layer, values in layers.items()
+        if set(values) == {"weight", "bias"}
+    }
+    if len(layers) != 3 or len(shapes) != 3:
+        return None
+    n = next(iter(shapes.values()))[0] if all(shapes.values()) else 0
+    roles: dict[Shape, str] = {(n,): "norm", (n, n, 1, 1): "conv1x1", (n, n, 3, 3): "conv3x3"}
+    if set(shapes.values()) != set(roles):
+        return None
+    prefix = f"{parent}." if parent else ""
+    names = {
+        f"{roles[shape]}.{kind}": f"{prefix}{layer}.{kind}"
+        for layer, shape in shapes.items()
+        for kind in ("weight", "bias")
+    }
+    return AttentionGroup(n, names)
+
+
+def recognise(state: Mapping[str, Tensor]) -> str | None:
+    """The system whose parameters have such names, in words, or None."""
+    if any(name.startswith("window_encoder.") for name in state):
+        return "STDFormer on keypoints (stdformer_s_keypoints)"
+    if any(name.startswith("transformer_1.decoder.") for name in state):
+        return _recognise_fastmetro(state)
+    if any(name.startswith("heatmap_layer.") for name in state):
+        return "PointHMR"
+    if any(name.startswith("rotation_net.") for name in state):
+        return "SGRE"
+    if "Temporal_pos_embed" in state:
+        return f"PoseFormer of {state['Temporal_pos_embed'].shape[1]} frames"
+    if "lstm.weight_ih_l0" in state:
+        return "LSTM_PoseNet"
+    if any(name.startswith("transformer_encoder.layers.") for name in state):
+        return "SimpleTransformerPoseNet"
+    if "fc1.weight" in state and "fc2.weight" in state:
+        return f"SimplePoseNet of {state['fc1.weight'].shape[1] // 34} frames"
+    if any(name.startswith("stage4.") for name in state):
+        return "an HRNet backbone on its own"
+    if any(name.startswith("layer4.") for name in state):
+        return "a ResNet backbone on its own"
+    return None
+
+
+def _recognise_fastmetro(state: Mapping[str, Tensor]) -> str:
+    """FastMETRO or STDFormer, its size and backbone."""
+    system = "STDFormer" if attention_groups(state) else "FastMETRO"
+    layers = {
+        m[1] for name in state if (m := re.match(r"transformer_1\.decoder\.layers\.(\d+)", name))
+    }
+    size = {1: "S", 2: "M", 3: "L"}.get(len(layers), f"of {len(layers)} layers")
+    finest = state.get("backbone.stage2.0.branches.0.0.conv1.weight")
+    backbone = f"HRNet-W{finest.shape[0]}" if finest is not None else "ResNet"
+    return f"{system}-{size} on {backbone}"

@@ -1,4 +1,8 @@
-"""What every estimator is to the pipeline: encode each frame once, decode each window."""
+"""The interface between the pipeline and every network: encode each frame once, decode each window.
+
+An estimator gets the people that perception found in a frame, as 2D landmarks, and gives their
+bodies in 3D.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +14,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from stdformer_ros.types import Body, Frame, Person
+from stdformer_ros.types import Body, FloatArray, Frame, Person
 
 Features = dict[str, Tensor]
+"""What is kept of a frame: named tensors whose first dimension is the person."""
+
+METRIC = "metric"
+"""The feature (P,) that is 1 where the camera's intrinsics are known, 0 where they are assumed."""
+SIGHT = "sight"
+"""The feature (P, J), 0..1: how well each joint is in sight."""
 
 
 class Estimator(ABC):
@@ -24,15 +34,16 @@ class Estimator(ABC):
     Attributes:
         name: as `create_model` knows it.
         window: how many frames `decode` sees.
-        delay_frames: how many frames before the newest one the answer is for (0: causal).
+        delay_frames: how many frames before the newest one `decode` answers for (0: causal).
         joint_names: snake_case, in the order of `Body.joints`.
         skeleton: pairs of joint indices that are bones.
         faces: (F, 3) int32 vertex indices of `Body.vertices`, or None without a mesh.
         reads_images: whether `encode` looks at the image, or at landmarks alone.
         mesh_levels: vertices of the meshes that `use_mesh_level` can change to.
-        embedded_body: whether its bodies are the embedded one, with rotations.
-        people_at_once: how many fit on the device; None as long as memory has not run out.
-        device: where it runs.
+        embedded_body: whether its bodies are the body model of this package, with rotations.
+        people_at_once: how many people fit into the device's memory; None as long as it has not
+            run out.
+        device: the device that the network runs on.
     """
 
     name: str
@@ -49,7 +60,7 @@ class Estimator(ABC):
 
     @abstractmethod
     def encode(self, frame: Frame, people: Sequence[Person]) -> Features:
-        """What one frame says of each person.
+        """Compute the features of each person in one frame.
 
         Args:
             frame: the image and its camera.
@@ -60,9 +71,10 @@ class Estimator(ABC):
         """
 
     def encode_frames(self, seen: Sequence[tuple[Frame, Sequence[Person]]]) -> Features:
-        """`encode` of one frame of each of several cameras.
+        """`encode` for one frame of each of several cameras.
 
-        An estimator whose network is worth a batch runs it once over everybody.
+        Here one camera after the other; an estimator whose network gains from larger batches runs
+        it once over the people of all cameras.
 
         Args:
             seen: the frames, each with its P_i >= 1 people.
@@ -74,18 +86,18 @@ class Estimator(ABC):
 
     @abstractmethod
     def decode(self, windows: Features) -> list[Body]:
-        """The body of each person in the frame that the window answers for.
+        """Estimate each person's body in the frame `delay_frames` before the newest.
 
         Args:
-            windows: the tensors of `encode` with the time inserted after the people,
-                (P, window, ...), oldest frame first.
+            windows: the tensors of `encode` with the time as second dimension, (P, window, ...),
+                oldest frame first.
 
         Returns:
             P bodies. Body i depends on row i alone.
         """
 
     def use_mesh_level(self, level: int) -> None:
-        """Go on with meshes of so many vertices, and with their `faces`; windows stay valid.
+        """Change the number of the meshes' vertices, and `faces`; encoded features stay valid.
 
         Raises:
             ValueError: if it is none of `mesh_levels`.
@@ -93,7 +105,7 @@ class Estimator(ABC):
         raise ValueError(f"{self.name} cannot change its mesh to {level} vertices")
 
     def move_to(self, device: torch.device) -> None:
-        """Put networks and constants on another device."""
+        """Move networks and constants to another device."""
         for name, value in vars(self).items():
             if isinstance(value, nn.Module | Tensor):
                 setattr(self, name, value.to(device))
@@ -101,5 +113,10 @@ class Estimator(ABC):
 
 
 def concatenated(parts: Sequence[Features]) -> Features:
-    """Features of the same names, the first part's people first."""
+    """Features of the same names joined along the people, the first part's people first."""
     return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+
+def to_numpy(tensor: Tensor) -> FloatArray:
+    """A tensor on any device, of any floating type, as float32 on the CPU."""
+    return tensor.float().cpu().numpy()

@@ -1,4 +1,4 @@
-"""`cli models`: what exists, what it reads and gives, how good it is, what a user must bring."""
+"""The table of `cli models`: every model, its input, output and accuracy, and files to bring."""
 
 from __future__ import annotations
 
@@ -11,12 +11,11 @@ from safetensors import safe_open
 
 from stdformer_ros.assets import FOLDER
 from stdformer_ros.models.default.estimator import KeypointEstimator
-from stdformer_ros.models.estimators import DEFAULT_WEIGHTS
 from stdformer_ros.models.lifting.estimator import LiftingEstimator
-from stdformer_ros.models.lifting.keypoint_weights import REMARK, SHIPPED
+from stdformer_ros.models.lifting.weights import REMARK, SHIPPED
 from stdformer_ros.models.published.image_estimator import ImageEstimator
-from stdformer_ros.models.published.sgre_estimator import SGREEstimator
-from stdformer_ros.models.registry import MODELS, create_model
+from stdformer_ros.models.published.sgre import SGREEstimator
+from stdformer_ros.models.registry import DEFAULT_WEIGHTS, MODELS, create_model
 
 
 class _Family(NamedTuple):
@@ -24,10 +23,10 @@ class _Family(NamedTuple):
 
     Attributes:
         prefix: of their names; the first family that fits counts.
-        reads: of each person.
-        gives: of each person.
+        reads: the input of each person.
+        gives: the output of each person.
         needs: files that cannot come with the package, as options of `cli run` and of the node.
-        weights: patterns of the names under which their authors give weights away.
+        weights: patterns of the names under which their authors publish the weights.
     """
 
     prefix: str
@@ -81,7 +80,7 @@ PUBLISHED = {
     "lstm_posenet_81": "Human3.6M 55",
     "simple_transformer_posenet_81": "Human3.6M 64",
 }
-"""As the papers and their code report it, see the footer for what the numbers are."""
+"""As the papers and their code report it; the table's footer says what the numbers are."""
 
 _HEADER = ("model", "window", "input of a frame", "output", "parameters", "published accuracy")
 _FOOTER = """\
@@ -96,7 +95,7 @@ class NeededFile(NamedTuple):
 
     Attributes:
         option: of `cli run` and of the node.
-        names: patterns of the names that it was looked for under.
+        names: patterns of the file names that were looked for.
         found: where it is, or None.
     """
 
@@ -111,11 +110,11 @@ def needs(name: str) -> tuple[str, ...]:
 
 
 def needed_files(name: str, folder: Path) -> list[NeededFile]:
-    """What a model needs, and whether it is there.
+    """The files that a model needs, and whether they are there.
 
     Args:
         name: of the model.
-        folder: where to look for what the user brings; what ships lies among the assets.
+        folder: where to look for the user's files; shipped ones lie among the assets.
     """
     shipped = shipped_weights(name)
     if shipped is not None:
@@ -136,10 +135,10 @@ def shipped_weights(name: str) -> str | None:
 
 
 def model_table(folder: Path) -> str:
-    """All models, one a line, and under them the files that they need.
+    """All models, one per line, and below them the files that they need.
 
     Args:
-        folder: where to look for what the user brings.
+        folder: where to look for the user's files.
     """
     rows = [_HEADER, *(_row(name) for name in MODELS)]
     return "\n".join([*_lines(rows), "", _FOOTER, "", *_file_lines(folder)])
@@ -151,7 +150,7 @@ def _row(name: str) -> tuple[str, ...]:
     accuracy = PUBLISHED.get(name, "-")
     shipped = shipped_weights(name)
     if shipped is not None and (FOLDER / shipped).is_file():
-        parameters, remarks = _look_into(FOLDER / shipped)
+        parameters, remarks = _weights_and_metadata(FOLDER / shipped)
         if name in SHIPPED:  # smaller than the published one
             count = parameters
         accuracy = "; ".join(filter(None, [_ours(remarks), PUBLISHED.get(name)]))
@@ -168,14 +167,14 @@ def _size(name: str) -> tuple[int, int]:
 
 
 def _ours(remarks: dict[str, str]) -> str:
-    """Our own accuracy, from what the file says of its training."""
+    """Our own accuracy, from the metadata about the training."""
     errors = [remarks.get(f"{REMARK}{key}") for key in ("mpjpe_mm", "pa_mpjpe_mm")]
     known = " / ".join(error for error in errors if error)
     return f"ours {known}" if known else "ours: docs/accuracy.md"
 
 
-def _look_into(path: Path) -> tuple[int, dict[str, str]]:
-    """How many numbers a file of weights holds, and what it says of itself."""
+def _weights_and_metadata(path: Path) -> tuple[int, dict[str, str]]:
+    """How many numbers a file of weights holds, and its metadata."""
     with safe_open(path, framework="pt") as file:
         shapes = [file.get_slice(key).get_shape() for key in file.keys()]  # noqa: SIM118
         return sum(torch.Size(shape).numel() for shape in shapes), file.metadata() or {}

@@ -131,7 +131,7 @@ _WITH = {"crops": ("mesh_sampling", "joint_regressor"), "h36m": ("keypoints",)}
 
 
 def _default(options: argparse.Namespace) -> Path:
-    from stdformer_ros.models.estimators import usable_device
+    from stdformer_ros.models.registry import usable_device
     from stdformer_ros.training.default_preset import train_default
 
     device = str(usable_device(options.device))
@@ -139,7 +139,7 @@ def _default(options: argparse.Namespace) -> Path:
 
 
 def _crops(options: argparse.Namespace) -> Path:
-    from stdformer_ros.models.estimators import usable_device
+    from stdformer_ros.models.registry import usable_device
     from stdformer_ros.training.runs import train_on_crops
 
     return train_on_crops(
@@ -156,7 +156,7 @@ def _crops(options: argparse.Namespace) -> Path:
 
 
 def _keypoints(options: argparse.Namespace) -> Path:
-    from stdformer_ros.models.estimators import usable_device
+    from stdformer_ros.models.registry import usable_device
     from stdformer_ros.training.runs import train_on_keypoints
 
     chosen = {} if options.keypoints is None else {"keypoints": options.keypoints}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from stdformer_ros.models.estimators import DEFAULT_WEIGHTS
+from stdformer_ros.models.registry import DEFAULT_WEIGHTS
 from stdformer_ros.training.export import export_weights
 from stdformer_ros.training.loop import Schedule
 from stdformer_ros.training.train_refiner import train_refiner

@@ -13,7 +13,7 @@ from stdformer_ros.body.joint_regressors import h36m_joint_regressor
 from stdformer_ros.body.mesh_sampling import MeshSampling, load_mesh_sampling
 from stdformer_ros.body.smpl import load_joint_regressor
 from stdformer_ros.models.lifting.keypoint_network import KeypointNetwork
-from stdformer_ros.models.lifting.keypoint_weights import REMARK, describe
+from stdformer_ros.models.lifting.weights import REMARK, describe
 from stdformer_ros.models.published.stdformer import STDFormer
 from stdformer_ros.models.registry import create_model
 from stdformer_ros.training.data.h36m_windows import h36m_splits

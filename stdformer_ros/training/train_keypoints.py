@@ -10,7 +10,7 @@ from torch import Tensor
 
 from stdformer_ros.metrics import aligned_position_error, mean_position_error
 from stdformer_ros.models.lifting.keypoint_network import FRAMES, KeypointNetwork
-from stdformer_ros.models.lifting.lift_posenets import LSTMPoseNet
+from stdformer_ros.models.lifting.posenets import LSTMPoseNet
 from stdformer_ros.training.data.keypoint_windows import KeypointBatch, KeypointSource
 from stdformer_ros.training.loop import Losses, Schedule, optimizer_of, train
 from stdformer_ros.training.precision import Precision

@@ -15,11 +15,17 @@ from helpers.image_stream import CAMERA, noise_frame, person, stream
 from helpers.tiny_networks import PlainSmpl, smpl_arrays, tiny_mesh, tiny_stdformer, write_smpl
 from stdformer_ros.body.smpl import SmplBody, load_smpl_arrays
 from stdformer_ros.config import EstimatorSettings
-from stdformer_ros.models.estimators import create_estimator
 from stdformer_ros.models.published.crops import crop, square_around, to_input
 from stdformer_ros.models.published.image_estimator import ImageEstimator
-from stdformer_ros.models.published.sgre import JOINT_NAMES, MAX_DISTANCE, SGRE
-from stdformer_ros.models.published.sgre_estimator import CROP_SCALE, SGREEstimator, given_joints
+from stdformer_ros.models.published.sgre import (
+    CROP_SCALE,
+    JOINT_NAMES,
+    MAX_DISTANCE,
+    SGRE,
+    SGREEstimator,
+    given_joints,
+)
+from stdformer_ros.models.registry import create_estimator
 
 Body = PlainSmpl | SmplBody
 

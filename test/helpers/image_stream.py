@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from stdformer_ros.camera.pinhole import Camera
+from stdformer_ros.models.keypoints import KEYPOINTS
 from stdformer_ros.models.published.image_estimator import ImageEstimator
-from stdformer_ros.models.published.landmark_joints import KEYPOINTS
 from stdformer_ros.pipeline import Pipeline
 from stdformer_ros.types import Frame, Person
 
@@ -32,3 +32,10 @@ def noise_frame(seed: int, camera: Camera = CAMERA) -> Frame:
 def stream(estimator: ImageEstimator, frames: list[Frame], people: list[Person]) -> list:
     pipeline = Pipeline(lambda frame: people, estimator)
     return list(pipeline.follow(frames))[-1].humans
+
+
+def wavy_image(height: int, width: int) -> np.ndarray:
+    """A picture with slopes, so that a misplaced crop shows."""
+    y, x = np.mgrid[:height, :width]
+    waves = [128 + 100 * np.sin(x / 37 + k) * np.cos(y / 29 - k) for k in range(3)]
+    return np.stack(waves, axis=-1).astype(np.uint8)

@@ -11,8 +11,8 @@ import sys
 import numpy as np
 
 from stdformer_ros.config import EstimatorSettings, NodeSettings
-from stdformer_ros.models.estimators import create_estimator
-from stdformer_ros.models.lifting.h36m_keypoints import H36M_FROM_LANDMARKS
+from stdformer_ros.models.keypoints import H36M_FROM_LANDMARKS
+from stdformer_ros.models.registry import create_estimator
 from stdformer_ros.multi_camera import MultiCameraPipeline
 from stdformer_ros.pipeline import Pipeline
 from stdformer_ros.ros.node import main

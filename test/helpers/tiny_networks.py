@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from stdformer_ros.body.body_model import forward_kinematics
 from stdformer_ros.body.mesh_sampling import LEVELS, MeshSampling
 from stdformer_ros.body.skeleton import PARENTS
-from stdformer_ros.models.published.disentangling import SpatioTemporalDisentangling
+from stdformer_ros.models.disentangling import SpatioTemporalDisentangling
 from stdformer_ros.models.published.stdformer import BACKBONE_CHANNELS, STDFormer
 
 

@@ -83,7 +83,8 @@ def test_outputs_are_the_published_ones_with_the_references_instructions(name: s
         "import json, test_parity as parity, torch; torch.set_num_threads(2); "
         f"print(json.dumps(parity.differences({name!r})))"
     )
-    path = os.pathsep.join([str(ROOT), str(Path(__file__).parent), os.environ["PYTHONPATH"]])
+    folders = [ROOT, ROOT / "test", Path(__file__).parent]
+    path = os.pathsep.join([*map(str, folders), os.environ.get("PYTHONPATH", "")])
     result = subprocess.run(
         [sys.executable, "-c", code],
         env={**os.environ, "PYTHONPATH": path, "ONEDNN_MAX_CPU_ISA": "AVX2"},

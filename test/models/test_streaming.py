@@ -22,16 +22,14 @@ from stdformer_ros.models import create_model
 from stdformer_ros.models.default.estimator import KeypointEstimator
 from stdformer_ros.models.default.window_view import view_window
 from stdformer_ros.models.estimator import Estimator
-from stdformer_ros.models.estimators import create_estimator
+from stdformer_ros.models.keypoints import KEYPOINTS, h36m_keypoints
 from stdformer_ros.models.lifting.estimator import LiftingEstimator
-from stdformer_ros.models.lifting.h36m_keypoints import h36m_keypoints
 from stdformer_ros.models.published.crops import crop, square_around, to_input
 from stdformer_ros.models.published.image_estimator import CROP_SCALE, ImageEstimator
-from stdformer_ros.models.published.landmark_joints import KEYPOINTS
-from stdformer_ros.models.published.sgre import IMAGE_SIZE
-from stdformer_ros.models.published.sgre_estimator import CROP_SCALE as SGRE_CROP_SCALE
-from stdformer_ros.models.published.sgre_estimator import SGREEstimator, given_joints
+from stdformer_ros.models.published.sgre import CROP_SCALE as SGRE_CROP_SCALE
+from stdformer_ros.models.published.sgre import IMAGE_SIZE, SGREEstimator, given_joints
 from stdformer_ros.models.published.stdformer import IMAGE_MEAN, IMAGE_STD
+from stdformer_ros.models.registry import create_estimator
 from stdformer_ros.pipeline import Pipeline
 from stdformer_ros.types import FloatArray, Frame, Human, Person
 

@@ -19,7 +19,7 @@ from helpers.paths import ROOT
 from helpers.ros_client import LATCHED, NodeProcess
 from stdformer_ros.models import create_model
 from stdformer_ros.models.lifting.estimator import LiftingEstimator
-from stdformer_ros.models.lifting.keypoint_weights import describe
+from stdformer_ros.models.lifting.weights import describe
 from stdformer_ros.msg import BodyModel
 
 pytestmark = pytest.mark.ros

@@ -9,8 +9,8 @@ import torch
 
 from helpers.handmade_motion import bvh_text, lively
 from stdformer_ros.cli import main
-from stdformer_ros.models.lifting.keypoint_weights import SHIPPED as SHIPPED_WEIGHTS
-from stdformer_ros.models.lifting.keypoint_weights import load_keypoint_network
+from stdformer_ros.models.lifting.weights import SHIPPED as SHIPPED_WEIGHTS
+from stdformer_ros.models.lifting.weights import load_keypoint_network
 from stdformer_ros.models.registry import MODELS
 from stdformer_ros.training import train_keypoints
 from stdformer_ros.training.people.subjects import HELD_OUT

@@ -12,7 +12,7 @@ from helpers.poses import random_betas, random_pose
 from stdformer_ros.body.body_model import BodyModel
 from stdformer_ros.body.joint_regressors import H36M_NAMES, h36m_joint_regressor
 from stdformer_ros.models.lifting.keypoint_network import KeypointNetwork
-from stdformer_ros.models.lifting.keypoint_weights import describe, load_keypoint_network
+from stdformer_ros.models.lifting.weights import describe, load_keypoint_network
 from stdformer_ros.models.registry import create_model
 from stdformer_ros.training.data import h36m_windows
 from stdformer_ros.training.data.dataset_h36m import Recording

@@ -20,11 +20,11 @@ from stdformer_ros.body.mesh_sampling import MeshSampling, load_mesh_sampling
 from stdformer_ros.cli import main
 from stdformer_ros.config import EstimatorSettings
 from stdformer_ros.models import registry
-from stdformer_ros.models.estimators import create_estimator
-from stdformer_ros.models.published.disentangling import SpatioTemporalDisentangling
+from stdformer_ros.models.disentangling import SpatioTemporalDisentangling
+from stdformer_ros.models.published.acceleration import OpenVinoSTDFormer
 from stdformer_ros.models.published.image_estimator import ImageEstimator
 from stdformer_ros.models.published.stdformer import IMAGE_MEAN, IMAGE_STD, STDFormer
-from stdformer_ros.models.runtime.openvino_backbone import CompiledSTDFormer
+from stdformer_ros.models.registry import create_estimator
 from stdformer_ros.training import train_mesh
 from stdformer_ros.training.data.mesh_windows import MeshBatch
 from stdformer_ros.training.data.recorded_crops import SHAPES, RecordedCrops
@@ -372,7 +372,7 @@ def test_from_clips_to_an_estimator_with_the_same_answer(
     )
     assert isinstance(estimator, ImageEstimator)
     saved = torch.load(run / "last.pt", weights_only=True)["ema"]
-    assert isinstance(estimator.model, CompiledSTDFormer)
+    assert isinstance(estimator.model, OpenVinoSTDFormer)
     for name, value in estimator.model.network.state_dict().items():
         assert torch.equal(value, saved[name].half().float()), name
 

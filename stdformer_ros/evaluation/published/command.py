@@ -71,7 +71,7 @@ def _on_3dpw(options: argparse.Namespace) -> dict[str, Any]:
     from stdformer_ros.body.smpl import SmplBody, load_joint_regressor
     from stdformer_ros.config import EstimatorSettings, from_arguments
     from stdformer_ros.evaluation.published.evaluate_3dpw import evaluate_3dpw
-    from stdformer_ros.models.estimators import create_estimator
+    from stdformer_ros.models.registry import create_estimator
 
     missing = [o for o in ("joint_regressor", "true_smpl") if not getattr(options, o)]
     if missing:
@@ -101,13 +101,12 @@ def _on_3dpw(options: argparse.Namespace) -> dict[str, Any]:
 
 def _on_h36m(options: argparse.Namespace) -> dict[str, Any]:
     from stdformer_ros.evaluation.published.evaluate_h36m import evaluate_h36m
-    from stdformer_ros.models.estimators import LIFTING, usable_device
-    from stdformer_ros.models.lifting.keypoint_weights import load_keypoint_network
-    from stdformer_ros.models.registry import MODELS
+    from stdformer_ros.models.lifting.weights import NETWORKS, load_keypoint_network
+    from stdformer_ros.models.registry import MODELS, usable_device
 
     if options.model not in MODELS:
         raise ValueError(f"there is no model {options.model!r}; `models` lists those that are")
-    if options.model not in LIFTING:
+    if options.model not in NETWORKS:
         raise ValueError(
             f"{options.model} does not answer from keypoints, which is all that VideoPose3D's "
             "layout of Human3.6M has; take one of the poseformer_ and _posenet_ models"

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from stdformer_ros.body.safe_pickle import load_pickle
-from stdformer_ros.models.published.landmark_joints import MARKED
+from stdformer_ros.models.keypoints import MARKED
 from stdformer_ros.types import FloatArray, ImageArray, Person
 
 FRAMES_PER_SECOND = 30.0

@@ -1,4 +1,9 @@
-"""`STDFormerKeypoints` behind the streaming interface: people in, bodies in metres out."""
+"""The default estimator: `STDFormerKeypoints` behind the streaming interface.
+
+People go in as landmarks in pixels, bodies come out in metres along the camera's axes. The network
+works in the window's view; `CameraFrameDecoder` places its answer and turns it back into the
+camera's axes, as one module of tensors only, so that TorchScript can run it.
+"""
 
 from __future__ import annotations
 
@@ -6,18 +11,19 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from stdformer_ros.body.landmarks import BLAZEPOSE_INDEX
+from stdformer_ros.body.landmarks import BLAZEPOSE_INDEX, LIMB_ROWS, BodyLandmarks
 from stdformer_ros.body.skeleton import BONES, JOINT_NAMES
-from stdformer_ros.models.default.answer_in_camera import AnswerInCamera
+from stdformer_ros.camera.pinhole import weak_perspective_to_metres
 from stdformer_ros.models.default.network import LEVEL_KEYS, STDFormerKeypoints
-from stdformer_ros.models.estimator import Estimator, Features
-from stdformer_ros.models.runtime.threads import one_thread
-from stdformer_ros.models.runtime.torchscript import Network, recorded
+from stdformer_ros.models.estimator import METRIC, Estimator, Features, to_numpy
+from stdformer_ros.models.placement import place_by_landmarks
+from stdformer_ros.models.runtime.cpu import one_thread
+from stdformer_ros.models.runtime.torchscript import TensorFunction, torchscript
 from stdformer_ros.types import Body, FloatArray, Frame, Person
 
-METRIC = "metric"
+_LIMB_ROWS = list(LIMB_ROWS)
 
 
 class KeypointEstimator(Estimator):
@@ -38,10 +44,10 @@ class KeypointEstimator(Estimator):
         self.mesh_levels = tuple(LEVEL_KEYS)
         self.faces = model.body.faces
         self.device = next(model.parameters()).device
-        self._answers: dict[int, Network] = {}
+        self._decoders: dict[int, TensorFunction] = {}
 
     def encode(self, frame: Frame, people: Sequence[Person]) -> Features:
-        """See `Estimator.encode`; whether the intrinsics are known travels along."""
+        """See `Estimator.encode`; whether the intrinsics are known is a feature, too."""
         return self.encode_frames([(frame, people)])
 
     @one_thread()
@@ -61,25 +67,25 @@ class KeypointEstimator(Estimator):
     @one_thread()
     def decode(self, windows: Features) -> list[Body]:
         """See `Estimator.decode`."""
-        answer = self._answer()(windows["rays"], windows["visibility"], windows["map"])
-        joints, vertices, rotations, betas, scores = map(_array, answer)
+        decoded = self._decoder()(windows["rays"], windows["visibility"], windows["map"])
+        joints, vertices, rotations, betas, scores = map(to_numpy, decoded)
         metric = windows[METRIC][:, -1] > 0
         return [
             Body(joints[i], scores[i], vertices[i], rotations[i], betas[i], bool(metric[i]))
             for i in range(len(joints))
         ]
 
-    def _answer(self) -> Network:
-        """The network at its present mesh level, recorded where that helps."""
+    def _decoder(self) -> TensorFunction:
+        """The decoder at the present mesh level; on a CPU as TorchScript."""
         level = self.model.body.level
-        if level not in self._answers:
-            answer = AnswerInCamera(self.model)
+        if level not in self._decoders:
+            decoder = CameraFrameDecoder(self.model)
             on_cpu = self.device.type == "cpu"
-            self._answers[level] = recorded(answer, self._example) if on_cpu else answer
-        return self._answers[level]
+            self._decoders[level] = torchscript(decoder, self._example) if on_cpu else decoder
+        return self._decoders[level]
 
     def _example(self, people: int) -> tuple[Tensor, Tensor, Tensor]:
-        """A window of so many people who stand still."""
+        """The decoder's inputs for so many people who stand still."""
         places = torch.linspace(-0.2, 0.2, len(BLAZEPOSE_INDEX))[:, None] * torch.tensor([0.3, 1.0])
         rays = places.expand(people, self.window, -1, -1).contiguous()
         visibility = torch.ones(rays.shape[:-1])
@@ -98,5 +104,49 @@ class KeypointEstimator(Estimator):
         return torch.from_numpy(array).to(self.device)
 
 
-def _array(tensor: Tensor) -> FloatArray:
-    return tensor.float().cpu().numpy()
+class CameraFrameDecoder(nn.Module):
+    """`STDFormerKeypoints.decode`, then placed and turned from the window's view to the camera.
+
+    Args:
+        model: on its device; it is shared.
+    """
+
+    def __init__(self, model: STDFormerKeypoints) -> None:
+        super().__init__()
+        self.model = model
+        self.landmarks = BodyLandmarks().to(model.joint_regressor.device)
+
+    def forward(
+        self, rays: Tensor, visibility: Tensor, maps: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """Estimate the bodies in the newest frame.
+
+        Args:
+            rays: (B, window, 21, 2).
+            visibility: (B, window, 21).
+            maps: (B, window, 64, 7, 7), see `STDFormerKeypoints.encode`.
+
+        Returns:
+            Joints (B, 24, 3) and vertices (B, V, 3), metres, camera frame; rotations (B, 24, 3, 3),
+            the pelvis' in the camera frame, the others relative to their parents; betas (B, 10);
+            scores (B, 24), 0..1.
+        """
+        predicted = self.model.decode({"rays": rays, "visibility": visibility, "map": maps})
+        view = predicted.view
+        place = place_by_landmarks(
+            self.landmarks.limbs(predicted.global_rotations, predicted.joints),
+            view.points[:, -1, _LIMB_ROWS],
+            visibility[:, -1, _LIMB_ROWS],
+            view.half_size,
+            prior=weak_perspective_to_metres(predicted.camera, view.half_size),
+        )[:, None]
+        turn = view.turn  # rows: x @ turn is turn^T x, from the view to the camera
+        rotations = predicted.parameters.rotations.clone()
+        rotations[:, 0] = turn.transpose(1, 2) @ rotations[:, 0]
+        return (
+            (predicted.joints + place) @ turn,
+            (predicted.vertices + place) @ turn,
+            rotations,
+            predicted.parameters.betas,
+            predicted.parameters.confidence.sigmoid(),
+        )

@@ -1,9 +1,12 @@
 """`stdformer_s_keypoints`: STDFormer on tracked landmarks, light enough for two CPU cores.
 
-The window encoder makes a first body; SD and TD act on the landmarks' map, and the vertex
-transformer refines the first mesh from it. SD, TD and the transformer are the classes of the full
-STDFormer; the front end, the window encoder and the residual form are ours, because a network that
+The window encoder estimates a first body. SD and TD act on a map of the landmarks, from which the
+vertex transformer refines the first mesh. SD, TD and the transformer are the classes of the full
+STDFormer. The front end, the window encoder and the residual form are ours, because a network that
 starts from landmark maps alone learns too slowly.
+
+Order: the front end (landmarks to a map), the refiner (map and first mesh to what is added to it),
+and the network that puts them together.
 """
 
 from __future__ import annotations
@@ -16,12 +19,16 @@ from torch import Tensor, nn
 from stdformer_ros.body.body_model import BodyModel, load_body_arrays, places_in
 from stdformer_ros.body.landmarks import LANDMARK_NAMES
 from stdformer_ros.body.mesh_levels import Upsample, upsampling_matrix
-from stdformer_ros.models.default.keypoint_front_end import CHANNELS, KeypointFrontEnd
-from stdformer_ros.models.default.mesh_refiner import LEVEL, TOKEN_JOINTS, MeshRefiner
+from stdformer_ros.body.skeleton import JOINT_NAMES
 from stdformer_ros.models.default.window_encoder import BodyParameters, WindowEncoder
 from stdformer_ros.models.default.window_view import WindowView, view_window
+from stdformer_ros.models.disentangling import SpatioTemporalDisentangling
 from stdformer_ros.models.estimator import Features
-from stdformer_ros.models.published.disentangling import SpatioTemporalDisentangling
+from stdformer_ros.models.transformer import (
+    Transformer,
+    mesh_visibility,
+    sine_position_encoding_2d,
+)
 
 WINDOW = 24
 """Frames that the window encoder sees. Landmark noise is correlated over several frames, and depth
@@ -30,13 +37,148 @@ TEMPORAL_FRAMES = 8
 """The newest frames that TD sees, as many as STDFormer's."""
 LEVEL_KEYS = {6890: "fine", 1723: "intermediate", 431: "coarse"}
 
+CHANNELS = 64
+MAP_SIZE = 7
+SPOT = 0.2
+"""Standard deviation of a landmark's spot, in units of the crop's half size: about two thirds of a
+cell of the map."""
 
-class Answer(NamedTuple):
+TOKEN_WIDTH = 128
+HEADS = 4
+FEEDFORWARD = 256
+REFINED_LEVEL = 108
+"""Vertices of the mesh that the vertex transformer refines."""
+TOKEN_JOINTS = tuple(
+    JOINT_NAMES.index(name)
+    for name in (
+        "left_hip", "right_hip", "left_knee", "right_knee", "left_ankle", "right_ankle", "neck",
+        "head", "left_shoulder", "right_shoulder", "left_elbow", "right_elbow", "left_wrist",
+        "right_wrist",
+    )
+)  # fmt: skip
+"""The 14 joints that have a token of their own."""
+
+
+class KeypointFrontEnd(nn.Module):
+    """One frame's landmarks drawn on a small map, where STDFormer has HRNet.
+
+    Every landmark is a Gaussian spot at its place in the person's crop, as strong as it is visible,
+    in a channel of its own. Convolutions mix them into the 64 channels that SD and TD act on.
+
+    Args:
+        landmarks: per frame.
+    """
+
+    cells: Tensor
+
+    def __init__(self, landmarks: int) -> None:
+        super().__init__()
+        self.mix = nn.Sequential(
+            nn.Conv2d(landmarks, CHANNELS, 1),
+            nn.ReLU(),
+            nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1),
+            nn.ReLU(),
+        )
+        centres = (torch.arange(MAP_SIZE) + 0.5) * (2.0 / MAP_SIZE) - 1.0
+        self.register_buffer("cells", centres, persistent=False)
+
+    def forward(self, rays: Tensor, visibility: Tensor) -> Tensor:
+        """Draw and mix the landmarks.
+
+        Args:
+            rays: (B, L, 2) landmarks of one frame as x/z, y/z.
+            visibility: (B, L) 0..1.
+
+        Returns:
+            (B, 64, 7, 7).
+        """
+        points = view_window(rays[:, None], visibility[:, None]).points[:, 0]
+        near = torch.exp(-0.5 * ((points[..., None] - self.cells) / SPOT).square())
+        across, down = near.unbind(2)  # (B, L, 7) each
+        spots = torch.einsum("bly,blx->blyx", down, across) * visibility[..., None, None]
+        return self.mix(spots)
+
+
+class Refinement(NamedTuple):
+    """What to add to the first body.
+
+    Attributes:
+        joints: (B, 14, 3) metres, in the order of `TOKEN_JOINTS`.
+        vertices: (B, 108, 3) metres.
+        camera: (B, 3) to log s, tx, ty.
+    """
+
+    joints: Tensor
+    vertices: Tensor
+    camera: Tensor
+
+
+class MeshRefiner(nn.Module):
+    """The vertex transformer: what to add to the first mesh, from it and the disentangled map.
+
+    Encoder, decoder, tokens and mask are FastMETRO's, only narrower and on the mesh of 108
+    vertices. The queries start from the first mesh and from the window encoder's feature. The heads
+    start at zero, so that an untrained refiner changes nothing.
+
+    Args:
+        feature_width: of the window encoder's feature.
+        layers: of encoder and of decoder.
+    """
+
+    visible: Tensor
+    positions: Tensor
+
+    def __init__(self, feature_width: int, layers: int = 1) -> None:
+        super().__init__()
+        self.image = nn.Linear(CHANNELS, TOKEN_WIDTH)
+        self.feature = nn.Linear(feature_width, 2 * TOKEN_WIDTH)
+        self.place = nn.Linear(3, TOKEN_WIDTH)
+        self.token_embed = nn.Embedding(len(TOKEN_JOINTS) + REFINED_LEVEL, TOKEN_WIDTH)
+        self.transformer = Transformer(TOKEN_WIDTH, HEADS, FEEDFORWARD, layers, layers, dropout=0.0)
+        self.xyz = nn.Linear(TOKEN_WIDTH, 3)
+        self.camera = nn.Linear(TOKEN_WIDTH, 3)
+        for head in (self.xyz, self.camera):
+            nn.init.zeros_(head.weight)
+            nn.init.zeros_(head.bias)
+        adjacency = torch.zeros(REFINED_LEVEL, REFINED_LEVEL)
+        faces = torch.from_numpy(BodyModel(REFINED_LEVEL).faces).long()
+        for a, b in ((0, 1), (1, 2), (2, 0)):
+            adjacency[faces[:, a], faces[:, b]] = 1.0
+            adjacency[faces[:, b], faces[:, a]] = 1.0
+        self.register_buffer(
+            "visible", mesh_visibility(adjacency, len(TOKEN_JOINTS)), persistent=False
+        )
+        positions = sine_position_encoding_2d(MAP_SIZE, MAP_SIZE, TOKEN_WIDTH)
+        self.register_buffer("positions", positions, persistent=False)
+
+    def forward(
+        self, features: Tensor, summary: Tensor, joints: Tensor, mesh: Tensor
+    ) -> Refinement:
+        """Compute the refinement.
+
+        Args:
+            features: (B, 64, 7, 7), the newest frame's map after SD and TD.
+            summary: (B, feature_width), the window encoder's feature.
+            joints: (B, 24, 3) and
+            mesh: (B, 108, 3) of the first body, metres, in the view's coordinates.
+        """
+        image = self.image(features.flatten(2).transpose(1, 2))
+        camera, start = self.feature(summary)[:, None].chunk(2, dim=-1)
+        places = torch.cat([joints[:, TOKEN_JOINTS], mesh], dim=1)
+        queries = self.token_embed.weight + self.place(places) + start
+        camera, _, tokens = self.transformer(image, camera, queries, self.positions, self.visible)
+        moves = self.xyz(tokens)
+        return Refinement(
+            moves[:, : len(TOKEN_JOINTS)], moves[:, len(TOKEN_JOINTS) :], self.camera(camera)[:, 0]
+        )
+
+
+class Prediction(NamedTuple):
     """The newest frame's bodies, in the coordinates of the window's view.
 
     Attributes:
         parameters: of the first body, before the refinement.
-        turns: (B, 24, 3, 3) its global rotations.
+        global_rotations: (B, 24, 3, 3) of it, in the view.
         joints: (B, 24, 3) metres, pelvis at the origin, refined.
         vertices: (B, V, 3) metres, refined.
         camera: (B, 3) weak perspective (s, tx, ty) over the view, refined.
@@ -44,7 +186,7 @@ class Answer(NamedTuple):
     """
 
     parameters: BodyParameters
-    turns: Tensor
+    global_rotations: Tensor
     joints: Tensor
     vertices: Tensor
     camera: Tensor
@@ -52,7 +194,7 @@ class Answer(NamedTuple):
 
 
 class STDFormerKeypoints(nn.Module):
-    """See the top of the file.
+    """The whole network: encode single frames, decode windows of them.
 
     Args:
         spatial: whether there is SD.
@@ -79,14 +221,18 @@ class STDFormerKeypoints(nn.Module):
         self.use_mesh_level(mesh_level)
 
     def use_mesh_level(self, level: int) -> None:
-        """Let `decode` give meshes of so many vertices, see `mesh_level`; no weight changes."""
+        """Let `decode` give meshes of so many vertices; the weights stay the same.
+
+        Args:
+            level: 6890, 1723, 431 or 108.
+        """
         device = self.joint_regressor.device
         self.body = BodyModel(level).to(device)
-        self.upsample = Upsample(LEVEL, level).to(device)
-        self.register_buffer("coarse", places_in(level, LEVEL).to(device), persistent=False)
+        self.upsample = Upsample(REFINED_LEVEL, level).to(device)
+        self.register_buffer("coarse", places_in(level, REFINED_LEVEL).to(device), persistent=False)
 
     def encode(self, rays: Tensor, visibility: Tensor) -> Features:
-        """What is kept of one frame.
+        """Compute the features of single frames.
 
         Args:
             rays: (B, 21, 2) landmarks as x/z, y/z in camera coordinates, undistorted.
@@ -98,47 +244,46 @@ class STDFormerKeypoints(nn.Module):
         features = self.front_end(rays, visibility)
         return {"rays": rays, "visibility": visibility, "map": features}
 
-    def decode(self, windows: Features) -> Answer:
-        """The answer for the newest frame of windows of encoded frames, (B, 24, ...)."""
+    def decode(self, windows: Features) -> Prediction:
+        """Estimate the bodies in the newest frame of windows of encoded frames, (B, 24, ...)."""
         view = view_window(windows["rays"], windows["visibility"])
         parameters = self.window_encoder(view.points, windows["visibility"], view.half_size)
         return self.refine(parameters, view, windows["map"][:, -TEMPORAL_FRAMES:])
 
-    def refine(self, parameters: BodyParameters, view: WindowView, maps: Tensor) -> Answer:
-        """From the first body and the newest maps (B, 8, 64, 7, 7) to the answer."""
+    def refine(self, parameters: BodyParameters, view: WindowView, maps: Tensor) -> Prediction:
+        """Refine the first body from the newest maps (B, 8, 64, 7, 7)."""
         skeleton = self.body.skeleton(parameters.rotations, parameters.betas)
         first_mesh = self.body.skin(skeleton, parameters.betas)
         disentangled = self.disentangling.newest(maps)
-        moves = self.refiner(
+        refinement = self.refiner(
             disentangled,
             parameters.feature,
             skeleton.joints,
             first_mesh.index_select(1, self.coarse),
         )
-        joint_moves = self.joint_regressor @ moves.vertices
+        joint_moves = self.joint_regressor @ refinement.vertices
         joint_moves = joint_moves.index_copy(
-            1, torch.tensor(TOKEN_JOINTS, device=maps.device), moves.joints
+            1, torch.tensor(TOKEN_JOINTS, device=maps.device), refinement.joints
         )
-        # the pelvis stays the origin
-        root = joint_moves[:, :1]
+        root = joint_moves[:, :1]  # the pelvis stays the origin
         camera = torch.cat(
             [
-                parameters.camera[:, :1] * moves.camera[:, :1].exp(),
-                parameters.camera[:, 1:] + moves.camera[:, 1:],
+                parameters.camera[:, :1] * refinement.camera[:, :1].exp(),
+                parameters.camera[:, 1:] + refinement.camera[:, 1:],
             ],
             dim=-1,
         )
-        return Answer(
+        return Prediction(
             parameters,
             skeleton.turns,
             skeleton.joints + joint_moves - root,
-            first_mesh + self.upsample(moves.vertices) - root,
+            first_mesh + self.upsample(refinement.vertices) - root,
             camera,
             view,
         )
 
     def forward(self, rays: Tensor, visibility: Tensor) -> dict[str, Tensor]:
-        """A whole window at once.
+        """Encode and decode whole windows at once.
 
         Args:
             rays: (B, 24, 21, 2), oldest frame first, see `encode`.
@@ -150,18 +295,18 @@ class STDFormerKeypoints(nn.Module):
             `pred_betas` (B, 10); metres in the coordinates of the window's view.
         """
         features = self.encode(rays.flatten(0, 1), visibility.flatten(0, 1))
-        answer = self.decode({k: v.unflatten(0, rays.shape[:2]) for k, v in features.items()})
+        predicted = self.decode({k: v.unflatten(0, rays.shape[:2]) for k, v in features.items()})
         level = LEVEL_KEYS.get(self.body.level, str(self.body.level))
         return {
-            "pred_cam": answer.camera,
-            "pred_3d_joints": answer.joints,
-            f"pred_3d_vertices_{level}": answer.vertices,
-            "pred_rotmat": answer.parameters.rotations,
-            "pred_betas": answer.parameters.betas,
+            "pred_cam": predicted.camera,
+            "pred_3d_joints": predicted.joints,
+            f"pred_3d_vertices_{level}": predicted.vertices,
+            "pred_rotmat": predicted.parameters.rotations,
+            "pred_betas": predicted.parameters.betas,
         }
 
 
 def _refined_joint_regressor() -> Tensor:
-    """(24, 108): how far the joints go when the coarsest vertices go."""
+    """(24, 108): how far each joint moves when the vertices of the coarsest mesh move."""
     regressor = torch.from_numpy(load_body_arrays()["joint_regressor_431"])
-    return regressor @ torch.from_numpy(upsampling_matrix(LEVEL, 431))
+    return regressor @ torch.from_numpy(upsampling_matrix(REFINED_LEVEL, 431))

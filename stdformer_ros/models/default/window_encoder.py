@@ -1,7 +1,17 @@
-"""The fast half of the default estimator: a residual MLP over the window of landmarks.
+"""The fast half of the default network: a residual MLP over the window of landmarks.
 
-It answers with the parameters of the body in the newest frame, from which skinning makes the first
-mesh, and with one feature vector that the vertex transformer starts from.
+It gives the parameters of the body in the newest frame, from which skinning makes the first mesh,
+and one feature vector that the vertex transformer starts from.
+
+`WindowEncoder` regresses a first set of parameters from smoothed landmarks. `BodyCorrector` then
+projects the body's landmarks into the view, compares them with where they are seen, and corrects
+the parameters; this is done twice. A network finds it hard to invert the projection in one step,
+but easy to tell from the remaining error which way to turn a limb. That is iterative error
+feedback: Carreira et al., "Human pose estimation with iterative error feedback", CVPR 2016; for
+meshes Kanazawa et al., "End-to-end recovery of human shape and pose", CVPR 2018.
+
+Order: the parameters, the block that both networks are made of, the encoder with the smoothing of
+its input, the corrector.
 """
 
 from __future__ import annotations
@@ -11,15 +21,23 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from stdformer_ros.models.default.body_corrector import BETAS, JOINTS, BodyCorrector, RawParameters
-from stdformer_ros.models.default.residual_mlp import ResidualBlock
+from stdformer_ros.body.body_model import BodyModel
+from stdformer_ros.body.landmarks import LANDMARK_NAMES, BodyLandmarks
+from stdformer_ros.camera.pinhole import weak_perspective_to_metres
+from stdformer_ros.models.rotations import rotation_from_6d
 
-MEMORIES = (1.0, 2.0, 4.0, 8.0)
-"""Frames in which what the network remembers of a landmark fades to a third."""
+JOINTS = 24
+BETAS = 10
+PARAMETERS = JOINTS * 6 + BETAS + 3
+TIME_CONSTANTS = (1.0, 2.0, 4.0, 8.0)
+"""Frames, of the exponential means over the past that the network sees of each landmark."""
 UNSEEN = 0.05
-"""Visibility, summed over the window, at which a landmark's mean place is half believed."""
+"""Visibility, summed over the window, at which half of a landmark's mean place is its own, and half
+the mean of all landmarks."""
 CORRECTIONS = 2
-"""How often the network looks at its own answer."""
+"""How often the parameters are corrected."""
+GAIN = 10.0
+"""Projection errors in the view are small numbers; the network gets them so many times larger."""
 
 
 class BodyParameters(NamedTuple):
@@ -40,6 +58,43 @@ class BodyParameters(NamedTuple):
     feature: Tensor
 
 
+class RawParameters(NamedTuple):
+    """The parameters as unbounded numbers, to which a correction can be added.
+
+    Attributes:
+        six: (B, 24, 6), see `rotation_from_6d`.
+        betas: (B, 10).
+        camera: (B, 3), logarithm of s, tx, ty.
+    """
+
+    six: Tensor
+    betas: Tensor
+    camera: Tensor
+
+    @property
+    def rotations(self) -> Tensor:
+        """(B, 24, 3, 3)."""
+        return rotation_from_6d(self.six)
+
+    @property
+    def weak_perspective(self) -> Tensor:
+        """(B, 3): s, tx, ty."""
+        return torch.cat([self.camera[:, :1].exp(), self.camera[:, 1:]], dim=-1)
+
+
+class ResidualBlock(nn.Module):
+    """Pre-norm residual MLP: x + W2 gelu(W1 norm(x))."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.layers = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, width) -> (B, width)."""
+        return x + self.layers(self.norm(x))
+
+
 class WindowEncoder(nn.Module):
     """Residual MLP from a window's landmarks to `BodyParameters`.
 
@@ -54,19 +109,19 @@ class WindowEncoder(nn.Module):
 
     def __init__(self, window: int, landmarks: int, width: int = 1024, blocks: int = 3) -> None:
         super().__init__()
-        self.input = nn.Linear(len(MEMORIES) * landmarks * 3 + 1, width)
+        self.input = nn.Linear(len(TIME_CONSTANTS) * landmarks * 3 + 1, width)
         self.blocks = nn.ModuleList(ResidualBlock(width) for _ in range(blocks))
         self.norm = nn.LayerNorm(width)
         self.rotations = nn.Linear(width, JOINTS * 6)
         self.betas = nn.Linear(width, BETAS)
         self.camera = nn.Linear(width, 3)
         self.confidence = nn.Linear(width, JOINTS)
-        self.corrector = BodyCorrector(width, len(MEMORIES))
-        self.register_buffer("means", fading_means(window), persistent=False)
+        self.corrector = BodyCorrector(width, len(TIME_CONSTANTS))
+        self.register_buffer("means", exponential_means(window), persistent=False)
         self._start_at_rest()
 
     def _start_at_rest(self) -> None:
-        """Begin with a standing person who faces the camera."""
+        """Begin training with a standing person who faces the camera."""
         for head in (self.rotations, self.betas, self.camera):
             nn.init.normal_(head.weight, std=1e-3)
             nn.init.zeros_(head.bias)
@@ -76,7 +131,7 @@ class WindowEncoder(nn.Module):
             self.rotations.bias.copy_(upright.flatten())
 
     def forward(self, points: Tensor, visibility: Tensor, half_size: Tensor) -> BodyParameters:
-        """Answer for the newest frame.
+        """Estimate the body in the newest frame.
 
         Args:
             points: (B, window, L, 2) from `view_window`.
@@ -109,16 +164,16 @@ class WindowEncoder(nn.Module):
 
 
 def hold_unseen(points: Tensor, visibility: Tensor) -> Tensor:
-    """Landmarks follow what is seen of them as far as it is visible, and stay where nothing is.
+    """Let landmarks follow what is seen of them as far as it is visible, and else keep their place.
 
-    A landmark that jumps to the view's centre whenever it is lost would drag the pose with it.
+    A landmark that jumped to the view's centre whenever it is lost would drag the pose with it.
 
     Args:
         points: (B, T, L, 2).
         visibility: (B, T, L) 0..1.
 
     Returns:
-        (B, T, L, 2); a landmark that is never seen lies where the visible ones are on average.
+        (B, T, L, 2); a landmark that is never seen lies at the mean of the visible ones.
     """
     weight = visibility[..., None]
     everything = (weight * points).flatten(1, 2).sum(1) / weight.flatten(1, 2).sum(1).clamp(1e-6)
@@ -132,12 +187,84 @@ def hold_unseen(points: Tensor, visibility: Tensor) -> Tensor:
     return torch.stack(result, dim=1)
 
 
-def fading_means(window: int) -> Tensor:
-    """(len(MEMORIES), window): means over the past that fade with `MEMORIES`, rows that sum to one.
+def exponential_means(window: int) -> Tensor:
+    """(len(TIME_CONSTANTS), window): exponential means over the past, rows that sum to one.
 
-    What the network sees of a window is as smooth as the shortest of them, and their differences
-    tell where the landmarks are going: a network that reads single frames answers with their noise.
+    What the network sees of a window is as smooth as the mean with the shortest time constant, and
+    the differences between means tell where the landmarks are going. A network that reads single
+    frames passes their noise on.
     """
     age = torch.arange(window - 1, -1, -1)
-    weights = torch.exp(-age / torch.tensor(MEMORIES)[:, None])
+    weights = torch.exp(-age / torch.tensor(TIME_CONSTANTS)[:, None])
     return weights / weights.sum(1, keepdim=True)
+
+
+class BodyCorrector(nn.Module):
+    """One step of correction from the projection error of the body's landmarks.
+
+    Args:
+        width: of the feature and of the hidden layers.
+        means: how many differently smoothed places of each landmark there are.
+    """
+
+    def __init__(self, width: int, means: int) -> None:
+        super().__init__()
+        landmarks = len(LANDMARK_NAMES)
+        self.input = nn.Linear(landmarks * (2 * means + 4) + PARAMETERS, width)
+        self.feature = nn.Linear(width, width)
+        self.blocks = nn.ModuleList(ResidualBlock(width) for _ in range(2))
+        self.norm = nn.LayerNorm(width)
+        self.change = nn.Linear(width, PARAMETERS)
+        nn.init.zeros_(self.change.weight)
+        nn.init.zeros_(self.change.bias)
+        self.body = BodyModel(level=108)
+        self.landmarks = BodyLandmarks()
+
+    def forward(
+        self, raw: RawParameters, feature: Tensor, seen: Tensor, visible: Tensor, half_size: Tensor
+    ) -> tuple[RawParameters, Tensor]:
+        """Correct the parameters.
+
+        Args:
+            raw: the parameters so far.
+            feature: (B, width) of the window, or of the step before.
+            seen: (B, means, L, 2), where the landmarks are seen in the view.
+            visible: (B, L) 0..1.
+            half_size: (B,) tangent of the view's half size.
+
+        Returns:
+            The corrected parameters, and the feature (B, width) that they come from.
+        """
+        with torch.autocast(seen.device.type, enabled=False):
+            projected, depth = self._project(raw, half_size)
+            error = (seen - projected[:, None]).clamp(-1.0, 1.0) * visible[:, None, :, None]
+        x = torch.cat(
+            [
+                GAIN * error.flatten(1),
+                projected.clamp(-4.0, 4.0).flatten(1),
+                depth,
+                visible,
+                raw.six.flatten(1),
+                raw.betas,
+                raw.camera,
+            ],
+            dim=-1,
+        )
+        x = self.input(x) + self.feature(feature)
+        for block in self.blocks:
+            x = block(x)
+        feature = self.norm(x)
+        six, betas, camera = self.change(feature).float().split([JOINTS * 6, BETAS, 3], dim=-1)
+        corrected = RawParameters(
+            raw.six + six.unflatten(-1, (JOINTS, 6)), raw.betas + betas, raw.camera + camera
+        )
+        return corrected, feature
+
+    def _project(self, raw: RawParameters, half_size: Tensor) -> tuple[Tensor, Tensor]:
+        """The body's landmarks in the view (B, L, 2), and their depths about the pelvis (B, L)."""
+        body = self.body.skeleton(raw.rotations, raw.betas)
+        points = self.landmarks(body.turns, body.joints, body.rest, raw.betas)
+        place = weak_perspective_to_metres(raw.weak_perspective, half_size)
+        there = points + place[:, None]
+        tangent = there[..., :2] / there[..., 2:].clamp(min=0.2)
+        return tangent / half_size[:, None, None], points[..., 2]

@@ -1,8 +1,8 @@
-"""A window of landmarks as a camera sees it that looks straight at the person.
+"""The view of a window of landmarks: what a camera that looks straight at the person would see.
 
-Turning the camera towards the person is exact for a pinhole camera, so a network behind it need not
-learn where in the image the person stands; dividing by the person's size leaves only a weak
-dependence on distance, which the network is told.
+Turning the camera towards the person is exact for a pinhole camera, so the network need not learn
+where in the image the person stands. Dividing by the person's size leaves only a weak dependence on
+distance, and the network gets that size as an input.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from stdformer_ros.models.default.rotation import rotation_to_z
+from stdformer_ros.models.rotations import rotation_to_z
 
 SPREAD = 1.6
 """Half size of the view over the landmarks' root mean square distance from their centre: the view
@@ -27,12 +27,12 @@ SEEN = 0.3
 
 
 class WindowView(NamedTuple):
-    """What `view_window` gives.
+    """Landmarks in the view, and how the view lies in the camera.
 
     Attributes:
         points: (B, T, L, 2), about [-1, 1] over the view, 0 at the person's mean place in the
             newest frames.
-        turn: (B, 3, 3) from camera coordinates to the view's.
+        turn: (B, 3, 3) rotation from camera coordinates to the view's.
         half_size: (B,) half the view's extent at unit depth (a tangent).
     """
 
@@ -42,10 +42,11 @@ class WindowView(NamedTuple):
 
 
 def view_window(rays: Tensor, visibility: Tensor) -> WindowView:
-    """Turn towards and zoom on a window of landmarks.
+    """Turn the camera towards a window of landmarks and zoom in on them.
 
-    Mean direction and mean spread make a view that neither jumps when a landmark is lost nor grows
-    when the person walks, and that does not depend on how the camera is turned.
+    The view follows from the landmarks' mean direction and mean spread. So it neither jumps when a
+    landmark is lost nor grows when the person walks, and it does not depend on how the camera is
+    turned.
 
     Args:
         rays: (B, T, L, 2) landmarks as x/z, y/z in camera coordinates, undistorted.

@@ -1,7 +1,7 @@
-"""PoseFormer, LSTM_PoseNet and its companions behind the streaming interface: people in, 17 joints.
+"""The keypoint networks behind the streaming interface: keypoints in, 17 joints in metres out.
 
-Their poses are relative to the pelvis and know no distance. The body is put where its keypoints are
-seen in the frame that is answered for, at the distance from which it has the size that it shows.
+Their poses are relative to the pelvis and without a distance. The body is put where its keypoints
+are seen in the frame that the pose is for, at the distance at which the body has their size.
 """
 
 from __future__ import annotations
@@ -10,16 +10,13 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from stdformer_ros.body.joint_regressors import H36M_NAMES
-from stdformer_ros.models.estimator import Estimator, Features
-from stdformer_ros.models.lifting.h36m_keypoints import VIEW_SCALE, h36m_keypoints
+from stdformer_ros.models.estimator import METRIC, SIGHT, Estimator, Features, to_numpy
+from stdformer_ros.models.keypoints import VIEW_SCALE, h36m_keypoints, sight_of_joints
 from stdformer_ros.models.lifting.keypoint_network import FRAMES, KeypointNetwork
 from stdformer_ros.models.placement import place_by_size
-from stdformer_ros.models.published.crop_view import METRIC, SIGHT
-from stdformer_ros.models.published.landmark_joints import sight_of_joints
-from stdformer_ros.types import Body, FloatArray, Frame, Person
+from stdformer_ros.types import Body, Frame, Person
 
 KEYPOINTS = "keypoints"
 
@@ -33,11 +30,11 @@ _BONES = (
 
 
 class LiftingEstimator(Estimator):
-    """A network from 2D keypoints to a 3D pose, live; see the top of the file.
+    """PoseFormer, LSTM_PoseNet or one of its companions on a stream.
 
-    What each frame says is encoded alone (PoseFormer's spatial blocks; for the others the
-    keypoints themselves), so one person never reaches another. Joints are Human3.6M's, among them
-    `neck` between the shoulders, `head` inside of it and `head_top`. There is no mesh.
+    Each person's frame is encoded on its own: by PoseFormer's spatial blocks; for the other
+    networks the features are the keypoints themselves. Joints are Human3.6M's, among them `neck`
+    between the shoulders, `head` inside the head and `head_top`. There is no mesh.
 
     Args:
         name: of the network in the registry.
@@ -56,7 +53,7 @@ class LiftingEstimator(Estimator):
         self.device = next(model.parameters()).device
 
     def encode(self, frame: Frame, people: Sequence[Person]) -> Features:
-        """See `Estimator.encode`; where the keypoints are seen travels along."""
+        """See `Estimator.encode`; the keypoints and their visibility are features, too."""
         return self.encode_frames([(frame, people)])
 
     def encode_frames(self, seen: Sequence[tuple[Frame, Sequence[Person]]]) -> Features:
@@ -77,16 +74,12 @@ class LiftingEstimator(Estimator):
         """See `Estimator.decode`."""
         pose = self.model.decode({FRAMES: windows[FRAMES]})["pose"][:, 0]
         pose = pose - pose[:, :1]
-        answered = -1 - self.delay_frames
-        sight = windows[SIGHT][:, answered]
-        place = place_by_size(pose, windows[KEYPOINTS][:, answered] / VIEW_SCALE, sight)
-        joints, scores = _array(pose + place[:, None]), _array(sight)
-        metric = windows[METRIC][:, answered] > 0
+        frame = -1 - self.delay_frames
+        sight = windows[SIGHT][:, frame]
+        place = place_by_size(pose, windows[KEYPOINTS][:, frame] / VIEW_SCALE, sight)
+        joints, scores = to_numpy(pose + place[:, None]), to_numpy(sight)
+        metric = windows[METRIC][:, frame] > 0
         return [
             Body(joints[i], scores[i], None, None, None, bool(metric[i]))
             for i in range(len(joints))
         ]
-
-
-def _array(tensor: Tensor) -> FloatArray:
-    return tensor.float().cpu().numpy()

@@ -1,4 +1,4 @@
-"""What the networks from 2D keypoints of a window to one 3D pose have in common."""
+"""The base class of the networks from the 2D keypoints of a window to one 3D pose."""
 
 from __future__ import annotations
 
@@ -14,20 +14,21 @@ FRAMES = "frames"
 
 
 class KeypointNetwork(nn.Module, ABC):
-    """A network that is trained to answer for a frame inside of its window.
+    """A network that is trained to estimate the pose in one frame of its window.
 
-    The published ones answer for the centre. A stream has no future, so whatever part of it the
-    network does not wait for is filled by the newest frame, repeated.
+    The published networks estimate the pose in the centre, from frames before and after it. In a
+    stream the frames after it are the delay. For the part of them that the network does not wait
+    for, the newest frame is repeated.
 
     Keypoints are Human3.6M's 17, (2 x - w) / w and (2 y - h) / w for an image of w x h pixels. The
-    answer is a dict of `pose` (B, 1, 17, 3): metres, relative to the pelvis.
+    result is a dict of `pose` (B, 1, 17, 3): metres, relative to the pelvis.
 
     Args:
         frames: of the window that the weights are made for.
-        delay_frames: how many frames before the newest one `decode` answers for, from 0 (causal)
-            to `future_frames` (the published way, late but without repeated frames).
-        future_frames: how many of the window's frames come after the one that the weights answer
-            for; None for the published half.
+        delay_frames: how many frames before the newest one is the frame that `decode` gives the
+            pose of, from 0 (causal) to `future_frames` (as published, without repeated frames).
+        future_frames: how many of the window's frames come after the one that the weights are
+            trained for; None for the published half.
 
     Raises:
         ValueError: if the delay or the future does not fit the window.
@@ -58,7 +59,7 @@ class KeypointNetwork(nn.Module, ABC):
         self.window = frames - future_frames + delay_frames
 
     def encode(self, keypoints: Tensor) -> Features:
-        """What can be computed of single frames.
+        """Compute the features of single frames.
 
         Args:
             keypoints: (B, 17, 2).
@@ -74,7 +75,7 @@ class KeypointNetwork(nn.Module, ABC):
         return {FRAMES: self._encode(keypoints)}
 
     def decode(self, windows: Features) -> dict[str, Tensor]:
-        """The pose in the frame `delay_frames` before the newest.
+        """Estimate the pose in the frame `delay_frames` before the newest.
 
         Args:
             windows: what `encode` gave, `frames` (B, window, C), oldest frame first.
@@ -92,7 +93,7 @@ class KeypointNetwork(nn.Module, ABC):
         return self._pose(torch.cat([x, future], dim=1))
 
     def forward(self, keypoints: Tensor) -> dict[str, Tensor]:
-        """The published way: a whole window of keypoints (B, frames, 17, 2) to the pose.
+        """Estimate the pose as published, from a whole window of keypoints (B, frames, 17, 2).
 
         Raises:
             ValueError: if the keypoints have another shape.
@@ -108,7 +109,7 @@ class KeypointNetwork(nn.Module, ABC):
         return {"pose": self.pose_of(frames)[:, None]}
 
     def pose_of(self, frames: Tensor) -> Tensor:
-        """The pose (B, 17, 3) that whole windows of encoded frames (B, frames, C) give."""
+        """The pose (B, 17, 3) of whole windows of encoded frames (B, frames, C)."""
         return self._decode(frames).view(-1, JOINTS, 3)
 
     @abstractmethod

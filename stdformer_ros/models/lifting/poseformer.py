@@ -1,8 +1,8 @@
 """PoseFormer (Zheng et al., ICCV 2021): 17 2D keypoints of a window to one 3D pose.
 
 Within a frame the joints attend to each other, then the frames of the window do. The published
-network answers for the centre of its window. Names of parameters are those of the published
-checkpoints.
+network estimates the pose in the centre of its window. Names of parameters are those of the
+published checkpoints.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ NORM_EPS = 1e-6
 
 
 class PoseFormer(KeypointNetwork):
-    """See the top of the file and `KeypointNetwork`; 9, 27 and 81 frames are published.
+    """The whole network; see `KeypointNetwork`. 9, 27 and 81 frames are published.
 
     Args:
         joint_channels: of each joint's token, a multiple of 8; the published ones have 32. A
@@ -42,7 +42,7 @@ class PoseFormer(KeypointNetwork):
         self.Spatial_norm = nn.LayerNorm(joint_channels, eps=NORM_EPS)
         self.Temporal_norm = nn.LayerNorm(frame_channels, eps=NORM_EPS)
         self.weighted_mean = nn.Conv1d(frames, 1, kernel_size=1)
-        with torch.no_grad():  # training starts with the frame that it answers for
+        with torch.no_grad():  # training starts with the frame whose pose is wanted
             self.weighted_mean.weight.zero_()[:, frames - 1 - self.future_frames] = 1.0
         self.head = nn.Sequential(
             nn.LayerNorm(frame_channels), nn.Linear(frame_channels, JOINTS * 3)

@@ -1,20 +1,31 @@
-"""Square crops of people, as the published image networks want them."""
+"""Square crops of people for the published image networks: where, how, and back to the camera.
+
+Order: the square around a person, cutting it out with OpenCV on the CPU, cutting the squares of all
+people out on the network's device, and the way from a crop to metres in the whole image's camera.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from math import ceil, floor
+from math import ceil, floor, sqrt
 
 import cv2
 import numpy as np
 import torch
 from torch import Tensor
 
-from stdformer_ros.models.published.landmark_joints import KEYPOINTS
+from stdformer_ros.camera.pinhole import Camera, weak_perspective_to_metres
+from stdformer_ros.models.estimator import METRIC, Features
+from stdformer_ros.models.keypoints import KEYPOINTS
 from stdformer_ros.types import FloatArray, ImageArray, Person
 
 MIN_SIZE = 16.0
 """Pixels; a person whose keypoints lie closer together still gets a crop that can be resized."""
+VIEW = "view"
+"""The feature (P, 3) that says where a crop lies in the camera, see `crop_view`."""
+MIN_SCALE = 0.05
+"""Of the weak-perspective camera, in 1/m: the crop would span 40 m. Untrained networks go below."""
 
 
 @dataclass(frozen=True)
@@ -40,17 +51,17 @@ class Square:
 
 
 def square_around(person: Person, image_shape: tuple[int, ...], scale: float) -> Square:
-    """Where to crop.
+    """The square to crop around a person.
 
     The published crops of 3DPW are squares around the keypoints that were found in the image, whose
     side is `scale` times the longer side of their box. Keypoints that are guessed outside of the
-    image are moved to its border here, so that the crop stays on what can be seen and does not jump
-    when a keypoint passes the border. A person without keypoints is cropped around the box.
+    image are moved to its border, so that the crop stays on what can be seen and does not jump when
+    a keypoint passes the border. A person without keypoints is cropped around the box.
 
     Args:
         person: in the image.
         image_shape: (H, W, ...).
-        scale: 1.2 for FastMETRO and those after it, 1.25 for SGRE.
+        scale: 1.2 for FastMETRO, STDFormer and PointHMR, 1.25 for SGRE.
     """
     height, width = image_shape[:2]
     points = person.landmarks[list(KEYPOINTS)]
@@ -64,7 +75,7 @@ def square_around(person: Person, image_shape: tuple[int, ...], scale: float) ->
 
 
 def crop(image: ImageArray, square: Square, resolution: int) -> ImageArray:
-    """Cut the square out and resize it.
+    """Cut a square out and resize it with OpenCV.
 
     What lies outside of the image is black. A square of more than twice the resolution is first
     shrunk by a whole factor with the mean over pixels, because interpolation between neighbours
@@ -126,3 +137,106 @@ def normalised(images: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) 
     """Images (P, 3, S, S) of 0..255 as (value / 255 - mean) / std."""
     offset, scale = (images.new_tensor(values)[:, None, None] for values in (mean, std))
     return (images / 255 - offset) / scale
+
+
+def upload(image: ImageArray, device: torch.device) -> Tensor:
+    """An image (H, W, 3) on the device, as (3, H, W) uint8; to a GPU through pinned memory."""
+    tensor = torch.from_numpy(image)
+    if device.type == "cuda":
+        tensor = tensor.pin_memory()
+    return tensor.to(device, non_blocking=True).permute(2, 0, 1)
+
+
+def cut(image: Tensor, squares: Sequence[Square], resolution: int) -> Tensor:
+    """Cut squares out of one image and resize them, on the image's device.
+
+    These are the crops that `crop` cuts with OpenCV: black beyond the image, a mean over whole
+    pixels where the square is more than twice the resolution, else linear interpolation. Both are
+    linear and separable, so that a crop is rows @ image @ columns, and all crops are two products.
+
+    Args:
+        image: (3, H, W) uint8.
+        squares: P of them, in pixels of the image.
+        resolution: of the crops.
+
+    Returns:
+        (P, 3, resolution, resolution) float32 in 0..255, not rounded.
+    """
+    height, width = image.shape[1:]
+    rows = _line_weights([(s.y, s.size) for s in squares], resolution, height, image.device)
+    columns = _line_weights([(s.x, s.size) for s in squares], resolution, width, image.device)
+    narrow = image.float() @ columns[:, None].transpose(-1, -2)  # (P, 3, H, resolution)
+    return rows[:, None] @ narrow
+
+
+def _line_weights(
+    places: Sequence[tuple[float, float]], resolution: int, pixels: int, device: torch.device
+) -> Tensor:
+    """The weight of each pixel of a line of the image in each pixel of the crops' lines.
+
+    Args:
+        places: centre and size of each square along the line, in pixels.
+        resolution: pixels of a crop's line.
+        pixels: of the image's line.
+        device: of the answer.
+
+    Returns:
+        (P, resolution, pixels) float32.
+    """
+    shrinks = [max(int(size // resolution), 1) for _, size in places]
+    starts = [
+        floor(centre - 0.5 * size) - shrink if shrink > 1 else 0
+        for (centre, size), shrink in zip(places, shrinks, strict=True)
+    ]
+    # The places of the crop's pixels, in cells of `shrink` pixels counted from `start`.
+    numbers = torch.tensor(
+        [
+            (
+                size / resolution / shrink,
+                (centre - 0.5 * size + 0.5 * size / resolution - start + 0.5) / shrink - 0.5,
+                start,
+                shrink,
+            )
+            for (centre, size), shrink, start in zip(places, shrinks, starts, strict=True)
+        ],
+        dtype=torch.float64,
+    ).to(device, torch.float32)
+    step, first, start, shrink = numbers[:, :, None].unbind(1)
+    cells = first + step * torch.arange(resolution, device=device)
+    pixel_cell = ((torch.arange(pixels, device=device) - start) / shrink).floor()
+    away = (cells[:, :, None] - pixel_cell[:, None, :]).abs()
+    return (1.0 - away).clamp(min=0.0) / shrink[:, :, None]
+
+
+def crop_view(squares: Sequence[Square], camera: Camera, device: torch.device) -> Features:
+    """The places of crops in the camera, as features of their people.
+
+    Returns:
+        `view` (P, 3): x and y of the crop's centre and half its size, at unit depth; `metric` (P,):
+        1 where the intrinsics are known, 0 where they are assumed.
+    """
+    focal = sqrt(camera.fx * camera.fy)
+    centres = camera.rays(np.array([(s.x, s.y) for s in squares], np.float32))
+    view = [(x, y, 0.5 * s.size / focal) for (x, y), s in zip(centres, squares, strict=True)]
+    known = torch.full((len(squares),), float(camera.known), device=device)
+    return {VIEW: torch.tensor(view, dtype=torch.float32, device=device), METRIC: known}
+
+
+def place_in_camera(weak: Tensor, view: Tensor) -> Tensor:
+    """The body's origin, from the weak-perspective camera over the crop.
+
+    The published networks take the crop for the whole view of a distant camera. So the body's
+    distance follows from its size in pixels and the focal length, z = 2 f / (s size), and the body
+    is shifted, not turned, to where the crop lies.
+
+    Args:
+        weak: (B, 3) s, tx, ty: a point X is seen at s (X + t) of the crop's [-1, 1].
+        view: (B, 3) see `crop_view`.
+
+    Returns:
+        (B, 3) metres, camera frame.
+    """
+    scale = weak[:, :1].clamp(min=MIN_SCALE)
+    near = weak_perspective_to_metres(torch.cat([scale, weak[:, 1:]], dim=1), view[:, 2])
+    depth = near[:, 2:]
+    return torch.cat([near[:, :2] + view[:, :2] * depth, depth], dim=1)

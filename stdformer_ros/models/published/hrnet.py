@@ -1,4 +1,4 @@
-"""HRNet (Wang et al., TPAMI 2020): branches of four resolutions that exchange what they see.
+"""HRNet (Wang et al., TPAMI 2020): branches of four resolutions that exchange features.
 
 `HRNet` is the trunk, as PointHMR uses it in width 32 (the pose variant without its head);
 `HRNetClassification` adds the head that gathers all branches into 2048 channels, as FastMETRO and
@@ -13,7 +13,7 @@ from typing import cast
 
 from torch import Tensor, nn
 
-from stdformer_ros.models.published.residual import (
+from stdformer_ros.models.published.resnet import (
     BasicBlock,
     Bottleneck,
     conv_norm,

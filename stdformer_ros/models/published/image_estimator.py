@@ -1,4 +1,4 @@
-"""FastMETRO, STDFormer and PointHMR behind the streaming interface: people in, bodies out."""
+"""FastMETRO, STDFormer and PointHMR behind the streaming interface: crops in, bodies out."""
 
 from __future__ import annotations
 
@@ -11,16 +11,30 @@ from torch import Tensor
 from stdformer_ros.body.joint_regressors import EVALUATION_ORDER
 from stdformer_ros.body.mesh_sampling import LEVELS, MeshSampling
 from stdformer_ros.body.smpl import LEFT_HIP, RIGHT_HIP, SmplBody
-from stdformer_ros.models.estimator import Estimator, Features, concatenated
-from stdformer_ros.models.published.crop_view import METRIC, SIGHT, VIEW, crop_view, place_in_camera
-from stdformer_ros.models.published.crops import Square, crop, normalised, square_around
-from stdformer_ros.models.published.landmark_joints import sight_of_joints
+from stdformer_ros.models.estimator import (
+    METRIC,
+    SIGHT,
+    Estimator,
+    Features,
+    concatenated,
+    to_numpy,
+)
+from stdformer_ros.models.keypoints import sight_of_joints
+from stdformer_ros.models.published.acceleration import CudaSTDFormer, OpenVinoSTDFormer
+from stdformer_ros.models.published.crops import (
+    VIEW,
+    Square,
+    crop,
+    crop_view,
+    cut,
+    normalised,
+    place_in_camera,
+    square_around,
+    upload,
+)
 from stdformer_ros.models.published.pointhmr import PointHMR
 from stdformer_ros.models.published.stdformer import IMAGE_MEAN, IMAGE_SIZE, IMAGE_STD, STDFormer
-from stdformer_ros.models.runtime.cuda_stdformer import AcceleratedSTDFormer
-from stdformer_ros.models.runtime.device_crops import cut, upload
-from stdformer_ros.models.runtime.openvino_backbone import CompiledSTDFormer
-from stdformer_ros.types import Body, FloatArray, Frame, Person
+from stdformer_ros.types import Body, Frame, Person
 
 CROP_SCALE = 1.2
 """Side of the crop in longer sides of the keypoints' box, as in the published 3DPW crops."""
@@ -46,11 +60,12 @@ _LEVEL_KEYS = dict(zip(LEVELS, ("fine", "intermediate", "coarse"), strict=True))
 
 
 class ImageEstimator(Estimator):
-    """A published mesh network, live.
+    """A published mesh network on a stream.
 
-    As in the published training the camera is that of the body whose pelvis is the origin. With a
-    regressor, joints and pelvis are regressed from the mesh, which is how the systems are compared;
-    without one the joint tokens answer, and the middle of their hips is the pelvis.
+    As in the published training, the camera belongs to the body with its pelvis at the origin. With
+    a regressor, joints and pelvis are regressed from the mesh, as in the published comparisons.
+    Without one the joints are those of the joint tokens, and the middle of their hips is the
+    pelvis.
 
     Args:
         name: of the network in the registry.
@@ -73,7 +88,7 @@ class ImageEstimator(Estimator):
     def __init__(
         self,
         name: str,
-        model: STDFormer | AcceleratedSTDFormer | CompiledSTDFormer | PointHMR,
+        model: STDFormer | CudaSTDFormer | OpenVinoSTDFormer | PointHMR,
         mesh: MeshSampling,
         mesh_level: int = 6890,
         joint_regressor: Tensor | None = None,
@@ -99,7 +114,7 @@ class ImageEstimator(Estimator):
             self._regressor = joint_regressor.to(self.device)
 
     def encode(self, frame: Frame, people: Sequence[Person]) -> Features:
-        """See `Estimator.encode`; where the crops lie travels along."""
+        """See `Estimator.encode`; the places of the crops are features, too."""
         return self.encode_frames([(frame, people)])
 
     def encode_frames(self, seen: Sequence[tuple[Frame, Sequence[Person]]]) -> Features:
@@ -127,11 +142,11 @@ class ImageEstimator(Estimator):
         scores, metric = windows[SIGHT][:, -1], windows[METRIC][:, -1] > 0
         return [
             Body(
-                _array(joints[i]),
-                _array(scores[i]),
-                _array(vertices[i]),
-                None if rotations is None else _array(rotations[i]),
-                None if betas is None else _array(betas[i]),
+                to_numpy(joints[i]),
+                to_numpy(scores[i]),
+                to_numpy(vertices[i]),
+                None if rotations is None else to_numpy(rotations[i]),
+                None if betas is None else to_numpy(betas[i]),
                 bool(metric[i]),
             )
             for i in range(len(joints))
@@ -175,7 +190,3 @@ class ImageEstimator(Estimator):
             pelvis = regressed[:, :1]
             joints = regressed[:, list(EVALUATION_ORDER)] - pelvis
         return torch.cat([torch.zeros_like(joints[:, :1]), joints], dim=1), vertices - pelvis
-
-
-def _array(tensor: Tensor) -> FloatArray:
-    return tensor.float().cpu().numpy()

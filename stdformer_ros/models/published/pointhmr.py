@@ -1,7 +1,7 @@
-"""PointHMR (Kim et al., CVPR 2023): vertices look for themselves in the image.
+"""PointHMR (Kim et al., CVPR 2023): features are sampled where each vertex is found in the image.
 
-Every one of 431 vertices has a heatmap, under which it samples a feature map; four transformer
-encoders then reason about all tokens, each letting a vertex see a narrower ring of its neighbours.
+Each of 431 vertices has a heatmap that weights a feature map. Four transformer encoders then mix
+all tokens; in each of them a vertex attends to a narrower ring of its neighbours than before.
 Names of parameters are those of the published checkpoints, two of whose embeddings are never used.
 """
 
@@ -14,9 +14,8 @@ from torch import Tensor, nn
 from stdformer_ros.body.mesh_sampling import LEVELS, MeshSampling, MeshUpsample
 from stdformer_ros.models.estimator import Features
 from stdformer_ros.models.published.hrnet import HRNet
-from stdformer_ros.models.published.position_encoding import sine_position_encoding_2d
-from stdformer_ros.models.published.residual import BasicBlock
-from stdformer_ros.models.published.transformer import Encoder
+from stdformer_ros.models.published.resnet import BasicBlock
+from stdformer_ros.models.transformer import Encoder, sine_position_encoding_2d
 
 IMAGE_SIZE = 224
 WIDTH = 32
@@ -27,7 +26,7 @@ HEADS, LAYERS = 4, 2
 WIDE_FEEDFORWARD, NARROW_FEEDFORWARD = 1024, 512
 JOINTS = 14
 RINGS = (7, 5, 3, 1)
-"""How far along edges a vertex sees in each encoder."""
+"""How many edges far a vertex attends in each encoder."""
 VERTICES = LEVELS[2]
 OTHERS = 1 + GRID**2 + JOINTS
 """Tokens of the camera, of the grid and of the joints, before those of the vertices."""
@@ -35,7 +34,7 @@ TOKENS = "tokens"
 
 
 class PointHMR(nn.Module):
-    """See the top of the file.
+    """The whole network: find the vertices in the image, then regress the mesh.
 
     Images are RGB crops of 224 x 224, normalised as for `STDFormer`. The answer is a
     dict of `pred_cam`, `pred_3d_joints` and `pred_3d_vertices_coarse`, `_intermediate`, `_fine` as
@@ -71,7 +70,7 @@ class PointHMR(nn.Module):
             self.register_buffer(name, positions, persistent=False)
 
     def encode(self, images: Tensor) -> Features:
-        """Find the vertices.
+        """Find the vertices in single frames.
 
         Args:
             images: (B, 3, 224, 224).
@@ -101,7 +100,7 @@ class PointHMR(nn.Module):
         }
 
     def decode(self, windows: Features) -> dict[str, Tensor]:
-        """The mesh of each window's only frame.
+        """Regress the mesh of each window's only frame.
 
         Args:
             windows: what `encode` gave, (B, 1, ...) each.
@@ -161,7 +160,7 @@ class MeshRegressor(nn.Module):
 
 
 def ring_visibility(adjacency: Tensor, rings: tuple[int, ...], others: int) -> Tensor:
-    """Masks that let vertices see those within some edges; all other tokens see and are seen.
+    """Masks: vertices attend to those within some edges, all other tokens to all and all to them.
 
     Args:
         adjacency: (V, V) bool with the diagonal.
@@ -169,7 +168,7 @@ def ring_visibility(adjacency: Tensor, rings: tuple[int, ...], others: int) -> T
         others: tokens before the vertices.
 
     Returns:
-        (len(rings), others + V, others + V) bool, True where the row may look at the column.
+        (len(rings), others + V, others + V) bool, True where the row may attend to the column.
     """
     step = adjacency.float()
     masks = [torch.linalg.matrix_power(step, ring) > 0 for ring in rings]

@@ -1,4 +1,8 @@
-"""ResNet-50 (He et al., CVPR 2016) in two parts: the stem, and the four layers behind it."""
+"""ResNet (He et al., CVPR 2016): its residual blocks, and ResNet-50 in two parts.
+
+The blocks are those of HRNet, too, and of PointHMR's heads. ResNet-50 is cut into its stem and the
+four layers after it, because SGRE and STDFormer change the map between them.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +10,91 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from stdformer_ros.models.published.residual import (
-    Bottleneck,
-    conv_norm,
-    initialise_convolutions,
-    residual_layer,
-)
+
+def conv_norm(inputs: int, outputs: int, kernel: int, stride: int = 1) -> list[nn.Module]:
+    """A convolution without bias that keeps the size (up to `stride`), and batch normalisation."""
+    conv = nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False)
+    return [conv, nn.BatchNorm2d(outputs)]
+
+
+def _shortcut(inputs: int, outputs: int, stride: int) -> nn.Module | None:
+    """What carries the input past a block whose output has another shape."""
+    if stride == 1 and inputs == outputs:
+        return None
+    return nn.Sequential(*conv_norm(inputs, outputs, 1, stride))
+
+
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions.
+
+    Args:
+        inputs: channels that come in.
+        channels: channels that go out.
+        stride: of the first convolution.
+    """
+
+    expansion = 1
+
+    def __init__(self, inputs: int, channels: int, stride: int = 1) -> None:
+        super().__init__()
+        self.conv1, self.bn1 = conv_norm(inputs, channels, 3, stride)
+        self.conv2, self.bn2 = conv_norm(channels, channels, 3)
+        self.downsample = _shortcut(inputs, channels, stride)
+        self.relu = nn.ReLU(inplace=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, inputs, H, W) -> (B, channels, H / stride, W / stride)."""
+        shortcut = x if self.downsample is None else self.downsample(x)
+        x = self.relu(self.bn1(self.conv1(x)))
+        return self.relu(self.bn2(self.conv2(x)) + shortcut)
+
+
+class Bottleneck(nn.Module):
+    """1x1, 3x3 (with the stride) and 1x1 convolutions; four times `channels` go out.
+
+    Args:
+        inputs: channels that come in.
+        channels: channels of the 3x3 convolution.
+        stride: of the 3x3 convolution.
+    """
+
+    expansion = 4
+
+    def __init__(self, inputs: int, channels: int, stride: int = 1) -> None:
+        super().__init__()
+        outputs = channels * self.expansion
+        self.conv1, self.bn1 = conv_norm(inputs, channels, 1)
+        self.conv2, self.bn2 = conv_norm(channels, channels, 3, stride)
+        self.conv3, self.bn3 = conv_norm(channels, outputs, 1)
+        self.downsample = _shortcut(inputs, outputs, stride)
+        self.relu = nn.ReLU(inplace=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, inputs, H, W) -> (B, 4 channels, H / stride, W / stride)."""
+        shortcut = x if self.downsample is None else self.downsample(x)
+        x = self.relu(self.bn1(self.conv1(x)))
+        x = self.relu(self.bn2(self.conv2(x)))
+        return self.relu(self.bn3(self.conv3(x)) + shortcut)
+
+
+def residual_layer(
+    block: type[BasicBlock] | type[Bottleneck],
+    inputs: int,
+    channels: int,
+    blocks: int,
+    stride: int = 1,
+) -> nn.Sequential:
+    """A row of blocks, the first of which changes channels and size."""
+    outputs = channels * block.expansion
+    first = block(inputs, channels, stride)
+    return nn.Sequential(first, *(block(outputs, channels) for _ in range(blocks - 1)))
+
+
+def initialise_convolutions(network: nn.Module) -> None:
+    """Start convolutions as He et al. (ICCV 2015) do, for training from scratch."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
 
 class ResNet50(nn.Module):
@@ -40,7 +123,7 @@ class ResNet50(nn.Module):
         return [self.maxpool(self.relu(self.bn1(self.conv1(images))))]
 
     def features(self, maps: Sequence[Tensor]) -> Tensor:
-        """The layers behind the stem: [(B, 64, H / 4, W / 4)] -> (B, 2048, H / 32, W / 32)."""
+        """The layers after the stem: [(B, 64, H / 4, W / 4)] -> (B, 2048, H / 32, W / 32)."""
         (x,) = maps
         return self.layer4(self.layer3(self.layer2(self.layer1(x))))
 

@@ -1,27 +1,51 @@
 """SGRE (Wang and Zhang, ICCV 2023): global rotations, decoded one after another along the tree.
 
-Given 2D joints guide a ResNet-50 to one person; 30 joints are found in 3D in its feature map, 15 of
-them reason in a graph, and from the pelvis outwards every joint's global rotation is the parent's
-plus a correction. Names of parameters are those of the published checkpoints.
+Given 2D joints guide a ResNet-50 to one person. 30 joints are located in 3D in its feature map, 15
+of them exchange features in a graph network, and from the pelvis outwards every joint's global
+rotation is its parent's plus a correction. Names of parameters are those of the published
+checkpoints.
+
+Order: the network, its parts, and the estimator that puts it behind the streaming interface.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import sqrt
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from stdformer_ros.body.skeleton import BONES, PARENTS
 from stdformer_ros.body.skeleton import JOINT_NAMES as SMPL_NAMES
-from stdformer_ros.body.skeleton import PARENTS
-from stdformer_ros.models.default.rotation import rotation_from_6d
-from stdformer_ros.models.estimator import Features
+from stdformer_ros.body.smpl import VERTICES, SmplBody
+from stdformer_ros.models.estimator import (
+    METRIC,
+    SIGHT,
+    Estimator,
+    Features,
+    concatenated,
+    to_numpy,
+)
+from stdformer_ros.models.keypoints import marked_joints, sight_of_joints
+from stdformer_ros.models.published.crops import (
+    VIEW,
+    Square,
+    crop,
+    crop_view,
+    place_in_camera,
+    square_around,
+    to_input,
+)
 from stdformer_ros.models.published.resnet import ResNet50
+from stdformer_ros.models.rotations import rotation_from_6d
+from stdformer_ros.types import Body, FloatArray, Frame, Person
 
 IMAGE_SIZE = 256
 MAP = IMAGE_SIZE // 4
-"""Size of the map on which joints are given and answered."""
+"""Size of the map on which the 2D joints are given and located."""
 GRID = IMAGE_SIZE // 32
 CHANNELS = 2048
 GAUSSIAN_SIGMA = 2.5
@@ -32,6 +56,11 @@ MAX_DISTANCE = sqrt(FOCAL_LENGTH**2 * CAMERA_BOX_METRES**2 / IMAGE_SIZE**2)
 BETAS = 10
 NODE_CHANNELS = 128
 FEATURES = "features"
+
+CROP_SCALE = 1.25
+"""Side of the crop in longer sides of the keypoints' box, as published."""
+GIVEN_VISIBILITY = 0.3
+"""Least visibility of a landmark that is given; OpenPose, as published, leaves the others out."""
 
 JOINT_NAMES = (*SMPL_NAMES, "nose", "left_eye", "right_eye", "left_ear", "right_ear", "head_top")
 """SMPL's 24 joints and six of the head."""
@@ -60,13 +89,13 @@ GRAPH_BONES = (
 
 
 class SGRE(nn.Module):
-    """See the top of the file.
+    """The whole network: the feature map of the person around the joints, then their pose.
 
     Images are RGB crops of 256 x 256 with values 0..1, not normalised further. Joints are given in
     the order of `JOINT_NAMES`. The answer is a dict:
 
     - `joint_img` (B, 30, 3): x, y on the map of 64 x 64, and z on the same scale;
-    - `joint_score` (B, 30, 1): how peaked the joint's volume is where it was found;
+    - `joint_score` (B, 30, 1): the value of the joint's volume at that place;
     - `global_6d` (B, 144): global rotations of SMPL's 24 joints, each a 3 x 2 matrix row by row;
     - `rotmat` (B, 24, 3, 3): the same as rotations, relative to the parents;
     - `betas` (B, 10), and `cam` (B, 3) from which `camera_translation` follows.
@@ -85,7 +114,7 @@ class SGRE(nn.Module):
         self.rotation_net = RotationNet()
 
     def encode(self, images: Tensor, joints: Tensor, valid: Tensor) -> Features:
-        """The feature map of the person to whom the joints belong.
+        """Compute the feature map of the person to whom the joints belong.
 
         Args:
             images: (B, 3, 256, 256).
@@ -108,14 +137,14 @@ class SGRE(nn.Module):
         return {FEATURES: self.backbone.features([guided])}
 
     def decode(self, windows: Features) -> dict[str, Tensor]:
-        """The pose of each window's only frame.
+        """Estimate the pose in each window's only frame.
 
         Args:
             windows: what `encode` gave, `features` (B, 1, 2048, 8, 8).
         """
         features = windows[FEATURES][:, -1]
         joints, scores = self.position_net(features)
-        # The rotations do not teach the joints' positions.
+        # The rotations' gradients do not reach the joints' positions.
         sixes, betas, camera = self.rotation_net(features, joints.detach(), scores.detach())
         return {
             "joint_img": joints * (MAP / GRID),
@@ -133,7 +162,7 @@ class SGRE(nn.Module):
 
 
 class PoseGuide(nn.Module):
-    """Joins the given joints' maps with the stem's, so that one person stands out."""
+    """Adds the given joints' maps to the stem's, which tells the network whom to look at."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -150,14 +179,14 @@ class PoseGuide(nn.Module):
 
 
 class PositionNet(nn.Module):
-    """Finds every joint in a small volume over the feature map."""
+    """Locates every joint in a small volume over the feature map."""
 
     def __init__(self) -> None:
         super().__init__()
         self.conv = nn.Sequential(nn.Conv2d(CHANNELS, len(JOINT_NAMES) * GRID, 1))
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """Locate.
+        """Locate the joints.
 
         Args:
             features: (B, 2048, 8, 8).
@@ -208,7 +237,7 @@ class RotationNet(nn.Module):
     def forward(
         self, features: Tensor, joints: Tensor, scores: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Decode.
+        """Decode the rotations.
 
         Args:
             features: (B, 2048, 8, 8).
@@ -255,7 +284,7 @@ class GraphConvolution(nn.Module):
 
 
 class GraphResidualBlock(nn.Module):
-    """Two graph convolutions around which the nodes are carried."""
+    """Two graph convolutions with a residual connection."""
 
     def __init__(self, adjacency: Tensor, channels: int) -> None:
         super().__init__()
@@ -268,7 +297,7 @@ class GraphResidualBlock(nn.Module):
 
 
 def gaussian_maps(joints: Tensor) -> Tensor:
-    """A bell around each joint: (B, J, 2) x, y in cells -> (B, J, 64, 64)."""
+    """A Gaussian around each joint: (B, J, 2) x, y in cells -> (B, J, 64, 64)."""
     cells = torch.arange(MAP, dtype=joints.dtype, device=joints.device)
     x, y = ((cells - joints[..., i, None]) / GAUSSIAN_SIGMA for i in (0, 1))
     return torch.exp(-0.5 * (x[:, :, None, :] ** 2 + y[:, :, :, None] ** 2))
@@ -301,5 +330,87 @@ def camera_translation(camera: Tensor) -> Tensor:
 
 
 def _grid_places(cells: Tensor) -> Tensor:
-    """Coordinates in cells as `grid_sample` counts them, -1..1 between the outer cells' centres."""
+    """From cells to `grid_sample`'s coordinates, -1..1 between the centres of the outer cells."""
     return cells / (GRID - 1) * 2 - 1
+
+
+class SGREEstimator(Estimator):
+    """SGRE on a stream; the given 2D joints are the tracked landmarks.
+
+    Of its 30 joints it is given those that OpenPose has, too: 12 of the limbs, five of the head,
+    neck and pelvis.
+
+    Args:
+        model: with its weights, in evaluation mode, on its device.
+        smpl: on the same device.
+        mesh_level: 6890, SMPL's own vertices.
+
+    Raises:
+        ValueError: if another mesh level is asked for.
+    """
+
+    name = "sgre_resnet50"
+    window = SGRE.window
+    reads_images = True
+    joint_names = SMPL_NAMES
+    skeleton = BONES
+
+    def __init__(self, model: SGRE, smpl: SmplBody, mesh_level: int = VERTICES) -> None:
+        if mesh_level != VERTICES:
+            raise ValueError(f"{self.name} has meshes of {VERTICES} vertices, not {mesh_level}")
+        self.model = model
+        self.faces = smpl.faces
+        self._smpl = smpl
+        self.device = next(model.parameters()).device
+
+    def encode(self, frame: Frame, people: Sequence[Person]) -> Features:
+        """See `Estimator.encode`; the places of the crops are features, too."""
+        return self.encode_frames([(frame, people)])
+
+    def encode_frames(self, seen: Sequence[tuple[Frame, Sequence[Person]]]) -> Features:
+        """See `Estimator.encode_frames`: the backbone runs once over all cameras' crops."""
+        device = self.device
+        crops, views, given, sight = [], [], [], []
+        for frame, people in seen:
+            squares = [square_around(p, frame.image.shape, CROP_SCALE) for p in people]
+            crops += [crop(frame.image, square, IMAGE_SIZE) for square in squares]
+            views.append(crop_view(squares, frame.camera, device))
+            given += [given_joints(p, square) for p, square in zip(people, squares, strict=True)]
+            sight += [sight_of_joints(p.visibility, self.joint_names) for p in people]
+        joints, valid = (torch.from_numpy(np.stack(x)).to(device) for x in zip(*given, strict=True))
+        return {
+            **self.model.encode(to_input(crops).to(device), joints, valid),
+            **concatenated(views),
+            SIGHT: torch.from_numpy(np.stack(sight)).to(device),
+        }
+
+    def decode(self, windows: Features) -> list[Body]:
+        """See `Estimator.decode`."""
+        answer = self.model.decode({FEATURES: windows[FEATURES]})
+        rotations, betas = answer["rotmat"], answer["betas"]
+        vertices, joints = self._smpl(rotations, betas)
+        # The published camera is so far away that it is a weak-perspective one.
+        x, y, z = camera_translation(answer["cam"]).unbind(dim=1)
+        weak = torch.stack([2 * FOCAL_LENGTH / (IMAGE_SIZE * z), x, y], dim=1)
+        place = place_in_camera(weak, windows[VIEW][:, -1])[:, None]
+        joints, vertices = joints + place, vertices + place
+        scores, metric = windows[SIGHT][:, -1], windows[METRIC][:, -1] > 0
+        return [
+            Body(to_numpy(j), to_numpy(s), to_numpy(v), to_numpy(r), to_numpy(b), bool(m))
+            for j, s, v, r, b, m in zip(
+                joints, scores, vertices, rotations, betas, metric, strict=True
+            )
+        ]
+
+
+def given_joints(person: Person, square: Square) -> tuple[FloatArray, FloatArray]:
+    """The 2D joints that SGRE is given of a person.
+
+    Returns:
+        (30, 2) x, y on the map of 64 x 64 cells over the crop, and (30,) 1 where the joint is known
+        and lies on the map, 0 elsewhere.
+    """
+    points, sight = marked_joints(person.landmarks, person.visibility, JOINT_NAMES)
+    cells = np.nan_to_num(square.to_crop(points, IMAGE_SIZE) * (MAP / IMAGE_SIZE))
+    on_map = ((cells >= 0) & (cells < MAP)).all(axis=1)
+    return cells, ((sight > GIVEN_VISIBILITY) & on_map).astype(np.float32)

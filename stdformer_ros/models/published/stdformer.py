@@ -2,10 +2,12 @@
 
 FastMETRO (Cho et al., ECCV 2022) disentangles image encoding from mesh estimation: a backbone's
 feature map and a camera token pass two transformer encoders, tokens of 14 joints and 431 vertices
-read them in two decoders. STDFormer adds SD and TD, which let frames of a window tell each other
-what in the feature map matters. Published of STDFormer are its training code, a run log and a
-figure, but not where in the backbone SD and TD sit; see `disentangling` for what is our reading.
-Without them this network is FastMETRO exactly, and its parameters have the published names.
+read them in two decoders. STDFormer adds SD and TD, which weight the feature map by what all frames
+of a window show. Published of STDFormer are its training code, a run log and a figure, but not
+where in the backbone SD and TD sit; see `disentangling` for what is our interpretation. Without
+them this network is exactly FastMETRO, and its parameters have the published names.
+
+Order: the network, then FastMETRO's optional regressor from the mesh to SMPL's parameters.
 """
 
 from __future__ import annotations
@@ -17,11 +19,14 @@ import torch
 from torch import Tensor, nn
 
 from stdformer_ros.body.mesh_sampling import LEVELS, MeshSampling, MeshUpsample
+from stdformer_ros.models.disentangling import SpatioTemporalDisentangling
 from stdformer_ros.models.estimator import Features
-from stdformer_ros.models.published.disentangling import SpatioTemporalDisentangling
-from stdformer_ros.models.published.position_encoding import sine_position_encoding_2d
-from stdformer_ros.models.published.smpl_regressor import SmplParameterRegressor
-from stdformer_ros.models.published.transformer import Transformer, mesh_visibility
+from stdformer_ros.models.rotations import rotation_from_matrix
+from stdformer_ros.models.transformer import (
+    Transformer,
+    mesh_visibility,
+    sine_position_encoding_2d,
+)
 
 IMAGE_SIZE = 224
 IMAGE_MEAN = (0.485, 0.456, 0.406)
@@ -34,12 +39,16 @@ NARROW, NARROW_FEEDFORWARD = 128, 512
 JOINTS = 14
 FINE, MIDDLE, COARSE = LEVELS
 
+REGRESSOR_WIDTH = 1024
+ROTATIONS, BETAS = 24, 10
+"""Of SMPL's parameters."""
+
 MAP = "map_{}"
-"""Names of the backbone's maps among the features; the first is the one of SD and TD."""
+"""Names of the backbone's maps among the features; SD and TD act on the first."""
 
 
 class Backbone(Protocol):
-    """What STDFormer asks of a backbone, cut in two where SD and TD sit.
+    """What STDFormer needs of a backbone, cut in two where SD and TD sit.
 
     Attributes:
         map_channels: of the first map.
@@ -55,12 +64,12 @@ class Backbone(Protocol):
 
 
 class STDFormer(nn.Module):
-    """See the top of the file.
+    """FastMETRO, or with SD and TD STDFormer.
 
     Images are RGB crops of 224 x 224, normalised by `IMAGE_MEAN` and `IMAGE_STD`. The answer is a
     dict:
 
-    - `pred_cam` (B, 3): s, tx, ty; a point X shows at s (X + t) of the crop's [-1, 1];
+    - `pred_cam` (B, 3): s, tx, ty; a point X is seen at s (X + t) of the crop's [-1, 1];
     - `pred_3d_joints` (B, 14, 3) metres, in the order of the published evaluation;
     - `pred_3d_vertices_coarse`, `_intermediate`, `_fine` (B, 431 / 1723 / 6890, 3) metres;
     - `pred_rotmat` (B, 24, 3, 3), `pred_betas` (B, 10): SMPL's, if there is a regressor.
@@ -117,7 +126,7 @@ class STDFormer(nn.Module):
             self.register_buffer("visible", visible, persistent=False)
 
     def encode(self, images: Tensor) -> Features:
-        """Everything that can be said of a frame on its own.
+        """Compute the features of single frames.
 
         Args:
             images: (B, 3, 224, 224).
@@ -135,7 +144,7 @@ class STDFormer(nn.Module):
         return {MAP.format(i): m for i, m in enumerate(self._backbone.maps(images))}
 
     def decode(self, windows: Features) -> dict[str, Tensor]:
-        """The answer for the newest frame of each window.
+        """Estimate joints and mesh in the newest frame of each window.
 
         Args:
             windows: what `encode` gave, (B, window, C, H, W) each, oldest frame first.
@@ -145,10 +154,10 @@ class STDFormer(nn.Module):
         """
         first, *others = (windows[MAP.format(i)] for i in range(len(windows)))
         newest = self.disentangling.newest(first) if self.disentangling else first[:, -1]
-        return self._read([newest, *(m[:, -1] for m in others)])
+        return self._regress([newest, *(m[:, -1] for m in others)])
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """The answer for every frame.
+        """Estimate joints and mesh in every frame.
 
         Args:
             images: (B, 3, 224, 224) for a window of one frame, (B, window, 3, 224, 224) else.
@@ -170,14 +179,14 @@ class STDFormer(nn.Module):
         first, *others = self.encode(images.flatten(0, 1)).values()
         if self.disentangling is not None:
             first = self.disentangling(first.unflatten(0, batch)).flatten(0, 1)
-        return {k: v.unflatten(0, batch) for k, v in self._read([first, *others]).items()}
+        return {k: v.unflatten(0, batch) for k, v in self._regress([first, *others]).items()}
 
     @property
     def _backbone(self) -> Backbone:
         return cast(Backbone, self.backbone)
 
-    def _read(self, maps: list[Tensor]) -> dict[str, Tensor]:
-        """From the maps of single frames to their answers."""
+    def _regress(self, maps: list[Tensor]) -> dict[str, Tensor]:
+        """Joints and mesh from the maps of single frames."""
         if self.intermediate2fine_upsample is None:
             raise RuntimeError(
                 "this network was made without a mesh, so it does not know which vertices are "
@@ -208,7 +217,63 @@ class STDFormer(nn.Module):
             "pred_3d_vertices_fine": self.intermediate2fine_upsample(middle),
         }
         if self.smpl_parameter_regressor is not None:
-            # It is trained on the mesh as it comes and must not pull at it.
+            # It is trained on the predicted mesh, which its gradients must not change.
             rotations, betas = self.smpl_parameter_regressor(middle.detach())
             answer |= {"pred_rotmat": rotations, "pred_betas": betas}
         return answer
+
+
+class SmplParameterRegressor(nn.Module):
+    """SMPL's rotations and shape from the mesh of 1723 vertices, trained apart from that mesh."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.regressor = nn.Sequential(
+            FullyConnectedBlock(MIDDLE * 3, REGRESSOR_WIDTH),
+            FullyConnectedResidualBlock(REGRESSOR_WIDTH),
+            FullyConnectedResidualBlock(REGRESSOR_WIDTH),
+            nn.Linear(REGRESSOR_WIDTH, ROTATIONS * 9 + BETAS),
+        )
+
+    def forward(self, vertices: Tensor) -> tuple[Tensor, Tensor]:
+        """Regress the parameters.
+
+        Args:
+            vertices: (B, 1723, 3) metres.
+
+        Returns:
+            (B, 24, 3, 3) rotations relative to the parents, and (B, 10) betas.
+        """
+        out = self.regressor(vertices.flatten(1))
+        matrices, betas = out.split([ROTATIONS * 9, BETAS], dim=1)
+        return rotation_from_matrix(matrices.unflatten(1, (ROTATIONS, 3, 3))), betas
+
+
+class FullyConnectedBlock(nn.Module):
+    """Linear layer, batch normalisation, ReLU."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.fc_block = nn.Sequential(*_linear_norm(inputs, outputs), nn.ReLU(inplace=True))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, inputs) -> (B, outputs)."""
+        return self.fc_block(x)
+
+
+class FullyConnectedResidualBlock(nn.Module):
+    """Two normalised linear layers with a residual connection."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.fc_block = nn.Sequential(
+            *_linear_norm(width, width), nn.ReLU(inplace=True), *_linear_norm(width, width)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, width) -> (B, width)."""
+        return torch.relu(x + self.fc_block(x))
+
+
+def _linear_norm(inputs: int, outputs: int) -> list[nn.Module]:
+    return [nn.Linear(inputs, outputs), nn.BatchNorm1d(outputs)]

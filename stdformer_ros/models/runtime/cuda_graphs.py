@@ -13,15 +13,15 @@ from stdformer_ros.models.estimator import Features
 _log = logging.getLogger(__name__)
 
 BATCHES = (1, 2, 4, 8, 16, 32)
-"""A graph is made for a batch's exact size; these cost little padding and few graphs."""
+"""A graph is for one exact batch size; with these sizes there is little padding and few graphs."""
 
 
-class Graphed:
-    """Calls a function on batches of few sizes, on a GPU by replaying a recorded graph.
+class CudaGraphs:
+    """Calls a function on batches of few sizes, on a GPU by replaying a captured graph.
 
-    Batches are padded to the next size by repeating their last row, so the function must treat its
-    rows apart. Larger batches than all sizes are handed on as they are, without a graph. Off a GPU
-    there are no graphs either, but the same padding.
+    Batches are padded to the next size by repeating their last row, so each row of the function's
+    result must depend on the same row of its input alone. Batches larger than all sizes are passed
+    on as they are, without a graph. Off a GPU there are no graphs either, but the same padding.
 
     Args:
         function: named tensors (B, ...) to named tensors (B, ...), always the same names, shapes
@@ -30,48 +30,48 @@ class Graphed:
 
     def __init__(self, function: Callable[[Features], Features]) -> None:
         self._function = function
-        self._graphs: dict[int, _Recording] = {}
-        self._can_record = True
+        self._graphs: dict[int, _CapturedGraph] = {}
+        self._can_capture = True
 
     def __call__(self, inputs: Features) -> Features:
-        """The function's answer, in tensors of the caller's own."""
+        """The function's result, in tensors of the caller's own."""
         people = len(next(iter(inputs.values())))
         size = next((size for size in BATCHES if size >= people), None)
         if size is None:
             return self._function(inputs)
         padded = {name: _padded(tensor, size) for name, tensor in inputs.items()}
-        if next(iter(inputs.values())).device.type == "cuda" and self._can_record:
-            self._record(size, padded)
+        if next(iter(inputs.values())).device.type == "cuda" and self._can_capture:
+            self._capture(size, padded)
         if size not in self._graphs:
             return {name: tensor[:people] for name, tensor in self._function(padded).items()}
-        answer = self._graphs[size].replay(padded)
+        result = self._graphs[size].replay(padded)
         # The next replay writes to the same place.
-        return {name: tensor[:people].clone() for name, tensor in answer.items()}
+        return {name: tensor[:people].clone() for name, tensor in result.items()}
 
     def forget(self) -> None:
-        """Drop all recordings: what they read is about to move in memory."""
+        """Drop all graphs; call it before the tensors that they read move in memory."""
         self._graphs.clear()
 
-    def _record(self, size: int, example: Features) -> None:
+    def _capture(self, size: int, example: Features) -> None:
         if size in self._graphs:
             return
         try:
-            self._graphs[size] = _Recording(self._function, example)
+            self._graphs[size] = _CapturedGraph(self._function, example)
         except torch.OutOfMemoryError:
             raise
-        except RuntimeError as error:  # an operation that this torch or driver cannot record
-            self._can_record = False
+        except RuntimeError as error:  # an operation that this torch or driver cannot capture
+            self._can_capture = False
             _log.warning("no CUDA graph, kernels are started one by one: %s", error)
 
 
-class _Recording:
+class _CapturedGraph:
     """A CUDA graph with its inputs and outputs, which stay in place."""
 
     def __init__(self, function: Callable[[Features], Features], example: Features) -> None:
         self._inputs = {name: tensor.clone() for name, tensor in example.items()}
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):  # libraries choose their kernels before the recording
+        with torch.cuda.stream(stream):  # libraries choose their kernels before the capture
             for _ in range(3):
                 function(self._inputs)
         torch.cuda.current_stream().wait_stream(stream)

@@ -17,7 +17,7 @@ Part = TypeVar("Part")
 _log = logging.getLogger(__name__)
 
 
-class InParts(Estimator):
+class OutOfMemorySplit(Estimator):
     """Runs another estimator over all people at once, or in parts if memory runs out.
 
     What did not fit is halved until it fits. The smaller size is kept for all later calls, because

@@ -1,11 +1,11 @@
-"""A network without Python between its operations, for a CPU.
+"""A small network as TorchScript, without Python between its operations, on a CPU.
 
 A small network is thousands of short operations, and between any two of them Python takes longer
-than many of them do. Recorded once by torch's tracer, the same operations run one after the other
-by themselves, with the same results.
+than many of them do. Traced once by `torch.jit.trace`, the same operations run one after the other
+without Python, with the same results.
 
-Torch keeps every record until the process ends. So there is one for all networks of one structure,
-without weights, and each network plays a copy that holds its own.
+Torch keeps every trace until the process ends. So there is one trace for all networks of one
+structure, without weights, and each network runs a copy that holds its own.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from stdformer_ros.models.runtime.fp16_linear import HalfLinear
+from stdformer_ros.models.runtime.cpu import Fp16Linear
 
-Answer = tuple[Tensor, ...]
-Network = Callable[..., Answer]
+Tensors = tuple[Tensor, ...]
+TensorFunction = Callable[..., Tensors]
 
-RECORDED_BATCH, CHECKED_BATCHES = 2, (1, 3)
-"""People that a network is recorded with, and others with whom it is then tried."""
+TRACED_BATCH, CHECKED_BATCHES = 2, (1, 3)
+"""People that a network is traced with, and others with whom the trace is then checked."""
 
-_records: dict[Hashable, Any] = {}
+_traces: dict[Hashable, Any] = {}
 _log = logging.getLogger(__name__)
 
 
-def recorded(network: nn.Module, example: Callable[[int], Answer]) -> Network:
-    """The network's operations, or the network where they cannot be recorded, which the log says.
+def torchscript(network: nn.Module, example: Callable[[int], Tensors]) -> TensorFunction:
+    """The network as TorchScript, or itself where it cannot be traced, which the log says.
 
     Args:
         network: on the CPU and in evaluation mode, from tensors to a tuple of tensors. Its weights
@@ -43,76 +43,78 @@ def recorded(network: nn.Module, example: Callable[[int], Answer]) -> Network:
     try:
         with torch.no_grad():
             structure = _structure(network)
-            if structure not in _records:
-                _records[structure] = _recorded_without_weights(network, example(RECORDED_BATCH))
-            playing = _Playing(_with_weights_of(network, deepcopy(_records[structure])))
+            if structure not in _traces:
+                _traces[structure] = _trace_without_weights(network, example(TRACED_BATCH))
+            scripted = _TorchScript(_with_weights_of(network, deepcopy(_traces[structure])))
             for batch in CHECKED_BATCHES:
-                _require_equal(network, playing, example(batch))
+                _require_equal(network, scripted, example(batch))
     except (RuntimeError, AttributeError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        _log.warning("%s runs step by step, slower: %s", type(network).__name__, reason)
+        _log.warning("%s runs without TorchScript, slower: %s", type(network).__name__, reason)
         return network
-    return playing
+    return scripted
 
 
-class _Playing:
-    """Calls a record as it is: to optimise it for each new size takes torch longer than it gains,
-    and would come whenever somebody enters the image.
+class _TorchScript:
+    """Runs a trace without optimising it.
+
+    To optimise it for each new number of people takes torch longer than it gains, and would happen
+    whenever somebody enters the image.
     """
 
-    def __init__(self, record: Network) -> None:
-        self._record = record
+    def __init__(self, trace: TensorFunction) -> None:
+        self._trace = trace
 
-    def __call__(self, *inputs: Tensor) -> Answer:
+    def __call__(self, *inputs: Tensor) -> Tensors:
         with torch.jit.optimized_execution(False):
-            return self._record(*inputs)
+            return self._trace(*inputs)
 
 
-def _recorded_without_weights(network: nn.Module, inputs: Answer) -> Any:
+def _trace_without_weights(network: nn.Module, inputs: Tensors) -> Any:
     with warnings.catch_warnings():
-        # torch calls its tracer old, and warns of everything that does not depend on inputs.
+        # Torch calls its tracer deprecated, and warns of everything that does not depend on inputs.
         for category in (torch.jit.TracerWarning, DeprecationWarning):
             warnings.simplefilter("ignore", category)
-        record = torch.jit.trace(network, inputs, check_trace=False)
-    for place, name, weight in _weights(network, record):
+        trace = torch.jit.trace(network, inputs, check_trace=False)
+    for place, name, weight in _weights(network, trace):
         nothing = (
-            torch.empty(0) if isinstance(weight, Tensor) else HalfLinear(nn.Linear(1, 1)).packed
+            torch.empty(0) if isinstance(weight, Tensor) else Fp16Linear(nn.Linear(1, 1)).packed
         )
         setattr(place, name, nothing)
-    return record
+    return trace
 
 
-def _with_weights_of(network: nn.Module, record: Any) -> Any:
-    for place, name, weight in _weights(network, record):
+def _with_weights_of(network: nn.Module, trace: Any) -> Any:
+    for place, name, weight in _weights(network, trace):
         setattr(place, name, weight)
-    return record
+    return trace
 
 
-def _weights(network: nn.Module, record: Any) -> list[tuple[Any, str, Any]]:
-    """What a network holds: the place in its record, the name there, and the weight."""
+def _weights(network: nn.Module, trace: Any) -> list[tuple[Any, str, Any]]:
+    """Each weight of a network: the module of the trace that holds it, its name there, itself."""
     found = []
     for path, module in network.named_modules():
-        place = reduce(getattr, path.split("."), record) if path else record
+        place = reduce(getattr, path.split("."), trace) if path else trace
         held = {**module._parameters, **module._buffers}
-        if isinstance(module, HalfLinear):
+        if isinstance(module, Fp16Linear):
             held["packed"] = module.packed
         found += [(place, name, weight) for name, weight in held.items() if weight is not None]
     return found
 
 
 def _structure(network: nn.Module) -> Hashable:
-    """What networks have in common that do the same with other weights."""
+    """Modules and shapes: networks that have these in common differ in their weights only."""
     modules = tuple((path, type(module)) for path, module in network.named_modules())
     held = [*network.named_parameters(), *network.named_buffers()]
     return modules, tuple((path, tuple(tensor.shape)) for path, tensor in held)
 
 
-def _require_equal(network: nn.Module, playing: Network, inputs: Answer) -> None:
-    """See that a record holds for other numbers of people than it was made with.
+def _require_equal(network: nn.Module, scripted: TensorFunction, inputs: Tensors) -> None:
+    """Check that a trace holds for other numbers of people than it was made with.
 
     Raises:
         RuntimeError: if it does not.
     """
-    pairs = zip(network(*inputs), playing(*inputs), strict=True)
+    pairs = zip(network(*inputs), scripted(*inputs), strict=True)
     if not all(a.shape == b.shape and torch.allclose(a, b, atol=1e-5) for a, b in pairs):
-        raise RuntimeError("its record answers otherwise than it does")
+        raise RuntimeError("its trace computes something else")

@@ -28,7 +28,7 @@ from stdformer_ros.evaluation.motion.lifted_landmarks import lift
 from stdformer_ros.evaluation.motion.report import MotionReport
 from stdformer_ros.evaluation.motion.scenes import Scene, SceneMaker, read_clip
 from stdformer_ros.models.estimator import Estimator, Features
-from stdformer_ros.models.estimators import create_estimator
+from stdformer_ros.models.registry import create_estimator
 from stdformer_ros.pipeline import Pipeline
 from stdformer_ros.training.people.retarget import BodyMotion, retarget
 from stdformer_ros.types import Body, Frame, Person

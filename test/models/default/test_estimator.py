@@ -18,8 +18,7 @@ from stdformer_ros.camera.pinhole import Camera
 from stdformer_ros.config import EstimatorSettings
 from stdformer_ros.models.default.estimator import KeypointEstimator
 from stdformer_ros.models.default.network import WINDOW, STDFormerKeypoints
-from stdformer_ros.models.estimators import create_estimator
-from stdformer_ros.models.runtime.threads import one_thread
+from stdformer_ros.models.registry import create_estimator
 from stdformer_ros.training.people.motion_library import MotionLibrary
 from stdformer_ros.training.people.retarget import retarget
 from stdformer_ros.training.people.subjects import ANSWERS
@@ -185,14 +184,3 @@ def test_the_mesh_level_can_change_while_the_stream_runs():
     np.testing.assert_allclose(body.vertices, fine.vertices, atol=1e-6)
     with pytest.raises(ValueError, match="6890 or 1723 or 431 vertices, not 7"):
         estimator.use_mesh_level(7)
-
-
-def test_other_work_keeps_its_threads():
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    try:
-        with one_thread():
-            assert torch.get_num_threads() == 1
-        assert torch.get_num_threads() == 2
-    finally:
-        torch.set_num_threads(before)

@@ -8,8 +8,12 @@ from torch import Tensor, nn
 
 from stdformer_ros.body.body_model import BodyModel, level_index, load_body_arrays
 from stdformer_ros.body.skeleton import JOINT_NAMES
-from stdformer_ros.models.default.mesh_refiner import TOKEN_JOINTS
-from stdformer_ros.models.default.network import TEMPORAL_FRAMES, WINDOW, STDFormerKeypoints
+from stdformer_ros.models.default.network import (
+    TEMPORAL_FRAMES,
+    TOKEN_JOINTS,
+    WINDOW,
+    STDFormerKeypoints,
+)
 
 LANDMARKS = 21
 

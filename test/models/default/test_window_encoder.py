@@ -1,4 +1,4 @@
-"""The residual MLP that gives the first body of a window."""
+"""The residual MLP that gives the first body of a window, its smoothing and its correction."""
 
 from __future__ import annotations
 
@@ -6,13 +6,18 @@ import pytest
 import torch
 from torch import Tensor
 
+from helpers.poses import landmarks_of, random_betas, random_pose
 from stdformer_ros.body.body_model import BodyModel
 from stdformer_ros.body.skeleton import JOINT_NAMES
 from stdformer_ros.models.default.window_encoder import (
-    MEMORIES,
+    GAIN,
+    PARAMETERS,
+    TIME_CONSTANTS,
     UNSEEN,
+    BodyCorrector,
+    RawParameters,
     WindowEncoder,
-    fading_means,
+    exponential_means,
     hold_unseen,
 )
 
@@ -63,7 +68,7 @@ def test_untrained_it_sees_somebody_who_stands_and_faces_the_camera() -> None:
     assert (place["left_foot"][:, 2] < place["left_ankle"][:, 2]).all(), "toes to the camera"
 
 
-def test_an_invisible_landmark_says_nothing() -> None:
+def test_the_place_of_an_invisible_landmark_does_not_matter() -> None:
     points, visibility, half_size = inputs()
     visibility[:, 2, 5] = 0.0
     elsewhere = points.clone()
@@ -108,12 +113,12 @@ def test_the_order_of_frames_matters() -> None:
     assert (forward - backward).abs().max() > 0.01
 
 
-def test_a_seen_landmark_counts_by_its_fading_means_alone() -> None:
+def test_a_seen_landmark_counts_by_its_exponential_means_alone() -> None:
     """Two windows with the same means are the same to the network."""
     points, _, half_size = inputs()
     everything = torch.ones(3, FRAMES, LANDMARKS)
-    # what none of the four means sees
-    unseen = torch.linalg.svd(fading_means(FRAMES)).Vh[len(MEMORIES)]
+    # a change that leaves all four means as they are
+    unseen = torch.linalg.svd(exponential_means(FRAMES)).Vh[len(TIME_CONSTANTS)]
     model = encoder()
     before = model(points, everything, half_size).rotations
     other = points + unseen[:, None, None]
@@ -133,35 +138,35 @@ def test_a_wild_point_counts_no_more_than_one_at_four_half_views() -> None:
     assert (model(less, visibility, half_size).betas - expected).abs().max() > 1e-4
 
 
-# --- means that fade into the past
+# --- exponential means over the past
 
 
-def test_memories_last_one_to_eight_frames() -> None:
-    assert MEMORIES == (1.0, 2.0, 4.0, 8.0)
-    means = fading_means(24)
+def test_time_constants_are_one_to_eight_frames() -> None:
+    assert TIME_CONSTANTS == (1.0, 2.0, 4.0, 8.0)
+    means = exponential_means(24)
     assert means.shape == (4, 24)
-    for row, memory in zip(means, MEMORIES, strict=True):
+    for row, constant in zip(means, TIME_CONSTANTS, strict=True):
         # to a third, which is 1 / e, of the newest frame's weight
-        older = row[23 - int(memory)] / row[23]
+        older = row[23 - int(constant)] / row[23]
         assert older.item() == pytest.approx(0.3679, abs=1e-3)
 
 
 @pytest.mark.parametrize("window", [1, 2, 8, 24, 30])
 def test_they_are_means_of_the_whole_window_in_which_newer_frames_count_more(window: int) -> None:
-    means = fading_means(window)
+    means = exponential_means(window)
     torch.testing.assert_close(means.sum(1), torch.ones(4))
     assert (means > 0).all()
     assert (means.diff(dim=1) > 0).all()
-    assert window == 1 or (means[:, -1].diff() < 0).all(), "shortest memory first"
+    assert window == 1 or (means[:, -1].diff() < 0).all(), "shortest time constant first"
 
 
-def test_whoever_stands_still_is_remembered_where_they_stand() -> None:
+def test_the_means_of_somebody_who_stands_still_are_where_they_stand() -> None:
     points, *_ = inputs()
     still = points[:, -1:].expand(-1, FRAMES, -1, -1).flatten(2)
-    torch.testing.assert_close(fading_means(FRAMES) @ still, still[:, :4])
+    torch.testing.assert_close(exponential_means(FRAMES) @ still, still[:, :4])
 
 
-# --- what is not seen
+# --- landmarks that are not seen
 
 
 def one_landmark(*places: float) -> Tensor:
@@ -181,7 +186,7 @@ def held(points: Tensor, visibility: Tensor) -> list[float]:
     return hold_unseen(points, visibility)[0, :, 0, 0].tolist()
 
 
-def test_what_is_seen_is_taken_as_it_is() -> None:
+def test_a_visible_landmark_keeps_its_place() -> None:
     points, *_ = inputs()
     assert torch.equal(hold_unseen(points, torch.ones(3, FRAMES, LANDMARKS)), points)
 
@@ -205,7 +210,7 @@ def test_before_it_is_first_seen_it_lies_where_it_will_be_on_average() -> None:
     assert held(points, seen(0, 0, 1, 1)) == pytest.approx([start, start, 0.2, 0.6])
 
 
-def test_a_mean_place_that_was_hardly_seen_is_half_believed() -> None:
+def test_a_mean_place_that_was_hardly_seen_counts_half() -> None:
     points = one_landmark(7.0, 0.8)
     everything = (UNSEEN * 0.8 - 2.0) / (2.0 + UNSEEN)
     expected = 0.5 * (everything + 0.8)
@@ -240,3 +245,98 @@ def test_people_do_not_share_what_they_hold() -> None:
     for i in range(3):
         alone = hold_unseen(points[i : i + 1], visibility[i : i + 1])
         torch.testing.assert_close(together[i : i + 1], alone)
+
+
+# --- the corrector
+
+COUNT, WIDTH, MEANS = 3, 16, 2
+HALF_SIZE = torch.tensor([0.15, 0.2, 0.3])
+
+
+def corrector() -> BodyCorrector:
+    torch.manual_seed(0)
+    return BodyCorrector(WIDTH, MEANS).eval()
+
+
+def parameters() -> RawParameters:
+    rotations = random_pose(1, COUNT)
+    six = torch.cat([rotations[..., 0], rotations[..., 1]], dim=-1)
+    camera = torch.tensor([[0.1, 0.2, -0.1], [0.0, 0.0, 0.0], [-0.2, 0.1, 0.3]])
+    return RawParameters(six, random_betas(2, COUNT), camera)
+
+
+def expected_places(raw: RawParameters) -> Tensor:
+    """(B, 21, 2) over the view, written down another way: x2d = s (X + t) up to perspective."""
+    points = landmarks_of(raw.rotations, raw.betas)
+    scale = raw.camera[:, 0].exp()
+    place = torch.stack([raw.camera[:, 1], raw.camera[:, 2], 1 / (scale * HALF_SIZE)], dim=-1)
+    there = points + place[:, None]
+    return there[..., :2] / there[..., 2:] / HALF_SIZE[:, None, None]
+
+
+def shown(model: BodyCorrector, seen: Tensor, visible: Tensor) -> Tensor:
+    """The vector that the first layer reads."""
+    kept: list[Tensor] = []
+    model.input.register_forward_hook(lambda module, given, result: kept.append(given[0]))
+    model(parameters(), torch.zeros(COUNT, WIDTH), seen, visible, HALF_SIZE)
+    return kept[0]
+
+
+def test_an_untrained_corrector_changes_nothing() -> None:
+    raw = parameters()
+    seen = torch.rand(COUNT, MEANS, LANDMARKS, 2)
+    better, feature = corrector()(
+        raw, torch.rand(COUNT, WIDTH), seen, torch.ones(COUNT, LANDMARKS), HALF_SIZE
+    )
+    for before, after in zip(raw, better, strict=True):
+        assert torch.equal(before, after)
+    assert feature.shape == (COUNT, WIDTH)
+
+
+def test_the_error_is_zero_where_the_body_explains_the_landmarks() -> None:
+    seen = expected_places(parameters())[:, None].expand(-1, MEANS, -1, -1)
+    error = shown(corrector(), seen, torch.ones(COUNT, LANDMARKS))[:, : MEANS * LANDMARKS * 2]
+    assert error.abs().max() < 1e-4 * GAIN
+
+
+def test_the_input_is_the_projection_error_of_each_visible_landmark() -> None:
+    seen = expected_places(parameters())[:, None].repeat(1, MEANS, 1, 1)
+    seen[:, 1, 4] += torch.tensor([0.03, -0.02])
+    seen[:, 0, 9] += 0.05
+    visible = torch.ones(COUNT, LANDMARKS)
+    visible[:, 9] = 0.0
+    error = shown(corrector(), seen, visible)[:, : MEANS * LANDMARKS * 2]
+    error = error.unflatten(1, (MEANS, LANDMARKS, 2)) / GAIN
+    torch.testing.assert_close(
+        error[:, 1, 4], torch.tensor([0.03, -0.02]).expand(COUNT, 2), atol=1e-4, rtol=0
+    )
+    error[:, 1, 4] = 0.0
+    assert error.abs().max() < 1e-4, "the other landmarks are where they should be, or unseen"
+
+
+def test_its_output_is_added_to_the_parameters() -> None:
+    model, raw = corrector(), parameters()
+    change = torch.linspace(-0.1, 0.1, PARAMETERS)
+    with torch.no_grad():
+        model.change.bias.copy_(change)
+    seen = torch.zeros(COUNT, MEANS, LANDMARKS, 2)
+    better, _ = model(raw, torch.zeros(COUNT, WIDTH), seen, torch.ones(COUNT, LANDMARKS), HALF_SIZE)
+    torch.testing.assert_close(better.six - raw.six, change[:144].view(24, 6).expand(COUNT, -1, -1))
+    torch.testing.assert_close(better.betas - raw.betas, change[144:154].expand(COUNT, -1))
+    torch.testing.assert_close(better.camera - raw.camera, change[154:].expand(COUNT, -1))
+
+
+@pytest.mark.parametrize("person", range(COUNT))
+def test_one_person_is_corrected_without_the_others(person: int) -> None:
+    model, raw = corrector(), parameters()
+    torch.nn.init.normal_(model.change.weight, std=0.1)
+    seen = torch.rand(COUNT, MEANS, LANDMARKS, 2)
+    visible, feature = torch.rand(COUNT, LANDMARKS), torch.rand(COUNT, WIDTH)
+    together, _ = model(raw, feature, seen, visible, HALF_SIZE)
+    one = slice(person, person + 1)
+    alone, _ = model(
+        RawParameters(*(value[one] for value in raw)),
+        feature[one], seen[one], visible[one], HALF_SIZE[one],
+    )  # fmt: skip
+    for a, b in zip(together, alone, strict=True):
+        torch.testing.assert_close(a[one], b)

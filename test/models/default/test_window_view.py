@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from math import atan2, degrees, tan
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -13,7 +12,6 @@ from scipy.spatial.transform import Rotation
 from torch import Tensor
 
 from helpers.poses import standing
-from stdformer_ros.models.default.rotation import rotation_from_6d, rotation_to_z
 from stdformer_ros.models.default.window_view import PLACING, SEEN, SPREAD, WindowView, view_window
 
 FRAMES, LANDMARKS = 24, 21
@@ -222,33 +220,3 @@ def test_one_persons_view_does_not_depend_on_others() -> None:
 def test_a_person_of_a_single_point_gives_finite_numbers() -> None:
     view = view_window(torch.full((1, FRAMES, LANDMARKS, 2), 0.4), ALL_SEEN)
     assert all(torch.isfinite(value).all() for value in view)
-
-
-@given(st.floats(-80, 80), st.floats(-80, 80))
-def test_rotation_to_z_turns_the_direction_onto_the_axis_the_short_way(
-    pitch: float, yaw: float
-) -> None:
-    direction = turn_about(pitch, yaw) @ torch.tensor([0.0, 0.0, 1.0])
-    turn = rotation_to_z(direction[None] * 3)[0]
-    torch.testing.assert_close(turn @ direction, torch.tensor([0.0, 0.0, 1.0]), atol=1e-5, rtol=0)
-    torch.testing.assert_close(turn @ turn.T, torch.eye(3), atol=1e-5, rtol=0)
-    angle = np.arccos(np.clip(float(direction[2]), -1, 1))
-    assert Rotation.from_matrix(turn.numpy()).magnitude() == pytest.approx(angle, abs=1e-3)
-
-
-@given(st.integers(0, 1000))
-def test_six_numbers_make_a_rotation_whose_first_column_is_the_first_three(seed: int) -> None:
-    six = torch.randn(5, 6, generator=torch.Generator().manual_seed(seed))
-    rotations = rotation_from_6d(six)
-    torch.testing.assert_close(
-        rotations @ rotations.transpose(1, 2), torch.eye(3).expand(5, 3, 3), atol=1e-4, rtol=0
-    )
-    assert (torch.linalg.det(rotations) > 0.99).all()
-    first = six[:, :3] / six[:, :3].norm(dim=-1, keepdim=True)
-    torch.testing.assert_close(rotations[..., 0], first)
-
-
-def test_the_columns_of_a_rotation_give_it_back() -> None:
-    rotations = torch.from_numpy(Rotation.random(20, random_state=0).as_matrix())
-    six = torch.cat([rotations[..., 0], rotations[..., 1]], dim=-1)
-    torch.testing.assert_close(rotation_from_6d(six), rotations)

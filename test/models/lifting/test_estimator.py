@@ -18,11 +18,11 @@ from stdformer_ros.body.joint_regressors import H36M_NAMES
 from stdformer_ros.camera.pinhole import Camera
 from stdformer_ros.config import EstimatorSettings
 from stdformer_ros.models import CheckpointError, create_model
-from stdformer_ros.models.estimators import LIFTING, create_estimator
+from stdformer_ros.models.keypoints import H36M_FROM_LANDMARKS
 from stdformer_ros.models.lifting.estimator import LiftingEstimator
-from stdformer_ros.models.lifting.h36m_keypoints import H36M_FROM_LANDMARKS
 from stdformer_ros.models.lifting.keypoint_network import KeypointNetwork
-from stdformer_ros.models.lifting.keypoint_weights import SHIPPED, describe
+from stdformer_ros.models.lifting.weights import NETWORKS, SHIPPED, describe
+from stdformer_ros.models.registry import create_estimator
 from stdformer_ros.pipeline import Pipeline
 from stdformer_ros.types import FloatArray, Frame, Person
 
@@ -173,7 +173,7 @@ def weights_of(name: str, folder: Path, **options: int) -> str:
     return str(path)
 
 
-@pytest.mark.parametrize("name", LIFTING)
+@pytest.mark.parametrize("name", NETWORKS)
 def test_each_network_goes_live_from_a_file(name: str, tmp_path: Path) -> None:
     estimator = create_estimator(EstimatorSettings(name, checkpoint=weights_of(name, tmp_path)))
     assert estimator.name == name
@@ -205,7 +205,7 @@ def test_models_that_answer_for_the_newest_frame_cannot_be_delayed(name: str) ->
         create_estimator(EstimatorSettings(name, delay_frames=2))
 
 
-@pytest.mark.parametrize("name", [name for name in LIFTING if name not in SHIPPED])
+@pytest.mark.parametrize("name", [name for name in NETWORKS if name not in SHIPPED])
 def test_without_weights_it_says_that_a_checkpoint_is_missing(name: str) -> None:
     with pytest.raises(ValueError, match=rf"{name} needs checkpoint.*official_weights\.md"):
         create_estimator(EstimatorSettings(name))

@@ -8,12 +8,12 @@ from torch import Tensor, nn
 
 from stdformer_ros.models import create_model
 from stdformer_ros.models.lifting.keypoint_network import KeypointNetwork
-from stdformer_ros.models.lifting.lift_posenets import (
+from stdformer_ros.models.lifting.poseformer import PoseFormer
+from stdformer_ros.models.lifting.posenets import (
     LSTMPoseNet,
     SimplePoseNet,
     SimpleTransformerPoseNet,
 )
-from stdformer_ros.models.lifting.poseformer import PoseFormer
 
 FRAMES = 9
 KINDS = [PoseFormer, LSTMPoseNet, SimplePoseNet, SimpleTransformerPoseNet]

@@ -19,12 +19,11 @@ from stdformer_ros.body.smpl import load_joint_regressor
 from stdformer_ros.camera.pinhole import Camera
 from stdformer_ros.config import EstimatorSettings
 from stdformer_ros.models import CheckpointError
-from stdformer_ros.models.estimators import ESTIMATORS, create_estimator
-from stdformer_ros.models.lifting.keypoint_weights import SHIPPED
+from stdformer_ros.models.lifting.weights import SHIPPED
 from stdformer_ros.models.published.crops import crop, square_around, to_input
 from stdformer_ros.models.published.image_estimator import CROP_SCALE, JOINT_NAMES, ImageEstimator
 from stdformer_ros.models.published.stdformer import IMAGE_MEAN, IMAGE_STD
-from stdformer_ros.models.registry import create_model
+from stdformer_ros.models.registry import ESTIMATORS, create_estimator, create_model
 
 
 class KnownNetwork(torch.nn.Module):

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from helpers.polygon_mesh import MESH
 from stdformer_ros.body.mesh_sampling import MeshUpsample
 from stdformer_ros.models import create_model
-from stdformer_ros.models.published.disentangling import SpatioTemporalDisentangling
+from stdformer_ros.models.disentangling import SpatioTemporalDisentangling
 from stdformer_ros.models.published.hrnet import HRNetClassification
 from stdformer_ros.models.published.resnet import ResNet50
 from stdformer_ros.models.published.stdformer import STDFormer

@@ -8,8 +8,8 @@ import torch
 
 from helpers.scripted_stream import Stream, Telling, frame_at, somebody
 from stdformer_ros.config import EstimatorSettings
-from stdformer_ros.models.estimators import ESTIMATORS, create_estimator
-from stdformer_ros.models.runtime.oom_split import InParts
+from stdformer_ros.models.registry import ESTIMATORS, create_estimator
+from stdformer_ros.models.runtime.oom_split import OutOfMemorySplit
 from stdformer_ros.pipeline import answer
 
 
@@ -42,7 +42,7 @@ class Small(Telling):
 
 def test_with_room_for_all_there_is_one_call():
     small = Small(64)
-    parts = InParts(small)
+    parts = OutOfMemorySplit(small)
     features = parts.encode(frame_at(0.0), [somebody(i) for i in range(7)])
     assert features["who"].tolist() == list(range(7))
     assert (small.asked, parts.people_at_once) == ([7], None)
@@ -50,7 +50,7 @@ def test_with_room_for_all_there_is_one_call():
 
 def test_what_does_not_fit_is_halved_until_it_does_and_stays_so(caplog):
     small = Small(3)
-    parts = InParts(small)
+    parts = OutOfMemorySplit(small)
     features = parts.encode(frame_at(0.0), [somebody(i) for i in range(13)])
     assert features["who"].tolist() == list(range(13))
     assert parts.people_at_once == 3
@@ -66,12 +66,12 @@ def test_what_does_not_fit_is_halved_until_it_does_and_stays_so(caplog):
 
 def test_when_not_even_one_fits_the_error_says_so():
     with pytest.raises(torch.OutOfMemoryError, match="out of memory"):
-        InParts(Small(0)).encode(frame_at(0.0), [somebody(1)])
+        OutOfMemorySplit(Small(0)).encode(frame_at(0.0), [somebody(1)])
 
 
 def test_a_stream_is_answered_the_same_in_parts():
     whole, parts = Stream(), Stream()
-    parts.pipeline.estimator = InParts(Small(2))
+    parts.pipeline.estimator = OutOfMemorySplit(Small(2))
     for i in range(6):
         people = [somebody(k, x=0.1 * k + i) for k in range(5)]
         expected, humans = whole.show(0.1 * i, *people), parts.show(0.1 * i, *people)
@@ -84,7 +84,7 @@ def test_a_stream_is_answered_the_same_in_parts():
 
 def test_parts_may_cut_through_a_camera():
     one, other = Stream(), Stream()
-    one.pipeline.estimator = other.pipeline.estimator = InParts(Small(2))
+    one.pipeline.estimator = other.pipeline.estimator = OutOfMemorySplit(Small(2))
     one.perception.people = [somebody(i, x=i) for i in range(3)]
     other.perception.people = [somebody(i, x=10 + i) for i in range(2)]
     frame = frame_at(0.0)
@@ -93,7 +93,7 @@ def test_parts_may_cut_through_a_camera():
 
 
 def test_mesh_levels_are_those_of_the_estimator_inside():
-    parts = InParts(Small(1))
+    parts = OutOfMemorySplit(Small(1))
     assert parts.mesh_levels == (9, 3)
     parts.use_mesh_level(3)
     assert parts.faces.shape == (3, 3)

@@ -1,4 +1,4 @@
-"""A recorded network answers as it does step by step, for however many people."""
+"""A network as TorchScript computes the same, for any number of people."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from torch import Tensor, nn
 
 from stdformer_ros.models.default.estimator import KeypointEstimator
 from stdformer_ros.models.default.network import STDFormerKeypoints
-from stdformer_ros.models.runtime.torchscript import recorded
+from stdformer_ros.models.runtime.torchscript import torchscript
 
 
 class Turned(nn.Module):
-    """Two answers, one of which needs the number of people."""
+    """Two results, one of which needs the number of people."""
 
     def __init__(self) -> None:
         super().__init__()
         self.linear = nn.Linear(3, 3)
 
     def forward(self, points: Tensor) -> tuple[Tensor, Tensor]:
-        turns = self.linear(torch.eye(3)).expand(points.shape[0], -1, -1)
-        return points @ turns, points.norm(dim=-1)
+        matrices = self.linear(torch.eye(3)).expand(points.shape[0], -1, -1)
+        return points @ matrices, points.norm(dim=-1)
 
 
 class Counting(nn.Module):
-    """Something that a record cannot hold: what is done depends on how many people there are."""
+    """A network that cannot be traced: a number depends on how many people there are."""
 
     def forward(self, points: Tensor) -> tuple[Tensor]:
         return (points * float(len(points)),)
@@ -40,39 +40,42 @@ def people(number: int) -> tuple[Tensor]:
 
 
 @pytest.mark.parametrize("number", [1, 2, 5])
-def test_a_record_answers_for_any_number_of_people(number: int) -> None:
+def test_a_trace_holds_for_any_number_of_people(number: int) -> None:
     network = Turned()
-    played = recorded(network, people)
-    assert played is not network
-    for answer, wanted in zip(played(*people(number)), network(*people(number)), strict=True):
+    scripted = torchscript(network, people)
+    assert scripted is not network
+    for answer, wanted in zip(scripted(*people(number)), network(*people(number)), strict=True):
         torch.testing.assert_close(answer, wanted, rtol=0, atol=0)
 
 
-def test_what_a_record_would_answer_wrongly_is_not_recorded_and_the_log_says_so(
+def test_a_network_whose_trace_would_be_wrong_runs_as_it_is_and_the_log_says_so(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     network = Counting()
     with caplog.at_level(logging.WARNING):
-        assert recorded(network, people) is network
-    assert "Counting runs step by step, slower: its record answers otherwise" in caplog.text
+        assert torchscript(network, people) is network
+    assert (
+        "Counting runs without TorchScript, slower: its trace computes something else"
+        in caplog.text
+    )
 
 
-def test_networks_of_one_structure_share_a_record_but_not_their_weights() -> None:
+def test_networks_of_one_structure_share_a_trace_but_not_their_weights() -> None:
     one, other = Turned(), Turned()
-    played, also_played = recorded(one, people), recorded(other, people)
+    scripted, also_scripted = torchscript(one, people), torchscript(other, people)
     (wanted, _), (otherwise, _) = one(*people(2)), other(*people(2))
     assert not torch.allclose(wanted, otherwise)
-    torch.testing.assert_close(played(*people(2))[0], wanted, rtol=0, atol=0)
-    torch.testing.assert_close(also_played(*people(2))[0], otherwise, rtol=0, atol=0)
+    torch.testing.assert_close(scripted(*people(2))[0], wanted, rtol=0, atol=0)
+    torch.testing.assert_close(also_scripted(*people(2))[0], otherwise, rtol=0, atol=0)
 
 
-def test_what_was_recorded_is_given_back_with_its_network() -> None:
+def test_weights_are_freed_with_their_network() -> None:
     """A node may be configured and cleaned up for years."""
 
     def weight() -> weakref.ref:
         network = Turned()
-        played = recorded(network, people)
-        played(*people(2))
+        scripted = torchscript(network, people)
+        scripted(*people(2))
         return weakref.ref(network.linear.weight)
 
     gone = [weight() for _ in range(3)]
@@ -81,7 +84,7 @@ def test_what_was_recorded_is_given_back_with_its_network() -> None:
 
 
 @pytest.mark.parametrize("level", [6890, 431])
-def test_the_default_estimator_recorded_is_the_estimator(
+def test_the_default_estimator_as_torchscript_gives_the_same_bodies(
     level: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     torch.manual_seed(0)
@@ -103,4 +106,4 @@ def test_the_default_estimator_recorded_is_the_estimator(
         wanted = (torch.cat([joints, vertices]) @ turn).numpy()
         found = np.concatenate([body.joints, body.vertices])
         np.testing.assert_allclose(found - found[0], wanted - wanted[0], atol=1e-5)
-    assert "step by step" not in caplog.text, "it is recorded"
+    assert "without TorchScript" not in caplog.text

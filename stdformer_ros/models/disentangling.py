@@ -1,11 +1,11 @@
 """SD and TD: the spatial and temporal disentangling modules of STDFormer.
 
-What is published: the attention inside (efficient multi-scale attention, EMA, Ouyang et al., ICASSP
-2023), that SD sees 64 channels in 4 groups and TD the 8 frames of a window, the number of
-parameters of both together (3,296), and a figure in which the backbone's feature feeds both in
-parallel, their outputs meeting in a product with a sigmoid. The file that holds them was never
-published. That they act on the backbone's high-resolution map, and that the product is
-SD(x) * sigmoid(TD(x)), is our reading; `SpatioTemporalDisentangling` is the only place that knows.
+Published are: the attention inside (efficient multi-scale attention, EMA, Ouyang et al., ICASSP
+2023); that SD sees 64 channels in 4 groups and TD the 8 frames of a window; the number of
+parameters of both together (3,296); and a figure in which the backbone's feature feeds both in
+parallel and their outputs meet in a product with a sigmoid. Their source file was never published.
+That they act on the backbone's high-resolution map, and that the product is SD(x) * sigmoid(TD(x)),
+is our interpretation; only `SpatioTemporalDisentangling` depends on it.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from torch import Tensor, nn
 class DisentanglingModule(nn.Module):
     """One spatial attention map for each group of n channels, the weights shared by all groups.
 
-    Two views of a group, one of strips along height and width, one of 3x3 neighbourhoods, each say
-    with their means over space which channels of the other matter; the sum of both is the map.
-    It holds 10 n^2 + 4 n parameters.
+    A group is seen in two ways: by strips along height and width, and by 3x3 neighbourhoods. The
+    spatial means of each weight the channels of the other, and the sum of both is the map. The
+    module has 10 n^2 + 4 n parameters.
 
     Args:
         channels: n, the channels of one group.
@@ -32,7 +32,7 @@ class DisentanglingModule(nn.Module):
         self.conv3x3 = nn.Conv2d(channels, channels, kernel_size=3, padding=1)
 
     def attention_map(self, x: Tensor) -> Tensor:
-        """How much each place of each group counts.
+        """The weight of each place of each group.
 
         Args:
             x: (G, n, H, W), one group a row.
@@ -49,14 +49,14 @@ class DisentanglingModule(nn.Module):
         return attention.sigmoid()
 
     def forward(self, x: Tensor) -> Tensor:
-        """Re-weight the places of each group: (G, n, H, W) -> the same shape."""
+        """Weight the places of each group: (G, n, H, W) -> the same shape."""
         return x * self.attention_map(x)
 
 
-def _mix(judge: Tensor, judged: Tensor) -> Tensor:
-    """The channels of `judged` weighted by the means of `judge`: (G, n, H, W) -> (G, 1, H, W)."""
-    weights = judge.mean(dim=(2, 3)).softmax(dim=1)
-    return torch.einsum("gn,gnhw->ghw", weights, judged).unsqueeze(1)
+def _mix(weighting: Tensor, weighted: Tensor) -> Tensor:
+    """`weighted`'s channels weighted by the means of `weighting`: (G, n, H, W) -> (G, 1, H, W)."""
+    weights = weighting.mean(dim=(2, 3)).softmax(dim=1)
+    return torch.einsum("gn,gnhw->ghw", weights, weighted).unsqueeze(1)
 
 
 class SpatialDisentangling(nn.Module):
@@ -85,8 +85,8 @@ class SpatialDisentangling(nn.Module):
 class TemporalDisentangling(nn.Module):
     """TD: attention over time, the frames of the window being the channels of a group.
 
-    Every channel of the map is one group of `frames` channels, so that the map of attention is one
-    for the whole window: a place counts if it tells something in the course of time.
+    Every channel of the feature map is one group of `frames` channels. So there is one attention
+    map for the whole window: what matters of a place is how it changes over time.
 
     Args:
         frames: of the window; the paper has 8.
@@ -145,6 +145,6 @@ class SpatioTemporalDisentangling(nn.Module):
         return spatial if self.td is None else spatial * self.td(x).sigmoid()
 
     def newest(self, x: Tensor) -> Tensor:
-        """The last frame of `forward(x)`, (B, C, H, W), at the price of one frame."""
+        """The last frame of `forward(x)`, (B, C, H, W), at the cost of one frame."""
         spatial = self.sd(x[:, -1]) if self.sd is not None else x[:, -1]
         return spatial if self.td is None else spatial * self.td.newest(x).sigmoid()

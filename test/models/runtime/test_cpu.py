@@ -1,4 +1,4 @@
-"""Linear layers with half-precision weights: the same numbers, for weights that half holds."""
+"""One thread, and linear layers whose weights are kept in half precision."""
 
 import pytest
 import torch
@@ -8,13 +8,24 @@ from torch import nn
 
 from stdformer_ros.config import EstimatorSettings
 from stdformer_ros.models.default.window_encoder import WindowEncoder
-from stdformer_ros.models.estimators import create_estimator
-from stdformer_ros.models.runtime import fp16_linear as half_weights
-from stdformer_ros.models.runtime.fp16_linear import HalfLinear, half_weights_where_possible
+from stdformer_ros.models.registry import create_estimator
+from stdformer_ros.models.runtime import cpu
+from stdformer_ros.models.runtime.cpu import Fp16Linear, one_thread, use_fp16_linear
 
 kernels = pytest.mark.skipif(
-    not half_weights_where_possible(nn.Identity()), reason="needs FBGEMM's kernels (x86)"
+    not use_fp16_linear(nn.Identity()), reason="needs FBGEMM's kernels (x86)"
 )
+
+
+def test_one_thread_gives_the_other_threads_back():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with one_thread():
+            assert torch.get_num_threads() == 1
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
 
 
 @kernels
@@ -29,7 +40,7 @@ def test_weights_of_float16_give_the_same_answer(inputs, outputs, batch, bias):
     linear = nn.Linear(inputs, outputs, bias=bias).half().float()
     x = torch.randn(*batch, inputs)
     with torch.inference_mode():
-        assert torch.allclose(HalfLinear(linear)(x), linear(x), atol=1e-5)
+        assert torch.allclose(Fp16Linear(linear)(x), linear(x), atol=1e-5)
 
 
 @kernels
@@ -37,7 +48,7 @@ def test_other_weights_are_rounded_and_huge_ones_stay_finite():
     linear = nn.Linear(2, 1, bias=False)
     with torch.no_grad():
         linear.weight.copy_(torch.tensor([[1.0 + 2**-12, 1e6]]))
-    half = HalfLinear(linear)
+    half = Fp16Linear(linear)
     with torch.inference_mode():
         assert half(torch.tensor([[1.0, 0.0]])).item() == 1.0
         assert half(torch.tensor([[0.0, 1.0]])).item() == 65504.0
@@ -46,7 +57,7 @@ def test_other_weights_are_rounded_and_huge_ones_stay_finite():
 @kernels
 def test_a_row_does_not_depend_on_those_beside_it():
     torch.manual_seed(0)
-    half = HalfLinear(nn.Linear(256, 64))
+    half = Fp16Linear(nn.Linear(256, 64))
     x = torch.randn(16, 256)
     with torch.inference_mode():
         together = half(x)
@@ -64,7 +75,7 @@ def test_the_window_encoder_answers_as_before():
     points, visibility, size = torch.rand(3, 24, 21, 2), torch.rand(3, 24, 21), torch.rand(3)
     with torch.inference_mode():
         before = encoder(points, visibility, size)
-        assert half_weights_where_possible(encoder)
+        assert use_fp16_linear(encoder)
         after = encoder(points, visibility, size)
     assert not any(type(module) is nn.Linear for module in encoder.modules())
     for a, b in zip(before, after, strict=True):
@@ -75,9 +86,9 @@ def test_without_the_kernels_the_layers_stay(monkeypatch):
     def missing(linear):
         raise RuntimeError("Didn't find engine for operation quantized::linear_prepack_fp16")
 
-    monkeypatch.setattr(half_weights, "HalfLinear", missing)
+    monkeypatch.setattr(cpu, "Fp16Linear", missing)
     network = nn.Sequential(nn.Linear(2, 3))
-    assert not half_weights_where_possible(network)
+    assert not use_fp16_linear(network)
     assert type(network[0]) is nn.Linear
 
 
@@ -87,5 +98,5 @@ def test_the_default_estimator_has_no_other():
         type(m)
         for m in create_estimator(EstimatorSettings("stdformer_s_keypoints")).model.modules()
     }
-    assert HalfLinear in kinds
+    assert Fp16Linear in kinds
     assert nn.Linear not in kinds

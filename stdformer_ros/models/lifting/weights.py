@@ -1,19 +1,18 @@
-"""Weights of keypoint networks, and what a file says of the network that they are for.
+"""The keypoint networks by name, and their files of weights.
 
-Two kinds of file exist, and they must not be mixed up, since nothing in the weights' shapes tells
-them apart:
+Two kinds of file exist, and they must not be mixed up, since the weights' shapes do not tell them
+apart:
 
-- **Published** checkpoints. They answer for the centre of their window and have the published
-  sizes. They say nothing of themselves: no metadata.
+- **Published** checkpoints. They are trained for the pose in the centre of their window and have
+  the published sizes. They hold no metadata.
 - **Ours**, of `cli train`: safetensors whose metadata (text to text) says
 
-  - `system`: the network's name in `registry.MODELS`, as "poseformer_27" or "lstm_posenet_81";
-  - `future_frames`: frames of the window after the one answered for; "0" for the newest;
+  - `system`: the network's name in `NETWORKS`, as "poseformer_27" or "lstm_posenet_81";
+  - `future_frames`: frames of the window after the one that the pose is for; "0" for the newest;
   - every other option of `create_model(system, ...)` whose value is not the published one, a whole
     number, as `joint_channels` of PoseFormer and `channels` of LSTM_PoseNet.
 
-  What else stands there (how it was trained, with which errors) begins with "training." and is for
-  people.
+  Other entries (how it was trained, with which errors) begin with "training." and are for people.
 
 Those that ship are `SHIPPED` among the assets. Make the metadata with `describe`; floats may be
 half precision. Inputs are those of `h36m_keypoints`, outputs the joints of
@@ -23,14 +22,28 @@ half precision. Inputs are those of `h36m_keypoints`, outputs the joints of
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import safetensors
 
 from stdformer_ros.models.checkpoint import CheckpointError, load_checkpoint
 from stdformer_ros.models.lifting.keypoint_network import KeypointNetwork
-from stdformer_ros.models.registry import MODELS, create_model
+from stdformer_ros.models.lifting.poseformer import PoseFormer
+from stdformer_ros.models.lifting.posenets import (
+    LSTMPoseNet,
+    SimplePoseNet,
+    SimpleTransformerPoseNet,
+)
+
+NETWORKS: dict[str, Callable[..., KeypointNetwork]] = {
+    **{f"poseformer_{frames}": partial(PoseFormer, frames) for frames in (9, 27, 81)},
+    "lstm_posenet_81": partial(LSTMPoseNet, 81),
+    "simple_posenet_81": partial(SimplePoseNet, 81),
+    "simple_transformer_posenet_81": partial(SimpleTransformerPoseNet, 81),
+}
+"""Every network from keypoints to joints, by name."""
 
 SHIPPED = {
     "poseformer_27": "poseformer_27.safetensors",
@@ -47,7 +60,7 @@ def describe(system: str, **options: int) -> dict[str, str]:
 
     Args:
         system: the network's name.
-        options: of `create_model(system, ...)`, `future_frames` and what is not as published.
+        options: of the network: `future_frames`, and those that are not as published.
 
     Raises:
         ValueError: if there is no such network, it has no such options, or `future_frames` is not
@@ -61,10 +74,10 @@ def describe(system: str, **options: int) -> dict[str, str]:
 def load_keypoint_network(
     name: str, checkpoint: str | Path, delay_frames: int | None = 0
 ) -> KeypointNetwork:
-    """The network that a file of weights is for, filled.
+    """The network that a file of weights is for, with these weights.
 
     Args:
-        name: of the network.
+        name: of the network, one of `NETWORKS`.
         checkpoint: see the top of the file.
         delay_frames: see `KeypointNetwork`; None for the longest, without repeated frames.
 
@@ -83,19 +96,16 @@ def load_keypoint_network(
                 f"choose that model, or another checkpoint"
             )
     if delay_frames is None:
-        longest = create_model(name, **options)
-        assert isinstance(longest, KeypointNetwork)
-        delay_frames = longest.future_frames
-    model = create_model(name, delay_frames=delay_frames, **options)
-    assert isinstance(model, KeypointNetwork)
+        delay_frames = NETWORKS[name](**options).future_frames
+    model = NETWORKS[name](delay_frames=delay_frames, **options)
     load_checkpoint(model, checkpoint)
     return model
 
 
 def _read_metadata(path: Path) -> dict[str, str] | None:
-    """What a file says of itself; None for those that say nothing."""
+    """The metadata of a file of ours; None for files without any."""
     if path.suffix != ".safetensors" or not path.is_file():
-        return None  # whether that is an error is for `load_checkpoint` to say
+        return None  # `load_checkpoint` says if that is an error
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
@@ -113,9 +123,11 @@ def _options(metadata: Mapping[str, str], where: str) -> dict[str, int]:
         CheckpointError: if they make no sense; it is a ValueError.
     """
     system = metadata["system"]
-    if system not in MODELS:
-        raise CheckpointError(f"{where} is for {system!r}, of which nothing is known here")
-    known = inspect.signature(MODELS[system]).parameters
+    if system not in NETWORKS:
+        raise CheckpointError(
+            f"{where} is for {system!r}; the keypoint networks are {', '.join(NETWORKS)}"
+        )
+    known = inspect.signature(NETWORKS[system]).parameters
     entries = {k: v for k, v in metadata.items() if k not in ("system", "format")}
     entries = {k: v for k, v in entries.items() if not k.startswith(REMARK)}
     wrong = [k for k, v in entries.items() if k not in known or not v.isdecimal()]
@@ -124,6 +136,6 @@ def _options(metadata: Mapping[str, str], where: str) -> dict[str, int]:
         raise CheckpointError(f"{where}: {what} makes no sense for {system}")
     if "future_frames" not in entries:
         raise CheckpointError(
-            f"{where} does not say for which frame of the window {system} answers (future_frames)"
+            f"{where} does not say for which frame of the window the pose is (future_frames)"
         )
     return {k: int(v) for k, v in entries.items()}

@@ -10,8 +10,8 @@ from safetensors.torch import save_file
 from torch import nn
 
 from stdformer_ros.models import CheckpointError, create_model
-from stdformer_ros.models.lifting.keypoint_weights import describe, load_keypoint_network
 from stdformer_ros.models.lifting.poseformer import PoseFormer
+from stdformer_ros.models.lifting.weights import describe, load_keypoint_network
 
 
 def saved(network: nn.Module, path: Path, metadata: dict[str, str] | None = None) -> Path:
@@ -84,7 +84,7 @@ def test_weights_of_another_system_are_refused_by_name(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("entries", "said"),
     [
-        ({"system": "poseformer_10"}, r"'poseformer_10', of which nothing is known"),
+        ({"system": "poseformer_10"}, r"'poseformer_10'; the keypoint networks are poseformer_9, "),
         ({"system": "poseformer_9"}, r"does not say for which frame"),
         ({"system": "poseformer_9", "future_frames": "none"}, r"future_frames=none makes no sense"),
         ({"system": "poseformer_9", "future_frames": "0", "wings": "2"}, r"wings=2 makes no sense"),

@@ -17,17 +17,17 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from stdformer_ros.models import CheckpointError, create_model, load_checkpoint
-from stdformer_ros.models.lifting.lift_posenets import (
+from stdformer_ros.models.checkpoint import recognise
+from stdformer_ros.models.disentangling import SpatioTemporalDisentangling
+from stdformer_ros.models.lifting.poseformer import PoseFormer
+from stdformer_ros.models.lifting.posenets import (
     LSTMPoseNet,
     SimplePoseNet,
     SimpleTransformerPoseNet,
 )
-from stdformer_ros.models.lifting.poseformer import PoseFormer
-from stdformer_ros.models.published.disentangling import SpatioTemporalDisentangling
 from stdformer_ros.models.published.resnet import ResNet50
 from stdformer_ros.models.published.sgre import SGRE
 from stdformer_ros.models.published.stdformer import STDFormer
-from stdformer_ros.models.recognition import recognise
 
 State = dict[str, Tensor]
 

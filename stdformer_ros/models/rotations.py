@@ -1,4 +1,8 @@
-"""Rotations for networks."""
+"""Rotation matrices from what networks give: six numbers, any matrix, or a direction.
+
+These are differentiable and run on the network's device. Where no network is involved the package
+uses `scipy.spatial.transform.Rotation`.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +20,17 @@ def rotation_from_6d(six: Tensor) -> Tensor:
     x = F.normalize(a, dim=-1)
     y = F.normalize(b - (x * b).sum(-1, keepdim=True) * x, dim=-1)
     return torch.stack([x, y, torch.linalg.cross(x, y)], dim=-1)
+
+
+def rotation_from_matrix(matrices: Tensor) -> Tensor:
+    """The orthogonal factor of (..., 3, 3), negated where it is a reflection, as FastMETRO does.
+
+    Where the factor is a rotation it is the nearest one; the negated reflection is a rotation too,
+    but in general not the nearest.
+    """
+    u, _, v = torch.linalg.svd(matrices)
+    orthogonal = u @ v
+    return orthogonal * torch.linalg.det(orthogonal)[..., None, None]
 
 
 def rotation_to_z(directions: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from stdformer_ros.models.published.disentangling import (
+from stdformer_ros.models.disentangling import (
     DisentanglingModule,
     SpatialDisentangling,
     SpatioTemporalDisentangling,

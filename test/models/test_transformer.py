@@ -8,17 +8,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from stdformer_ros.models.published.position_encoding import (
-    sine_position_encoding_1d,
-    sine_position_encoding_2d,
-)
-from stdformer_ros.models.published.transformer import (
+from stdformer_ros.models.transformer import (
     Attention,
     DecoderLayer,
     Encoder,
     EncoderLayer,
     Transformer,
     mesh_visibility,
+    sine_position_encoding_1d,
+    sine_position_encoding_2d,
 )
 
 

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from stdformer_ros.cli import main
 from stdformer_ros.models import MODELS
 from stdformer_ros.models import table as model_table
-from stdformer_ros.models.lifting.keypoint_weights import SHIPPED, describe
+from stdformer_ros.models.lifting.weights import SHIPPED, describe
 from stdformer_ros.models.registry import create_model
 from stdformer_ros.models.table import PUBLISHED, needed_files, needs
 

@@ -1,6 +1,6 @@
 """LSTM_PoseNet and its companions: small networks from 2D keypoints of a window to one 3D pose.
 
-The published ones were trained, on windows of 81 frames, to answer for the centre. Names of
+The published ones were trained on windows of 81 frames for the pose in the centre. Names of
 parameters are those of the published code.
 """
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from stdformer_ros.models.lifting.keypoint_network import JOINTS, KeypointNetwork
-from stdformer_ros.models.published.position_encoding import sine_position_encoding_1d
+from stdformer_ros.models.transformer import sine_position_encoding_1d
 
 INPUTS, OUTPUTS = JOINTS * 2, JOINTS * 3
 
@@ -33,7 +33,7 @@ class SimplePoseNet(KeypointNetwork):
 
 
 class LSTMPoseNet(KeypointNetwork):
-    """An LSTM over the window, the last output of which gives the pose; see `KeypointNetwork`.
+    """An LSTM over the window whose last output gives the pose; see `KeypointNetwork`.
 
     Args:
         channels: of its state; the published one has 512.
@@ -58,7 +58,7 @@ class LSTMPoseNet(KeypointNetwork):
         return self.fc(outputs[:, -1])
 
     def every_pose(self, frames: Tensor) -> Tensor:
-        """What it would answer after each of the frames (B, F, C): (B, F, 17, 3)."""
+        """The pose after each of the frames (B, F, C): (B, F, 17, 3)."""
         outputs, _ = self.lstm(frames)
         return self.fc(outputs).unflatten(2, (JOINTS, 3))
 
@@ -66,9 +66,9 @@ class LSTMPoseNet(KeypointNetwork):
 class SimpleTransformerPoseNet(KeypointNetwork):
     """Encoder layers of a post-norm transformer and the mean over time; see `KeypointNetwork`.
 
-    The published encoder takes the batch for the sequence, so that, answering for one window at a
-    time, each frame attends to itself alone. That is what is computed here for every window: each
-    frame is a sequence of one, and no window sees another.
+    The published encoder takes the batch for the sequence. So with one window at a time each frame
+    attends to itself alone. That is what is computed here for every window: each frame is a
+    sequence of one, and no window influences another.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class SimpleTransformerPoseNet(KeypointNetwork):
 
 
 class PositionEncoder(nn.Module):
-    """Adds sine positions, which the published checkpoints hold as a buffer."""
+    """Adds the sine position encoding, which the published checkpoints hold as a buffer."""
 
     permanent_pe: Tensor
 

@@ -1,7 +1,8 @@
-"""Human3.6M's 17 keypoints among BlazePose's landmarks."""
+"""OpenPose's, COCO's and Human3.6M's keypoints from BlazePose's landmarks."""
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -10,12 +11,47 @@ from stdformer_ros.body.body_model import BodyModel, forward_kinematics
 from stdformer_ros.body.joint_regressors import H36M_NAMES, h36m_joint_regressor
 from stdformer_ros.body.landmarks import BLAZEPOSE_INDEX, BodyLandmarks
 from stdformer_ros.body.skeleton import JOINT_NAMES
-from stdformer_ros.models.lifting.h36m_keypoints import (
+from stdformer_ros.models.keypoints import (
     H36M_FROM_LANDMARKS,
+    MARKED,
     VIEW_SCALE,
     h36m_keypoints,
+    marked_joints,
+    sight_of_joints,
 )
 from stdformer_ros.training.people.synthetic import _about
+
+# --- OpenPose's and COCO's
+
+
+def test_neck_and_pelvis_are_the_middle_of_shoulders_and_hips() -> None:
+    landmarks, visibility = np.zeros((33, 2), np.float32), np.zeros(33, np.float32)
+    for index, point in {11: (0, 10), 12: (20, 30), 23: (4, 0), 24: (8, 2), 25: (7, 9)}.items():
+        landmarks[index], visibility[index] = point, 0.9
+    points, scores = marked_joints(landmarks, visibility, ("neck", "pelvis", "left_knee", "spine1"))
+    assert points.tolist() == [[10, 20], [6, 1], [7, 9], [0, 0]]
+    assert scores.tolist() == pytest.approx([0.9, 0.9, 0.9, 0.0])
+
+
+def test_left_and_right_are_not_exchanged() -> None:
+    """BlazePose gives the left side odd indices, eyes and ears their own."""
+    for name, index in MARKED.items():
+        if name.startswith("left") and "eye" not in name:
+            assert index[0] % 2 == 1
+            assert MARKED[name.replace("left", "right")] == (index[0] + 1,)
+
+
+def test_a_joint_is_in_sight_as_far_as_its_landmarks_are() -> None:
+    visibility = np.zeros(33, np.float32)
+    visibility[11] = 1.0
+    assert sight_of_joints(visibility, ("left_shoulder", "neck", "left_hip")).tolist() == [
+        1,
+        0.5,
+        0,
+    ]
+
+
+# --- Human3.6M's
 
 
 def posed() -> tuple[Tensor, Tensor]:

@@ -1,17 +1,24 @@
 """The pre-norm transformer of FastMETRO (Cho et al., ECCV 2022), batch first.
 
-The encoder mixes a camera token with the image's tokens; the decoder's queries, tokens of joints
-and mesh vertices, look at each other as a mask allows, and at the encoded image. Names of
+The encoder mixes a camera token with the image's tokens. The decoder's queries, tokens of joints
+and mesh vertices, attend to each other as a mask allows, and to the encoded image. Names of
 parameters are those of the published checkpoints.
 
-Masks are boolean with True where the token of the row may look at the token of the column.
+Order: attention, the layers, encoder and decoder, the whole transformer, the decoder's mask, and
+the sine position encodings. Masks are boolean with True where the token of the row may attend to
+the token of the column.
 """
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+TEMPERATURE = 10000.0
+"""Of the position encodings: the ratio of their longest period to their shortest."""
 
 
 class Attention(nn.Module):
@@ -47,7 +54,7 @@ class Attention(nn.Module):
             query: (B, Q, width).
             key: (B, K, width).
             value: (B, K, width).
-            visible: (Q, K) bool, True where the query may look at the key; None: everywhere.
+            visible: (Q, K) bool, True where the query may attend to the key; None: everywhere.
 
         Returns:
             (B, Q, width).
@@ -115,7 +122,7 @@ class DecoderLayer(nn.Module):
         positions: Tensor | None = None,
         visible: Tensor | None = None,
     ) -> Tensor:
-        """Let the queries look at each other and at the memory.
+        """Let the queries attend to each other and to the memory.
 
         Args:
             queries: (B, Q, width).
@@ -222,14 +229,14 @@ class Transformer(nn.Module):
         positions: Tensor,
         visible: Tensor | None = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Read the image into camera and query tokens.
+        """Encode camera and image tokens, decode the queries from the encoded image.
 
         Args:
             image: (B, M, width) tokens of the feature map.
             camera: (B, 1, width).
             queries: (B, Q, width) joint and vertex tokens.
             positions: (M, width) or (B, M, width) of the image tokens. The camera token has none.
-            visible: (Q, Q) bool, which queries may look at which, see `mesh_visibility`.
+            visible: (Q, Q) bool, which queries may attend to which, see `mesh_visibility`.
 
         Returns:
             camera (B, 1, width), image (B, M, width) and queries (B, Q, width), all normalised.
@@ -241,15 +248,53 @@ class Transformer(nn.Module):
 
 
 def mesh_visibility(adjacency: Tensor, joints: int) -> Tensor:
-    """The decoder's mask: joints see and are seen by all, vertices see neighbours and themselves.
+    """The decoder's mask.
+
+    Joints attend to all tokens and all tokens to them; vertices attend to their neighbours and to
+    themselves.
 
     Args:
         adjacency: (V, V), non-zero where two vertices share an edge; the diagonal is added here.
         joints: how many joint tokens precede the vertices.
 
     Returns:
-        (joints + V, joints + V) bool, True where the row may look at the column.
+        (joints + V, joints + V) bool, True where the row may attend to the column.
     """
     vertices = adjacency.shape[0]
     neighbours = (adjacency != 0) | torch.eye(vertices, dtype=torch.bool, device=adjacency.device)
     return F.pad(neighbours, (joints, 0, joints, 0), value=True)
+
+
+def sine_position_encoding_2d(height: int, width: int, channels: int) -> Tensor:
+    """The encoding of DETR (Carion et al., ECCV 2020): half the channels encode y, half x.
+
+    Coordinates count from 1 and are scaled so that the last row and column are 2 pi.
+
+    Args:
+        height: of the feature map.
+        width: of the feature map.
+        channels: a multiple of 4.
+
+    Returns:
+        (height * width, channels), row by row.
+    """
+    half = channels // 2
+    pairs = torch.arange(half, dtype=torch.float32).div(2, rounding_mode="floor")
+    periods = TEMPERATURE ** (2 * pairs / half)
+
+    def along(length: int) -> Tensor:
+        steps = torch.arange(1, length + 1, dtype=torch.float32)
+        angles = (steps / (length + 1e-6) * 2 * math.pi).unsqueeze(1) / periods
+        return torch.stack([angles[:, 0::2].sin(), angles[:, 1::2].cos()], dim=2).flatten(1)
+
+    rows = along(height).unsqueeze(1).expand(height, width, half)
+    columns = along(width).unsqueeze(0).expand(height, width, half)
+    return torch.cat([rows, columns], dim=2).flatten(0, 1)
+
+
+def sine_position_encoding_1d(length: int, channels: int) -> Tensor:
+    """The encoding of "Attention Is All You Need" (2017): (length, channels), sine, cosine, ..."""
+    steps = torch.arange(length, dtype=torch.float32).unsqueeze(1)
+    even = torch.arange(0, channels, 2, dtype=torch.float32)
+    angles = steps * torch.exp(even * (-math.log(TEMPERATURE) / channels))
+    return torch.stack([angles.sin(), angles.cos()], dim=2).flatten(1)[:, :channels]
