@@ -1,11 +1,11 @@
-"""An estimator that outlives a device without room for everybody at once."""
+"""What an estimator does when the device runs out of memory: it splits the batch of people."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
 from itertools import groupby
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 
@@ -18,26 +18,33 @@ _log = logging.getLogger(__name__)
 
 
 class OutOfMemorySplit(Estimator):
-    """Runs another estimator over all people at once, or in parts if memory runs out.
+    """Runs another estimator over all people at once, or over parts of them if memory runs out.
 
-    What did not fit is halved until it fits. The smaller size is kept for all later calls, because
-    to find the limit anew in every frame would cost more than the larger batch brings.
+    A batch that did not fit is halved until it fits. The smaller size is kept for all later calls,
+    because to find the limit anew in every frame would cost more than the larger batch gains.
+
+    What is public and not defined in this class is the other estimator's: reading, calling and
+    setting it is forwarded, so that no attribute of `Estimator` can be forgotten here.
 
     Args:
-        estimator: whose answers these are.
+        estimator: the one that runs.
     """
+
+    people_at_once: int | None = None
 
     def __init__(self, estimator: Estimator) -> None:
         self._estimator = estimator
-        self.name = estimator.name
-        self.window = estimator.window
-        self.delay_frames = estimator.delay_frames
-        self.joint_names = estimator.joint_names
-        self.skeleton = estimator.skeleton
-        self.faces = estimator.faces
-        self.reads_images = estimator.reads_images
-        self.mesh_levels = estimator.mesh_levels
-        self.device = estimator.device
+
+    def __getattribute__(self, name: str) -> Any:
+        own = name.startswith("_") or name in OutOfMemorySplit.__dict__
+        return super().__getattribute__(name) if own else getattr(self._estimator, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        own = name.startswith("_") or name in OutOfMemorySplit.__dict__
+        if own:
+            super().__setattr__(name, value)
+        else:
+            setattr(self._estimator, name, value)
 
     def encode(self, frame: Frame, people: Sequence[Person]) -> Features:
         """See `Estimator.encode`.
@@ -48,7 +55,7 @@ class OutOfMemorySplit(Estimator):
         return self.encode_frames([(frame, people)])
 
     def encode_frames(self, seen: Sequence[tuple[Frame, Sequence[Person]]]) -> Features:
-        """See `Estimator.encode_frames` and `encode`."""
+        """See `Estimator.encode_frames` and `encode`; a part may hold some people of a camera."""
         everybody = [(i, person) for i, (_, people) in enumerate(seen) for person in people]
 
         def run(rows: slice) -> Features:
@@ -59,27 +66,17 @@ class OutOfMemorySplit(Estimator):
                 ]
             )
 
-        return concatenated(self._in_parts(run, len(everybody)))
+        return concatenated(self._split(run, len(everybody)))
 
     def decode(self, windows: Features) -> list[Body]:
         """See `Estimator.decode` and `encode`."""
         people = len(next(iter(windows.values())))
-        parts = self._in_parts(
+        parts = self._split(
             lambda rows: self._estimator.decode({k: v[rows] for k, v in windows.items()}), people
         )
         return [body for part in parts for body in part]
 
-    def use_mesh_level(self, level: int) -> None:
-        """See `Estimator.use_mesh_level`."""
-        self._estimator.use_mesh_level(level)
-        self.faces = self._estimator.faces
-
-    def move_to(self, device: torch.device) -> None:
-        """See `Estimator.move_to`."""
-        self._estimator.move_to(device)
-        self.device = device
-
-    def _in_parts(self, run: Callable[[slice], Part], people: int) -> list[Part]:
+    def _split(self, run: Callable[[slice], Part], people: int) -> list[Part]:
         parts: list[Part] = []
         start = 0
         while start < people:
