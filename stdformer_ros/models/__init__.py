@@ -1,4 +1,4 @@
-"""Networks: the published systems and the default estimator's."""
+"""The networks that estimate bodies: the default one and the published systems."""
 
 from stdformer_ros.models.checkpoint import CheckpointError, CheckpointReport, load_checkpoint
 from stdformer_ros.models.registry import MODELS, create_model

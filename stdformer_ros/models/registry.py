@@ -70,7 +70,7 @@ def create_model(name: str, **options: Any) -> nn.Module:
     """
     if name not in MODELS:
         close = difflib.get_close_matches(name, MODELS, n=1, cutoff=0.4)
-        hint = f"; did you mean {close[0]!r}?" if close else ""
+        hint = f"; did you mean {close[0]!r}?" if close else "."
         raise ValueError(f"there is no model {name!r}{hint} There is: {', '.join(MODELS)}")
     build = MODELS[name]
     known = inspect.signature(build).parameters
@@ -147,7 +147,7 @@ _CHOOSE_BACKBONE = ("stdformer_S", "stdformer_M", "stdformer_L")
 
 @dataclass(frozen=True)
 class Files:
-    """Paths of the files that a user can give. A file that the model does not use is refused."""
+    """Paths of the files that a user can give; one that the model does not use is refused."""
 
     checkpoint: str | None = None
     mesh_sampling: str | None = None

@@ -82,7 +82,7 @@ def test_files_of_both_formats_load(tmp_path: Path) -> None:
         assert same(model.state_dict(), trained()), name
 
 
-def test_training_state_beside_the_weights_is_read_over(tmp_path: Path) -> None:
+def test_training_state_beside_the_weights_is_ignored(tmp_path: Path) -> None:
     """PoseFormer's files hold a random state, others the settings and numpy numbers."""
     content = {
         "epoch": 3,

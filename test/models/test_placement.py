@@ -28,7 +28,7 @@ def place(seen: Tensor, prior: Tensor, visibility: Tensor = SEEN) -> Tensor:
     return place_by_landmarks(body_points(), seen, visibility, HALF_SIZE, prior)
 
 
-def test_the_truth_stays() -> None:
+def test_a_true_place_is_kept() -> None:
     torch.testing.assert_close(place(seen_at(TRUE), TRUE), TRUE, atol=1e-4, rtol=0)
 
 
@@ -60,13 +60,13 @@ def test_invisible_landmarks_do_not_count() -> None:
     torch.testing.assert_close(place(seen, TRUE, visibility), place(elsewhere, TRUE, visibility))
 
 
-def test_without_visible_landmarks_the_network_is_believed() -> None:
+def test_without_visible_landmarks_the_networks_place_is_kept() -> None:
     torch.testing.assert_close(
         place(seen_at(TRUE) + 0.5, TRUE, torch.zeros_like(SEEN)), TRUE, atol=1e-5, rtol=0
     )
 
 
-def test_people_are_placed_one_by_one() -> None:
+def test_the_place_of_one_person_does_not_depend_on_others() -> None:
     points = body_points().repeat(3, 1, 1)
     seen = torch.cat([seen_at(TRUE) + 0.1 * i for i in range(3)])
     visibility = torch.cat([SEEN * (1.0 - 0.3 * i) for i in range(3)])
@@ -106,7 +106,7 @@ def test_one_keypoint_far_off_hardly_pulls() -> None:
     assert (place_by_size(body_points(), rays, SEEN) - TRUE).norm() < 0.2
 
 
-def test_with_no_keypoint_in_sight_the_guesses_count() -> None:
+def test_with_no_visible_keypoint_the_guessed_places_count() -> None:
     found = place_by_size(body_points(), rays_from(TRUE), torch.zeros_like(SEEN))
     torch.testing.assert_close(found, TRUE, atol=4e-3, rtol=0)
 

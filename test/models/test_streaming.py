@@ -87,7 +87,7 @@ def check(estimator: Estimator, whole: Whole) -> None:
             found = human.body.joints - human.body.joints[:1]
             assert found == pytest.approx(expected, abs=1e-5), (number, person)
     one, other = (human.body.joints for human in answers[-1])
-    assert np.abs((one - one[:1]) - (other - other[:1])).max() > 1e-4, "deaf to its input"
+    assert np.abs((one - one[:1]) - (other - other[:1])).max() > 1e-4, "the input has no effect"
 
 
 # --- from keypoints and landmarks
@@ -137,7 +137,7 @@ def test_keypoint_networks(name: str, options: dict[str, int]) -> None:
 
 
 def test_the_default_estimator() -> None:
-    estimator = create_estimator(EstimatorSettings("stdformer_s_keypoints", mesh_level=108))
+    estimator = create_estimator(EstimatorSettings("stdformer_s_keypoints", mesh_level=431))
     assert isinstance(estimator, KeypointEstimator)
     index = list(BLAZEPOSE_INDEX)
 

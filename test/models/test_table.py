@@ -126,6 +126,6 @@ def test_the_command_looks_where_it_is_told(
     assert f"yes: {tmp_path / 'PointHMR_3dpw.bin'}" in capsys.readouterr().out
 
 
-def test_what_ships_needs_nothing() -> None:
+def test_shipped_models_need_no_files() -> None:
     for name in ("stdformer_s_keypoints", *SHIPPED):
         assert needs(name) == ()

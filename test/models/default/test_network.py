@@ -18,8 +18,8 @@ from stdformer_ros.models.default.network import (
 LANDMARKS = 21
 
 
-def with_a_say(model: STDFormerKeypoints) -> STDFormerKeypoints:
-    """Heads start at or near zero; give them weights, so that what is before them shows."""
+def with_random_heads(model: STDFormerKeypoints) -> STDFormerKeypoints:
+    """Heads start at or near zero; with random weights what is before them has an effect."""
     torch.manual_seed(1)
     refiner, encoder = model.refiner, model.window_encoder
     for head in (refiner.xyz, refiner.camera, encoder.rotations, encoder.betas, encoder.camera):
@@ -30,7 +30,7 @@ def with_a_say(model: STDFormerKeypoints) -> STDFormerKeypoints:
 @pytest.fixture(scope="module")
 def model() -> STDFormerKeypoints:
     torch.manual_seed(0)
-    return with_a_say(STDFormerKeypoints(mesh_level=108))
+    return with_random_heads(STDFormerKeypoints(mesh_level=108))
 
 
 def windows(count: int = 3, frames: int = WINDOW) -> tuple[Tensor, Tensor]:
@@ -195,7 +195,7 @@ def test_sd_and_td_hold_the_published_number_of_parameters(
 @pytest.mark.parametrize("temporal", [True, False])
 def test_only_td_lets_earlier_frames_into_the_refinement(temporal: bool) -> None:
     torch.manual_seed(0)
-    model = with_a_say(STDFormerKeypoints(temporal=temporal, mesh_level=108))
+    model = with_random_heads(STDFormerKeypoints(temporal=temporal, mesh_level=108))
     rays, visibility = windows()
     features = model.encode(rays.flatten(0, 1), visibility.flatten(0, 1))
     window = {k: v.unflatten(0, rays.shape[:2]) for k, v in features.items()}
@@ -229,7 +229,7 @@ def test_td_sees_the_newest_eight_frames_and_the_window_encoder_all_24(
 @torch.no_grad()
 def test_sd_changes_the_refinement() -> None:
     torch.manual_seed(0)
-    with_sd = with_a_say(STDFormerKeypoints(mesh_level=108))
+    with_sd = with_random_heads(STDFormerKeypoints(mesh_level=108))
     without = STDFormerKeypoints(spatial=False, mesh_level=108).eval()
     kept = {k: v for k, v in with_sd.state_dict().items() if not k.startswith("disentangling.sd")}
     without.load_state_dict(kept)
@@ -239,7 +239,7 @@ def test_sd_changes_the_refinement() -> None:
 
 def test_every_part_learns_from_the_answer() -> None:
     torch.manual_seed(0)
-    model = with_a_say(STDFormerKeypoints(mesh_level=108)).train()
+    model = with_random_heads(STDFormerKeypoints(mesh_level=108)).train()
     answer = model(*windows())
     sum(value.square().sum() for value in answer.values()).backward()
     silent = {

@@ -128,7 +128,7 @@ def test_a_seen_landmark_counts_by_its_exponential_means_alone() -> None:
     assert (other - points).abs().max() > 0.2
 
 
-def test_a_wild_point_counts_no_more_than_one_at_four_half_views() -> None:
+def test_an_outlier_counts_no_more_than_one_at_four_half_views() -> None:
     points, visibility, half_size = inputs()
     wild, limit, less = points.clone(), points.clone(), points.clone()
     wild[:, 0, 0], limit[:, 0, 0], less[:, 0, 0] = 50.0, 4.0, 3.0
@@ -228,7 +228,7 @@ def test_where_nothing_is_seen_everything_lies_in_the_middle_of_the_view() -> No
     assert torch.equal(nothing, torch.zeros_like(nothing))
 
 
-def test_what_one_landmark_loses_does_not_move_another_that_was_seen_before() -> None:
+def test_losing_one_landmark_does_not_move_another_that_was_seen_before() -> None:
     points, visibility, _ = inputs()
     visibility[:, 0] = 1.0
     fewer = visibility.clone()
@@ -239,7 +239,7 @@ def test_what_one_landmark_loses_does_not_move_another_that_was_seen_before() ->
     torch.testing.assert_close(b[:, :, 5], points[:, :1, 5].expand(-1, FRAMES, -1))
 
 
-def test_people_do_not_share_what_they_hold() -> None:
+def test_held_places_of_one_person_do_not_depend_on_others() -> None:
     points, visibility, _ = inputs()
     together = hold_unseen(points, visibility)
     for i in range(3):

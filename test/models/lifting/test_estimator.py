@@ -39,8 +39,8 @@ POSE = np.float32(
 """Somebody who walks and waves, in Human3.6M's order."""
 
 
-class Told(KeypointNetwork):
-    """Answers with `POSE`, a little off the origin, so that only the way around it is tested."""
+class FixedPose(KeypointNetwork):
+    """Always gives `POSE`, a little off the origin: only the estimator around it is tested."""
 
     def __init__(self, frames: int = 3, **options: int) -> None:
         super().__init__(frames, **options)
@@ -79,14 +79,14 @@ def named(joints: FloatArray) -> dict[str, FloatArray]:
 )
 def test_a_pose_is_put_where_its_keypoints_are_seen(place: tuple[float, float, float]) -> None:
     true = POSE + np.float32(place)
-    (human,) = stream(LiftingEstimator("told", Told()), [shown(true)])
+    (human,) = stream(LiftingEstimator("told", FixedPose()), [shown(true)])
     np.testing.assert_allclose(human.body.joints, true, atol=2e-3 * place[2])
     assert human.body.vertices is None
 
 
 def test_the_same_rays_through_another_lens_are_the_same_person() -> None:
     other = Camera(640, 480, 400.0, 420.0, 300.0, 260.0)
-    estimator = LiftingEstimator("told", Told())
+    estimator = LiftingEstimator("told", FixedPose())
     true = POSE + np.float32((0.5, 0.1, 4.0))
     (a,) = stream(estimator, [shown(true)])
     (b,) = stream(estimator, [shown(true, other)], other)
@@ -98,7 +98,7 @@ def test_keypoints_out_of_sight_hardly_move_the_body() -> None:
     person = shown(true)
     knees_down = [25, 26, 27, 28, 29, 30, 31, 32]
     person.landmarks[knees_down] += np.float32((80.0, -150.0))
-    estimator = LiftingEstimator("told", Told())
+    estimator = LiftingEstimator("told", FixedPose())
     (believed,) = stream(estimator, [person])
     person.visibility[knees_down] = 0.0
     (human,) = stream(estimator, [person])
@@ -114,17 +114,17 @@ def test_keypoints_out_of_sight_hardly_move_the_body() -> None:
 def test_distances_are_metric_where_the_intrinsics_are_known(known: bool) -> None:
     camera = dataclasses.replace(CAMERA, known=known)
     person = shown(POSE + np.float32((0.0, 0.0, 4.0)))
-    (human,) = stream(LiftingEstimator("told", Told()), [person], camera)
+    (human,) = stream(LiftingEstimator("told", FixedPose()), [person], camera)
     assert human.body.metric_depth is known
 
 
-def test_somebody_whose_landmarks_fall_together_stays_finite_and_before_the_camera() -> None:
+def test_a_person_whose_landmarks_lie_in_one_place_is_finite_and_in_front_of_the_camera() -> None:
     person = dataclasses.replace(
         shown(POSE + np.float32((0.0, 0.0, 4.0))),
         landmarks=np.full((33, 2), 100.0, np.float32),
         visibility=np.zeros(33, np.float32),
     )
-    (human,) = stream(LiftingEstimator("told", Told()), [person])
+    (human,) = stream(LiftingEstimator("told", FixedPose()), [person])
     assert np.isfinite(human.body.joints).all()
     assert human.body.joints[0, 2] > 0
 
@@ -135,7 +135,7 @@ def test_joints_have_the_common_names_and_the_skeleton_joins_them_all() -> None:
         for side in ("left", "right")
         for name in ("hip", "knee", "ankle", "shoulder", "elbow", "wrist")
     }
-    estimator = LiftingEstimator("told", Told())
+    estimator = LiftingEstimator("told", FixedPose())
     assert common < set(estimator.joint_names)
     reached = {0}
     for _ in estimator.skeleton:
@@ -147,7 +147,7 @@ def test_joints_have_the_common_names_and_the_skeleton_joins_them_all() -> None:
 
 def test_with_a_delay_the_body_stands_where_the_person_was_in_the_frame_answered_for() -> None:
     """Somebody who walks: place, box and known intrinsics are those of the earlier frame."""
-    estimator = LiftingEstimator("told", Told(5, delay_frames=2))
+    estimator = LiftingEstimator("told", FixedPose(5, delay_frames=2))
     assert (estimator.window, estimator.delay_frames) == (5, 2)
     places = [(0.2 * i, 0.0, 4.0) for i in range(6)]
     people = [shown(POSE + np.float32(place)) for place in places]
@@ -174,7 +174,7 @@ def weights_of(name: str, folder: Path, **options: int) -> str:
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_each_network_goes_live_from_a_file(name: str, tmp_path: Path) -> None:
+def test_each_network_runs_on_a_stream_from_a_file(name: str, tmp_path: Path) -> None:
     estimator = create_estimator(EstimatorSettings(name, checkpoint=weights_of(name, tmp_path)))
     assert estimator.name == name
     assert estimator.joint_names == H36M_NAMES
@@ -230,7 +230,7 @@ def test_one_persons_features_never_reach_another(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-def test_what_ships_runs_without_files_of_the_users(name: str) -> None:
+def test_shipped_models_run_without_files_of_the_users(name: str) -> None:
     if not (FOLDER / SHIPPED[name]).exists():
         pytest.skip(f"{SHIPPED[name]} is not among the assets yet")
     estimator = create_estimator(EstimatorSettings(name))

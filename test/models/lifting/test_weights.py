@@ -20,7 +20,7 @@ def saved(network: nn.Module, path: Path, metadata: dict[str, str] | None = None
 
 
 def ours(folder: Path, **extra: str) -> Path:
-    """A narrow PoseFormer that answers for the newest frame."""
+    """A narrow PoseFormer, trained for the pose in the newest frame."""
     torch.manual_seed(0)
     network = create_model("poseformer_9", future_frames=0, joint_channels=8)
     metadata = describe("poseformer_9", future_frames=0, joint_channels=8)
@@ -38,7 +38,7 @@ def test_our_weights_make_a_network_of_their_size_for_the_newest_frame(tmp_path:
 
 
 @pytest.mark.parametrize("suffix", ["safetensors", "bin"])
-def test_weights_that_say_nothing_answer_for_the_centre_as_published(
+def test_weights_without_metadata_are_for_the_centre_as_published(
     tmp_path: Path, suffix: str
 ) -> None:
     path = tmp_path / f"published.{suffix}"
@@ -103,7 +103,7 @@ def test_metadata_that_makes_no_sense_is_named(
         load_keypoint_network("poseformer_9", path)
 
 
-def test_remarks_are_for_people(tmp_path: Path) -> None:
+def test_remarks_about_the_training_are_ignored(tmp_path: Path) -> None:
     path = ours(tmp_path, **{"training.mpjpe_mm": "61.5"})
     assert load_keypoint_network("poseformer_9", path).window == 9
 

@@ -69,7 +69,7 @@ def test_somebody_without_keypoints_is_cropped_around_the_box() -> None:
 
 
 @given(st.lists(st.sampled_from([0.0, 1e9, -1e9, np.nan, np.inf, 5.5]), min_size=66, max_size=66))
-def test_wild_landmarks_still_give_a_square_in_the_image(numbers: list[float]) -> None:
+def test_outlying_landmarks_still_give_a_square_in_the_image(numbers: list[float]) -> None:
     landmarks = np.array(numbers, np.float32).reshape(33, 2)
     wild = Person(1, 0.5, np.array([3, 4, 5, 6], np.float32), landmarks, np.ones(33, np.float32))
     square = square_around(wild, SHAPE, 1.2)

@@ -27,7 +27,7 @@ from stdformer_ros.models.registry import ESTIMATORS, create_estimator, create_m
 
 
 class KnownNetwork(torch.nn.Module):
-    """Answers what it was told, so that only the way around it is tested."""
+    """Always gives the same output, so that only the estimator around it is tested."""
 
     window = 1
 
@@ -50,7 +50,7 @@ class KnownNetwork(torch.nn.Module):
         return self.answer
 
 
-def test_a_distant_body_is_put_back_where_it_was() -> None:
+def test_a_distant_body_is_found_where_it_is() -> None:
     """The weak camera of a crop, worked out by hand from a body 12 m away, gives that body."""
     rng = np.random.default_rng(1)
     pelvis = np.array([1.1, -0.7, 12.0])
@@ -87,7 +87,7 @@ def test_twice_the_focal_length_is_twice_as_far() -> None:
 
 
 @pytest.mark.parametrize("scale", [-1.0, 0.0, 1e-9])
-def test_an_impossible_scale_still_puts_the_body_before_the_camera(scale: float) -> None:
+def test_an_impossible_scale_still_puts_the_body_in_front_of_the_camera(scale: float) -> None:
     network = KnownNetwork(torch.tensor([scale, 0, 0]), torch.rand(14, 3), torch.rand(6890, 3))
     (human,) = stream(
         ImageEstimator("known", network, tiny_mesh()), [noise_frame(0)], [person((9, 9, 99, 99))]
@@ -115,7 +115,7 @@ def test_with_a_regressor_joints_come_from_the_mesh_in_the_published_order() -> 
 
 
 @pytest.mark.parametrize("level", [431, 1723, 6890])
-def test_the_mesh_comes_at_the_level_asked_for_with_its_faces(level: int) -> None:
+def test_the_mesh_has_the_requested_level_and_its_faces(level: int) -> None:
     network = KnownNetwork(torch.tensor([1.0, 0.0, 0.0]), torch.rand(14, 3), torch.rand(6890, 3))
     estimator = ImageEstimator("known", network, tiny_mesh(), mesh_level=level)
     (human,) = stream(estimator, [noise_frame(0)], [person((100, 100, 200, 300))])
@@ -166,7 +166,7 @@ def test_a_hidden_joint_has_a_low_score() -> None:
     assert scores["right_knee"] == pytest.approx(0.8)
 
 
-def test_a_network_with_a_users_files_goes_live(tmp_path: Path) -> None:
+def test_a_network_with_a_users_files_runs_on_a_stream(tmp_path: Path) -> None:
     """FastMETRO-S on ResNet-50 from a file of weights, through every step of `create_estimator`."""
     mesh = str(write_mesh_sampling(tmp_path / "mesh_downsampling.npz"))
     torch.manual_seed(0)
@@ -190,7 +190,7 @@ def test_a_network_with_a_users_files_goes_live(tmp_path: Path) -> None:
     assert estimator.window == 1
 
 
-def test_stdformer_goes_live_on_another_backbone(tmp_path: Path) -> None:
+def test_stdformer_runs_on_a_stream_with_another_backbone(tmp_path: Path) -> None:
     mesh = str(write_mesh_sampling(tmp_path / "mesh_downsampling.npz"))
     torch.manual_seed(0)
     network = create_model("stdformer_S", backbone="resnet50", smpl_regressor=False)

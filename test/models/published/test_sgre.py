@@ -41,7 +41,7 @@ def inputs(people: int = 2) -> tuple[Tensor, Tensor, Tensor]:
     return images, joints, valid
 
 
-def test_a_given_joint_is_a_bell_of_sigma_two_and_a_half() -> None:
+def test_a_given_joint_is_a_gaussian_of_sigma_two_and_a_half() -> None:
     joints = torch.tensor([[[10.0, 20.0]]])
     bell = gaussian_maps(joints)[0, 0]
     assert bell.shape == (64, 64)

@@ -155,7 +155,7 @@ def test_upsampling_takes_rows_of_different_lengths() -> None:
     torch.testing.assert_close(MeshUpsample(matrix)(values), wanted)
 
 
-def test_the_regressor_does_not_pull_at_the_mesh() -> None:
+def test_the_regressors_gradients_do_not_reach_the_mesh() -> None:
     network = small()
     answer = network(clip(people=1))
     answer["pred_betas"].sum().backward()

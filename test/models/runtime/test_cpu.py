@@ -66,7 +66,7 @@ def test_a_row_does_not_depend_on_those_beside_it():
 
 
 @kernels
-def test_the_window_encoder_answers_as_before():
+def test_the_window_encoder_gives_the_same_parameters():
     torch.manual_seed(0)
     encoder = WindowEncoder(24, 21).half().float().eval()
     for parameter in encoder.parameters():
