@@ -6,6 +6,24 @@ without Python, with the same results.
 
 Torch keeps every trace until the process ends. So there is one trace for all networks of one
 structure, without weights, and each network runs a copy that holds its own.
+
+Torch calls its tracer deprecated, but nothing else is as fast and as exact here. Milliseconds for
+the default estimator's decode of 1 and of 4 people, and the largest difference of joints and
+vertices in metres (torch 2.13, OpenVINO 2026.4, one thread on a busy x86 machine with 2 cores;
+medians of 100 calls, all ways in alternation in one process):
+
+| way                                 | 1 person | 4 people | difference      |
+| ----------------------------------- | -------- | -------- | --------------- |
+| `torch.jit.trace`, `Fp16Linear`     | 12.9     | 25.9     | 0               |
+| no trace, `Fp16Linear`              | 18.4     | 34.2     | (the reference) |
+| `torch.export`, float32 weights     | 26.8     | 49.2     | 4e-6            |
+| OpenVINO, any number of people      | 24.2     | 42.5     | 1.3e-5          |
+| OpenVINO, a fixed number of people  | 13.7     | 31.4     | 1.2e-5          |
+| the same, weights in half precision | 14.1     | 27.9     | 5e-3            |
+
+`torch.export` cannot take `Fp16Linear`, whose weights are a TorchScript object. OpenVINO converts
+neither `linalg.solve` nor `diag_embed` (for the measurement both were written out), takes 10 s to
+convert, and would need a model for each number of people.
 """
 
 from __future__ import annotations
@@ -72,7 +90,7 @@ class _TorchScript:
 
 def _trace_without_weights(network: nn.Module, inputs: Tensors) -> Any:
     with warnings.catch_warnings():
-        # Torch calls its tracer deprecated, and warns of everything that does not depend on inputs.
+        # See the top of the file; it also warns of all values that do not depend on the inputs.
         for category in (torch.jit.TracerWarning, DeprecationWarning):
             warnings.simplefilter("ignore", category)
         trace = torch.jit.trace(network, inputs, check_trace=False)
