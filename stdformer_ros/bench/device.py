@@ -19,7 +19,7 @@ from stdformer_ros.bench.streaming import normalise
 from stdformer_ros.bench.timing import Figures, in_alternation
 from stdformer_ros.body.embedded_mesh import embedded_mesh_sampling
 from stdformer_ros.models.published.acceleration import CudaSTDFormer, fold_batch_norm
-from stdformer_ros.models.published.crops import Square, crop, cut, normalised, upload
+from stdformer_ros.models.published.crops import Square, crop, crop_on_device, normalised, upload
 from stdformer_ros.models.published.stdformer import IMAGE_MEAN, IMAGE_SIZE, IMAGE_STD, STDFormer
 from stdformer_ros.models.registry import create_model
 
@@ -61,7 +61,9 @@ def compare(network: STDFormer, device: torch.device, people: int, repeats: int)
         )
 
     def device_crops() -> Tensor:
-        return normalised(cut(upload(image, device), squares, IMAGE_SIZE), IMAGE_MEAN, IMAGE_STD)
+        return normalised(
+            crop_on_device(upload(image, device), squares, IMAGE_SIZE), IMAGE_MEAN, IMAGE_STD
+        )
 
     ours = copy.deepcopy(network)
     fold_batch_norm(ours.backbone)  # before it is rounded, as the node does

@@ -103,8 +103,8 @@ def crop(image: ImageArray, square: Square, resolution: int) -> ImageArray:
         return (corner - 0.5 + 0.5 * shrink - centre + 0.5 * square.size) * scale - 0.5
 
     matrix = np.array([[factor, 0, shift(left, square.x)], [0, factor, shift(top, square.y)]])
-    cut = cv2.warpAffine(image, matrix, (resolution, resolution), flags=cv2.INTER_LINEAR)
-    return cut.astype(np.uint8, copy=False)
+    resized = cv2.warpAffine(image, matrix, (resolution, resolution), flags=cv2.INTER_LINEAR)
+    return resized.astype(np.uint8, copy=False)
 
 
 def _shrunk(image: ImageArray, square: Square, factor: int) -> tuple[ImageArray, int, int]:
@@ -147,7 +147,7 @@ def upload(image: ImageArray, device: torch.device) -> Tensor:
     return tensor.to(device, non_blocking=True).permute(2, 0, 1)
 
 
-def cut(image: Tensor, squares: Sequence[Square], resolution: int) -> Tensor:
+def crop_on_device(image: Tensor, squares: Sequence[Square], resolution: int) -> Tensor:
     """Cut squares out of one image and resize them, on the image's device.
 
     These are the crops that `crop` cuts with OpenCV: black beyond the image, a mean over whole

@@ -25,8 +25,8 @@ from stdformer_ros.models.published.crops import (
     VIEW,
     Square,
     crop,
+    crop_on_device,
     crop_view,
-    cut,
     normalised,
     place_in_camera,
     square_around,
@@ -163,7 +163,7 @@ class ImageEstimator(Estimator):
     def _crops(self, frame: Frame, squares: Sequence[Square]) -> Tensor:
         """(P, 3, 224, 224) in 0..255 on the device; a GPU gets the image once, not P crops."""
         if self._device_crops:
-            return cut(upload(frame.image, self.device), squares, IMAGE_SIZE)
+            return crop_on_device(upload(frame.image, self.device), squares, IMAGE_SIZE)
         crops = np.stack([crop(frame.image, square, IMAGE_SIZE) for square in squares])
         return torch.from_numpy(crops).to(self.device).permute(0, 3, 1, 2).float()
 

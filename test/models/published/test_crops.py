@@ -15,7 +15,7 @@ from stdformer_ros.models.published.crops import (
     MIN_SIZE,
     Square,
     crop,
-    cut,
+    crop_on_device,
     square_around,
     to_input,
     upload,
@@ -130,7 +130,7 @@ def test_a_fine_pattern_becomes_grey_instead_of_a_false_pattern() -> None:
 def test_crops_on_the_device_are_those_of_opencv(device, x, y, size):
     image = wavy_image(200, 300)
     square = Square(x, y, size)
-    found = cut(upload(image, device), [square], 64).cpu().numpy()[0].transpose(1, 2, 0)
+    found = crop_on_device(upload(image, device), [square], 64).cpu().numpy()[0].transpose(1, 2, 0)
     expected = crop(image, square, 64).astype(np.float32)
     # OpenCV rounds places to 1/32 pixel and values to whole numbers; at black borders steps of
     # 255 make the former visible.
@@ -141,9 +141,9 @@ def test_crops_on_the_device_are_those_of_opencv(device, x, y, size):
 def test_all_squares_are_cut_at_once_each_from_its_own_place():
     image = upload(wavy_image(200, 300), CPU)
     squares = [Square(50, 60, 40), Square(200, 100, 150), Square(150, 100, 500)]
-    together = cut(image, squares, 32)
+    together = crop_on_device(image, squares, 32)
     for i, square in enumerate(squares):
-        torch.testing.assert_close(together[i : i + 1], cut(image, [square], 32))
+        torch.testing.assert_close(together[i : i + 1], crop_on_device(image, [square], 32))
 
 
 def test_the_networks_get_red_first_scaled_and_normalised() -> None:
