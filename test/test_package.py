@@ -4,7 +4,6 @@ import re
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
-from pathlib import Path
 
 from helpers.paths import ROOT
 
@@ -88,5 +87,20 @@ def test_every_file_of_the_tree_has_a_place_in_the_wheel():
     assert {folder.replace("/", ".") for folder in folders} == set(packages)
 
 
-def test_ci_runs_the_suite():
-    assert "./run test" in (Path(ROOT) / ".ci" / "run").read_text()
+def test_ci_checks_style_and_types_and_runs_the_suite():
+    for script in (".ci/run", ".github/workflows/ci.yml"):
+        commands = re.findall(r"\./run (\w+)", (ROOT / script).read_text())
+        assert commands == ["lint", "test"], script
+    lint = (ROOT / "run").read_text().partition("\nlint() {")[2].partition("\n}")[0]
+    for check in ("ruff check .", "ruff format --check .", "mypy"):
+        assert f"python -m {check} || status=1" in lint, check
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+    assert [hook["entry"] for repo in hooks for hook in repo["hooks"]] == ["./run lint"]
+
+
+def test_ci_builds_for_the_distributions_that_the_readme_names():
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "colcon.yml").read_text())
+    distributions = workflow["jobs"]["workspace"]["strategy"]["matrix"]["distribution"]
+    readme = (ROOT / "README.md").read_text()
+    assert {"jazzy", "kilted"} == set(distributions)
+    assert all(name.capitalize() in readme for name in distributions)
