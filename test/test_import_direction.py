@@ -41,14 +41,14 @@ FLOORS: list[set[str]] = [
 ]
 ROOMS: dict[str, set[str]] = {
     "evaluation/motion": {"evaluation"},
-    "evaluation/published": {"evaluation/motion"},
+    "evaluation/published": {"evaluation"},
     "evaluation/views": {"evaluation"},
-    "models/default": {"models", "models/published", "models/runtime"},
-    "models/lifting": {"models", "models/published"},
-    "models/published": {"models", "models/default", "models/runtime"},
-    "models/runtime": {"models", "models/published"},
-    "ros/inputs": {"ros", "ros/outputs"},
-    "ros/outputs": {"ros", "ros/inputs"},
+    "models/default": {"models", "models/runtime"},
+    "models/lifting": {"models"},
+    "models/published": {"models", "models/runtime"},
+    "models/runtime": {"models"},
+    "ros/inputs": {"ros", "ros/outputs"},  # the bag of results is written beside the bag's reader
+    "ros/outputs": {"ros/inputs"},
     "training/data": {"training/people"},
     "training/people": set(),
 }
