@@ -19,7 +19,6 @@ SAME_MEANING = {
     "estimator": "networks behind the streaming interface; models/estimator.py is that interface",
     "evaluate": "the loop of an evaluation",
     "pipeline": "pipeline.py, and the benchmark of it",
-    "plots": "charts and pictures of what the folder measures",
 }
 """Names of modules that may occur in several folders, since they mean the same in each."""
 
