@@ -109,7 +109,7 @@ def build_multi_camera_pipeline(
     pipelines = {cameras[0]: first}
     for camera in cameras[1:]:
         pipelines[camera] = Pipeline(
-            first.perception.sibling(),
+            first.perception.clone(),
             first.estimator,
             first.make_smoother,
             first.make_corrector,

@@ -147,10 +147,9 @@ def test_the_default_estimator_answers_the_same_with_other_cameras_as_alone() ->
                 assert one.window_fill == other.window_fill
 
 
-def test_siblings_share_networks_and_nothing_else() -> None:
+def test_clones_share_networks_and_nothing_else() -> None:
     first = PeopleTracker(landmarks="lite")
-    second = first.sibling()
+    second = first.clone()
     assert second._find_landmarks is first._find_landmarks
     assert second._find_boxes is first._find_boxes
     assert second._tracker is not first._tracker
-    assert second._keep_sides is not first._keep_sides

@@ -1,7 +1,7 @@
 """20,000 frames in which people come and go: the process must not grow.
 
 Who is where is scripted, because the networks of perception hold no memory from frame to frame;
-identities, sides, windows, velocities and the estimator are the real ones.
+identities, landmark filters, windows, velocities and the estimator are the real ones.
 """
 
 from __future__ import annotations
@@ -13,8 +13,7 @@ from stdformer_ros.camera.pinhole import Camera
 from stdformer_ros.config import EstimatorSettings
 from stdformer_ros.models.registry import create_estimator
 from stdformer_ros.perception.landmarks import Pose, Roi
-from stdformer_ros.perception.people import person
-from stdformer_ros.perception.sides import SideKeeper
+from stdformer_ros.perception.people import person_of
 from stdformer_ros.perception.tracking import Sighting, Tracker
 from stdformer_ros.pipeline import Pipeline
 from stdformer_ros.types import Frame, Person
@@ -32,7 +31,6 @@ class ComingAndGoing:
 
     def __init__(self) -> None:
         self._tracker = Tracker()
-        self._keep_sides = SideKeeper()
         self._random = np.random.default_rng(0)
         self._shape = self._random.uniform(-1, 1, (33, 2)).astype(np.float32) * (60, 160)
         self._frames = 0
@@ -48,7 +46,7 @@ class ComingAndGoing:
         ]
         tracks = self._tracker.update(sightings, frame.stamp)
         people = [
-            self._keep_sides(person(t.track_id, s.pose, frame.image.shape), frame.stamp)
+            t.filters(person_of(t.track_id, s.pose, frame.image.shape), frame.stamp)
             for t, s in zip(tracks, sightings, strict=True)
             if t.track_id is not None
         ]

@@ -1,8 +1,8 @@
 """Boxes of people by NanoDet (RangiLyu, 2020), an anchor-free detector for small devices.
 
-Every cell of the feature maps of strides 8, 16 and 32 scores 80 classes and tells, as one
-distribution per side, how far the sides of a box are from the cell's centre ("Generalized Focal
-Loss", Li et al., NeurIPS 2020).
+Every cell of the feature maps of strides 8, 16 and 32 scores 80 classes and gives one distribution
+for each side of a box: how far that side is from the cell's centre ("Generalized Focal Loss", Li et
+al., NeurIPS 2020). Boxes are x0, y0, x1, y1 in pixels.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from functools import lru_cache
 import cv2
 import numpy as np
 import openvino as ov
+from numpy.typing import NDArray
 from openvino.preprocess import ColorFormat, PrePostProcessor
 
-from stdformer_ros.perception.boxes import non_maximum_suppression
 from stdformer_ros.perception.inference import compile_network, infer, read_network
 from stdformer_ros.types import FloatArray, ImageArray
 
@@ -24,15 +24,15 @@ LONG_SIDE = 416
 STRIDES = (8, 16, 32)
 BINS = 11
 MAX_SHAPES = 8
-"""A compiled network is kept for so many shapes of images: cameras of a rig may differ."""
-PERSON = 0  # in COCO's order of classes
+"""A compiled network is kept for each of so many image shapes: several cameras may differ."""
+PERSON = 0  # COCO's class
 _MEAN_BGR = [103.53, 116.28, 123.675]
 _STD_BGR = [57.375, 57.12, 58.395]
 
 
 @dataclass(frozen=True)
 class Detections:
-    """The people that a detector found in one image, the surest first.
+    """The people that a detector found in one image, the highest score first.
 
     Attributes:
         boxes: (N, 4) x0, y0, x1, y1 in pixels of the image, inside it.
@@ -47,8 +47,8 @@ class PersonDetector:
     """Finds people in whole images.
 
     Args:
-        min_score: what scores less is no detection.
-        max_iou: of two boxes that overlap by more, the surer one is kept.
+        min_score: boxes that score less are dropped.
+        max_iou: of two boxes that overlap by more, the one of higher score is kept.
 
     Raises:
         AssetError: if the network's files are missing or damaged.
@@ -78,14 +78,14 @@ class PersonDetector:
             for s in STRIDES
         ]
         boxes, scores = decode(outputs, size, self.min_score)
-        keep = non_maximum_suppression(boxes, scores, self.max_iou)
-        boxes, scores = boxes[keep] / scale, scores[keep]
+        kept = non_maximum_suppression(boxes, scores, self.max_iou)
+        boxes, scores = boxes[kept] / scale, scores[kept]
         height, width = image.shape[:2]
         boxes = np.clip(boxes, 0, np.array([width, height] * 2, np.float32))
         return Detections((boxes - 0.5).astype(np.float32), scores)
 
     def _compile(self, size: tuple[int, int]) -> ov.InferRequest:
-        """The network for canvases of one size, with colours and normalisation built in."""
+        """The network for canvases of one size, with colour conversion and normalisation in it."""
         model = self._model.clone()
         model.reshape([1, 3, *size])
         steps = PrePostProcessor(model)
@@ -117,29 +117,29 @@ def letterbox(image: ImageArray) -> tuple[ImageArray, float]:
 def decode(
     outputs: list[tuple[FloatArray, FloatArray]], size: tuple[int, int], min_score: float
 ) -> tuple[FloatArray, FloatArray]:
-    """Boxes of people from the network's answer.
+    """Boxes of people from the network's outputs.
 
     Args:
-        outputs: for each stride, class scores (cells, 80) and logits (cells, 4 * 11) of the
+        outputs: for each stride class scores (cells, 80) and logits (cells, 4 * 11) of the
             distances to the left, upper, right and lower side in units of the stride.
         size: height and width of the network's input.
         min_score: cells that score less are left out.
 
     Returns:
-        Boxes (N, 4) in pixels of the input, counted from its upper left corner, and scores (N,).
+        Boxes (N, 4) in pixels of the input, from its upper left corner, and scores (N,).
     """
     boxes, scores = [], []
     for stride, (classes, logits) in zip(STRIDES, outputs, strict=True):
         cells = np.flatnonzero(classes[:, PERSON] >= min_score)
         centres = cell_centres(size, stride)[cells]
-        distances = expectation(logits[cells].reshape(-1, 4, BINS)) * stride
+        distances = expected_bin(logits[cells].reshape(-1, 4, BINS)) * stride
         boxes.append(np.hstack([centres - distances[:, :2], centres + distances[:, 2:]]))
         scores.append(classes[cells, PERSON])
     return np.concatenate(boxes).astype(np.float32), np.concatenate(scores)
 
 
-def expectation(logits: FloatArray) -> FloatArray:
-    """The mean bin of each distribution (..., 11) of logits: (...) in 0..10."""
+def expected_bin(logits: FloatArray) -> FloatArray:
+    """The expected value of each distribution (..., 11), given as logits: (...) in 0..10."""
     weights = np.exp(logits - logits.max(axis=-1, keepdims=True))
     weights /= weights.sum(axis=-1, keepdims=True)
     return weights @ np.arange(logits.shape[-1], dtype=np.float32)
@@ -151,3 +151,35 @@ def cell_centres(size: tuple[int, int], stride: int) -> FloatArray:
     rows, columns = size[0] // stride, size[1] // stride
     y, x = np.mgrid[:rows, :columns].astype(np.float32) * stride + 0.5 * stride
     return np.stack([x.ravel(), y.ravel()], axis=1)
+
+
+def non_maximum_suppression(
+    boxes: FloatArray, scores: FloatArray, max_iou: float
+) -> NDArray[np.intp]:
+    """Indices (K,) of the boxes that no better one overlaps by more than `max_iou`, best first.
+
+    Args:
+        boxes: (N, 4), each with an area.
+        scores: (N,) over 0.
+        max_iou: 0..1.
+    """
+    corner_and_size = np.hstack([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]])
+    kept = cv2.dnn.NMSBoxes(corner_and_size.tolist(), scores.tolist(), 0.0, max_iou)
+    return np.asarray(kept, np.intp)
+
+
+def iou(a: FloatArray, b: FloatArray) -> FloatArray:
+    """Intersection over union of each box of a (N, 4) with each of b (M, 4): (N, M) in 0..1.
+
+    A box without area overlaps with nothing.
+    """
+    upper_left = np.maximum(a[:, None, :2], b[None, :, :2])
+    lower_right = np.minimum(a[:, None, 2:], b[None, :, 2:])
+    intersection = np.prod(np.maximum(lower_right - upper_left, 0), axis=2)
+    union = _area(a)[:, None] + _area(b)[None] - intersection
+    return np.divide(intersection, union, out=np.zeros_like(union), where=union > 0)
+
+
+def _area(boxes: FloatArray) -> FloatArray:
+    """The area of each box (N, 4): (N,), 0 where a side is negative."""
+    return np.prod(np.maximum(boxes[:, 2:] - boxes[:, :2], 0), axis=1)

@@ -12,14 +12,14 @@ from stdformer_ros.assets import AssetError, asset
 
 FULL_PRECISION = {
     "PERFORMANCE_HINT": "LATENCY",
-    # On newer CPUs the default is bfloat16, which moves landmarks by 1.7 pixels of the crop in
-    # the mean (BlazePose full, 60 frames of a standing man).
+    # On newer CPUs the default is bfloat16, which moves landmarks by 1.7 pixels of the crop on
+    # average (BlazePose full, 60 frames of a standing man).
     "INFERENCE_PRECISION_HINT": "f32",
 }
 
 
 def read_network(name: str) -> ov.Model:
-    """The network of an asset.
+    """Read the network that an asset holds.
 
     Raises:
         AssetError: if the asset is missing or damaged, or this OpenVINO cannot read it.
@@ -37,10 +37,10 @@ def read_network(name: str) -> ov.Model:
 
 
 def compile_network(model: ov.Model) -> ov.InferRequest:
-    """A network made ready for one caller who waits for each answer."""
+    """Compile a network for one caller who waits for each answer."""
     return ov.Core().compile_model(model, "CPU", FULL_PRECISION).create_infer_request()
 
 
 def infer(request: ov.InferRequest, image: NDArray[np.uint8]) -> None:
-    """Run on one image (H, W, 3), without copying it; the outputs lie in the request."""
+    """Run on one image (H, W, 3) without copying it; the request then holds the outputs."""
     request.infer([image[None]], share_inputs=True)

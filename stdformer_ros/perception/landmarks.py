@@ -1,5 +1,8 @@
 """Body landmarks by BlazePose ("BlazePose: On-device Real-time Body Pose Tracking", Bazarevsky et
-al., 2020), in a square region of interest that turns with the person.
+al., 2020).
+
+The network sees a square region of interest (`Roi`) that is rotated so that the person is upright
+in it; its answer (`Pose`) holds the region for the next frame.
 """
 
 from __future__ import annotations
@@ -22,19 +25,23 @@ LandmarkModel = Literal["lite", "full"]
 CROP = 256
 LANDMARKS = 33
 HIP_CENTRE, ABOVE_HEAD = 33, 34
-"""Two further points of the network: the middle of the hips, and one straight above it on the
+"""Two further points of the network: the middle of the hips, and the point straight above it on the
 circle around the whole person."""
+BODY_JOINTS = [11, 12, 13, 14, 23, 24, 25, 26, 27, 28]
+"""Shoulders, elbows, hips, knees and ankles: the landmarks that say most about the pose."""
 MIRROR = np.array(
     [0, 4, 5, 6, 1, 2, 3, 8, 7, 10, 9, *(k for left in range(11, 33, 2) for k in (left + 1, left))]
 )
 """The landmark on the other side of the body, by index."""
 ROI_MARGIN = 1.25
-"""A region is so much wider than the person, so that one who moves stays inside."""
+"""The region's side in parts of the person's size; more than 1, so that a person who moves stays
+inside."""
 UNMIRROR = np.array([-1, 1, 1, 1, 1], np.float32)
-"""What a mirror does to x, y, z, visibility and presence."""
+"""Factors that undo a mirrored image in x, y, z, visibility and presence."""
 
 LIMB_WIDTH = 0.09
-"""With clothes, in parts of a person's extent in the image; half of the head's height too."""
+"""Width of a clothed limb in parts of the person's extent in the image; also half the head's
+height."""
 _EARS, _TRUNK = [7, 8], [11, 12, 24, 23]
 _LIMBS = [[13, 11, 23, 25, 27, 31], [14, 12, 24, 26, 28, 32], [11, 13, 15, 19], [12, 14, 16, 20]]
 
@@ -46,7 +53,7 @@ class Roi:
     Attributes:
         x, y: its centre in pixels.
         side: its length in pixels.
-        angle: radians by which it is turned clockwise as one sees it.
+        angle: radians by which it is rotated clockwise in the image.
     """
 
     x: float
@@ -56,20 +63,25 @@ class Roi:
 
     @classmethod
     def around_box(cls, box: FloatArray) -> Roi:
-        """The upright region for a detection (4,) x0, y0, x1, y1."""
+        """The upright region for a detector's box (4,) x0, y0, x1, y1."""
         x0, y0, x1, y1 = map(float, box)
         side = ROI_MARGIN * max(x1 - x0, y1 - y0, 1.0)
         return cls(0.5 * (x0 + x1), 0.5 * (y0 + y1), side)
 
     @classmethod
     def around_person(cls, hip_centre: FloatArray, above_head: FloatArray) -> Roi:
-        """The region in which a person is centred and upright, from two points in pixels."""
+        """The region in which a person is centred and upright.
+
+        Args:
+            hip_centre: (2,) pixels, see `HIP_CENTRE`.
+            above_head: (2,) pixels, see `ABOVE_HEAD`.
+        """
         dx, dy = (above_head - hip_centre).tolist()
         side = ROI_MARGIN * 2.0 * max(hypot(dx, dy), 1.0)
         return cls(float(hip_centre[0]), float(hip_centre[1]), side, atan2(dx, -dy))
 
     def to_image(self) -> FloatArray:
-        """The affine map (2, 3) from pixels of the crop to pixels of the image."""
+        """The affine matrix (2, 3) from pixels of the crop to pixels of the image."""
         scale = self.side / CROP
         c, s = scale * cos(self.angle), scale * sin(self.angle)
         middle = 0.5 * (CROP - 1)
@@ -82,22 +94,22 @@ class Roi:
         )
 
     def to_camera(self) -> FloatArray:
-        """The matrix (3, 3) from the right of rows in the upright crop's axes to the camera's."""
+        """The rotation (3, 3) from the upright crop's axes to the camera's: `rows @ rotation`."""
         c, s = cos(self.angle), sin(self.angle)
         return np.array([[c, s, 0], [-s, c, 0], [0, 0, 1]], np.float32)
 
 
 @dataclass(frozen=True)
 class Pose:
-    """What BlazePose sees in one region of interest.
+    """BlazePose's answer for one region of interest.
 
     Attributes:
-        score: 0..1, the probability that somebody is there.
+        score: 0..1, the probability that a person is there.
         landmarks: (33, 2) in pixels of the image.
         visibility: (33,) 0..1, the probability that the landmark is in the image and not hidden.
         roi: the region that this person fills, for the next frame.
-        world: (33, 3) where BlazePose believes the landmarks to be: metres along the camera's
-            axes, the middle of the hips at the origin.
+        world: (33, 3) BlazePose's estimate in space: metres along the camera's axes, the middle of
+            the hips at the origin.
     """
 
     score: float
@@ -108,8 +120,8 @@ class Pose:
 
 
 def mean_pose(a: Pose, b: Pose) -> Pose:
-    """Half of each of two poses of one person in one image."""
-    turn = (b.roi.angle - a.roi.angle + pi) % (2 * pi) - pi
+    """The average of two poses of one person in one image."""
+    rotation = (b.roi.angle - a.roi.angle + pi) % (2 * pi) - pi
     return Pose(
         0.5 * (a.score + b.score),
         0.5 * (a.landmarks + b.landmarks),
@@ -118,7 +130,7 @@ def mean_pose(a: Pose, b: Pose) -> Pose:
             0.5 * (a.roi.x + b.roi.x),
             0.5 * (a.roi.y + b.roi.y),
             0.5 * (a.roi.side + b.roi.side),
-            a.roi.angle + 0.5 * turn,
+            a.roi.angle + 0.5 * rotation,
         ),
         0.5 * (a.world + b.world),
     )
@@ -128,7 +140,7 @@ class LandmarkDetector:
     """Finds the landmarks of the person in a region of interest.
 
     Args:
-        model: "lite" or "full" (more exact, about half as fast again).
+        model: "lite" or "full" (more accurate; takes about one and a half times as long).
 
     Raises:
         AssetError: if the network's file is missing or damaged.
@@ -150,11 +162,11 @@ class LandmarkDetector:
         """The pose in a region of an image.
 
         Args:
-            image: (H, W, 3) uint8 RGB; what lies outside is black.
-            roi: where to look.
-            mirrored: whether the network looks into a mirror. The answer is as of the image, and
-                errs otherwise than without.
-            covered: landmarks (33, 2) of others, who are painted over.
+            image: (H, W, 3) uint8 RGB; pixels outside of it are black.
+            roi: the region.
+            mirrored: whether the network is given the mirrored crop. The answer is mirrored back;
+                its errors differ from those without.
+            covered: landmarks (33, 2) of other people, who are painted over.
         """
         crop_of_roi = crop(image, roi)
         to_crop = np.asarray(cv2.invertAffineTransform(roi.to_image()), np.float32)
@@ -167,29 +179,29 @@ class LandmarkDetector:
         score = float(self._request.get_output_tensor(1).data.item())
         world = self._request.get_output_tensor(2).data.reshape(-1, 3)[:LANDMARKS]
         if mirrored:
-            further = np.arange(LANDMARKS, len(points))
-            points = points[np.concatenate([MIRROR, further])] * UNMIRROR
+            extra = np.arange(LANDMARKS, len(points))
+            points = points[np.concatenate([MIRROR, extra])] * UNMIRROR
             points[:, 0] += CROP
             world = world[MIRROR] * UNMIRROR[:3]
         pixels = apply_affine(roi.to_image(), points[:, :2] - 0.5)
         in_image = inside(pixels[:LANDMARKS], image.shape[:2])
         visible = sigmoid(points[:LANDMARKS, 3]) * sigmoid(points[:LANDMARKS, 4]) * in_image
-        following = Roi.around_person(pixels[HIP_CENTRE], pixels[ABOVE_HEAD])
-        return Pose(score, pixels[:LANDMARKS], visible, following, world @ roi.to_camera())
+        next_roi = Roi.around_person(pixels[HIP_CENTRE], pixels[ABOVE_HEAD])
+        return Pose(score, pixels[:LANDMARKS], visible, next_roi, world @ roi.to_camera())
 
 
 def crop(image: ImageArray, roi: Roi) -> ImageArray:
     """The region of interest as a crop (256, 256, 3), upright, black beyond the image."""
     to_image, scale = roi.to_image(), roi.side / CROP
     shrink = int(scale)
-    if shrink >= 2:  # bilinear sampling alone would skip pixels, which makes landmarks jitter
+    if shrink >= 2:  # bilinear sampling alone would skip pixels and make the landmarks jitter
         image, to_image = _shrunk_around(image, roi, to_image, shrink)
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     return np.asarray(cv2.warpAffine(image, to_image, (CROP, CROP), flags=flags), np.uint8)
 
 
 def cover(crop_of_roi: ImageArray, landmarks: FloatArray) -> None:
-    """Paint over a person in a crop, in its mean colour.
+    """Paint over a person in a crop, in the crop's mean colour.
 
     Args:
         crop_of_roi: (256, 256, 3), changed in place.
@@ -209,7 +221,7 @@ def _shrunk_around(
     """The part of the image that a region touches, averaged over shrink x shrink pixels.
 
     Returns:
-        The smaller image, and the map from pixels of the crop to it.
+        The smaller image, and the affine matrix (2, 3) from pixels of the crop to its pixels.
     """
     height, width = image.shape[:2]
     reach = 0.5 * roi.side * (abs(cos(roi.angle)) + abs(sin(roi.angle))) + shrink
@@ -217,7 +229,7 @@ def _shrunk_around(
     y0, y1 = _interval(roi.y, reach, height, shrink)
     size = (x1 - x0) // shrink, (y1 - y0) // shrink
     if min(size) < 1:
-        return image, to_image  # beside the image, or at its very edge
+        return image, to_image  # the region lies outside the image or at its edge
     small = cv2.resize(image[y0:y1, x0:x1], size, interpolation=cv2.INTER_AREA)
     offset = np.array([[x0 - 0.5], [y0 - 0.5]], np.float32)
     shifted = np.hstack([to_image[:, :2], to_image[:, 2:] - offset]) / shrink
@@ -226,19 +238,19 @@ def _shrunk_around(
 
 
 def _interval(centre: float, reach: float, end: int, multiple: int) -> tuple[int, int]:
-    """The part of [centre - reach, centre + reach] in [0, end), its length divisible."""
+    """The part of [centre - reach, centre + reach] in [0, end), its length a multiple."""
     low = int(np.clip(centre - reach, 0, end))
     high = int(np.clip(centre + reach + 1, 0, end))
     return low, low + (high - low) // multiple * multiple
 
 
 def apply_affine(matrix: FloatArray, points: FloatArray) -> FloatArray:
-    """Points (N, 2) under an affine map (2, 3)."""
+    """Points (N, 2), transformed by an affine matrix (2, 3)."""
     return (points @ matrix[:, :2].T + matrix[:, 2]).astype(np.float32)
 
 
 def inside(points: FloatArray, size: tuple[int, int]) -> FloatArray:
-    """1 for each of the points (N, 2) that lies in an image of height and width, else 0."""
+    """(N,) 1 for each of the points (N, 2) inside an image of this height and width, else 0."""
     height, width = size
     limits = np.array([width, height], np.float32) - 0.5
     return np.all((points >= -0.5) & (points < limits), axis=1).astype(np.float32)
@@ -250,7 +262,10 @@ def sigmoid(logits: FloatArray) -> FloatArray:
 
 
 def _compile(network: ov.Model) -> ov.InferRequest:
-    """Landmarks, pose flag, landmarks in space (not mask, heat map), from a crop in 0..255."""
+    """The network from a crop in 0..255 to landmarks, score and landmarks in space.
+
+    Its mask and its heat map are cut off.
+    """
     wanted = [network.output(name) for name in ("Identity", "Identity_1", "Identity_4")]
     model = ov.Model(
         [output.get_node().input_value(0) for output in wanted],

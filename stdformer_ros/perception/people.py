@@ -1,4 +1,4 @@
-"""Frame in, people out: detector now and then, landmarks for each person in every frame."""
+"""Frame in, people out: the detector every few frames, landmarks of each person in every frame."""
 
 from __future__ import annotations
 
@@ -8,10 +8,7 @@ from math import hypot
 
 import numpy as np
 
-from stdformer_ros.perception.appearance import clothing
-from stdformer_ros.perception.boxes import iou
-from stdformer_ros.perception.detector import PersonDetector
-from stdformer_ros.perception.expectation import Expectation
+from stdformer_ros.perception.detector import PersonDetector, iou
 from stdformer_ros.perception.landmarks import (
     LandmarkDetector,
     LandmarkModel,
@@ -19,43 +16,50 @@ from stdformer_ros.perception.landmarks import (
     Roi,
     mean_pose,
 )
-from stdformer_ros.perception.sides import SideKeeper
-from stdformer_ros.perception.steady import LandmarkSteadier
-from stdformer_ros.perception.tracking import Sighting, Track, Tracker, mean_gap, same_person
+from stdformer_ros.perception.tracking import (
+    Sighting,
+    Track,
+    Tracker,
+    clothing_colours,
+    pose_distance,
+    same_person,
+)
 from stdformer_ros.types import FloatArray, Frame, ImageArray, Person
 
-FOUND_SCORE = 0.6
-"""A pose of somebody new must be so sure."""
-KEPT_SCORE = 0.5
-"""A pose of somebody who is followed already may be less sure, as in motion blur."""
+MIN_NEW_SCORE = 0.6
+"""The pose of a new person must score at least this."""
+MIN_SCORE = 0.5
+"""The pose of a tracked person may score less, since motion blur lowers the score."""
 SURE_DETECTION = 0.6
-"""So sure a box is believed at once where nobody else is around; others need further frames."""
+"""If nobody is tracked, a box of this score is confirmed at once; others need further frames."""
 EXPLAINED_IOU = 0.3
-"""A box that overlaps this much with a person who is followed is that person."""
+"""A box that overlaps this much with a tracked person is that person."""
 SEARCH_EVERY = 3
-"""Frames from one search of the whole image to the next while somebody is lost."""
-SAME_READING = 0.03
-"""The mirrored look must agree with the first one to so many sides of the region on average."""
-SURPRISE = 0.05
-"""Joints on average so far from where they were expected, in parts of the person's size, are
-looked at again."""
-SECOND_LOOKS = (0.9, 1.1)
+"""Frames from one search of the whole image to the next while a person is lost."""
+MAX_MIRROR_DISTANCE = 0.03
+"""The mirrored pose is averaged with the first if their joints differ by less than this on average,
+in sides of the region."""
+MAX_PREDICTION_ERROR = 0.05
+"""If the joints are farther from their prediction on average, in parts of the person's size, the
+person's landmarks are detected again in other ways."""
+RETRY_SIZES = (0.9, 1.1)
 """Sizes of the regions for that, in parts of the first one's."""
 REFINEMENTS = 2
-"""On a region from a box the pose's score says little: it is judged on regions from landmarks."""
+"""In a region from a box the pose's score says little; it counts after so many further runs, each
+in the region from the landmarks before."""
 BOX_MARGIN = 0.08
-"""Landmarks end at the eyes, wrists and toes; boxes are so much wider, in parts of their height."""
+"""Landmarks end at the eyes, wrists and toes; boxes are wider by this part of their longer side."""
 
 
 class PeopleTracker:
-    """Finds the people of a stream and tells them apart.
+    """Finds the people of a stream of frames and keeps their identities.
 
     Args:
-        landmarks: "lite" or "full" BlazePose. Who is largest in the image is seen in the mirror
-            too with "full"; "lite" is for when there is no time for that.
+        landmarks: "lite" or "full" BlazePose. With "full", the person who is largest in the image
+            is detected in the mirrored image too; "lite" is for when there is no time for that.
         detect_every: frames from one search of the whole image to the next. It is searched more
-            often while somebody is lost, and in every frame while nobody is in sight.
-        max_people: so many are answered at most; of more, those seen first.
+            often while a person is lost, and in every frame while nobody is seen.
+        max_people: the largest number of people in an answer; of more, those seen first.
 
     Raises:
         AssetError: if a network's file is missing or damaged.
@@ -74,48 +78,48 @@ class PeopleTracker:
         self._find_boxes = PersonDetector()
         self._landmark_detectors = {landmarks: LandmarkDetector(landmarks)}
         self._find_landmarks = self._landmark_detectors[landmarks]
-        self._mirrors = landmarks == "full"
-        self._begin()
+        self._use_mirror = landmarks == "full"
+        self._init_state()
 
-    def sibling(self) -> PeopleTracker:
-        """A tracker for another camera: identities of its own, the same networks.
+    def clone(self) -> PeopleTracker:
+        """A tracker for another camera: its own identities, the same networks.
 
-        Siblings must be called from one thread.
+        All clones must be called from one thread.
         """
         other = copy(self)
-        other._begin()
+        other._init_state()
         return other
 
     def use(self, landmarks: LandmarkModel, detect_every: int) -> None:
-        """Change these two while the stream runs; everybody stays who they are."""
+        """Change both settings while the stream runs; all identities stay."""
         if landmarks not in self._landmark_detectors:
             self._landmark_detectors[landmarks] = LandmarkDetector(landmarks)
         self._find_landmarks = self._landmark_detectors[landmarks]
-        self._mirrors = landmarks == "full"
+        self._use_mirror = landmarks == "full"
         self.detect_every = detect_every
 
-    def _begin(self) -> None:
+    def _init_state(self) -> None:
         self._tracker = Tracker()
-        self._keep_sides = SideKeeper()
-        self._expectation = Expectation()
-        self._steady = LandmarkSteadier()
-        self._last: dict[Track, FloatArray] = {}
-        # Whom no other look has solved: in the next frame there is no time for more of them.
-        self._riddles: set[Track] = set()
-        self._size: tuple[int, ...] = ()
+        # Unfiltered landmarks (33, 2) of the tracks that were seen in the last frame.
+        self._last_landmarks: dict[Track, FloatArray] = {}
+        # Tracks whose retries in the last frame did not help; the next frame does without retries,
+        # which would take too long in every frame.
+        self._failed_retries: set[Track] = set()
+        self._image_shape: tuple[int, ...] = ()
         self._stamp = -np.inf
         self._frames_since_detection = 0
 
     def __call__(self, frame: Frame) -> list[Person]:
         """The people of the next frame of the stream, in the order of their identities.
 
-        Somebody who is lost is left out while lost, and comes back under the same identity within
-        a second. An image of another size starts anew; a stamp that goes back does not.
+        A person who is lost is left out, and comes back under the same identity if seen again
+        within a second. An image of another size restarts the tracker; a stamp that goes back does
+        not.
         """
         image, stamp = frame.image, frame.stamp
-        if image.shape != self._size:
+        if image.shape != self._image_shape:
             self.reset()
-            self._size = image.shape
+            self._image_shape = image.shape
         elif stamp < self._stamp:
             self._tracker.shift_time(stamp - self._stamp)
         self._stamp = stamp
@@ -126,38 +130,32 @@ class PeopleTracker:
             self._frames_since_detection = 0
             sightings += self._search(image, sightings)
         tracks = self._tracker.update(sightings, stamp)
-        self._last = {t: s.pose.landmarks for t, s in zip(tracks, sightings, strict=True)}
-        self._riddles &= self._last.keys()
+        self._last_landmarks = {
+            track: sighting.pose.landmarks
+            for track, sighting in zip(tracks, sightings, strict=True)
+        }
+        self._failed_retries &= self._last_landmarks.keys()
         people = [
-            self._in_time(person(track.track_id, sighting.pose, image.shape), stamp)
+            track.filters(person_of(track.track_id, sighting.pose, image.shape), stamp)
             for track, sighting in zip(tracks, sightings, strict=True)
             if track.track_id is not None
         ]
         return sorted(people, key=lambda p: p.track_id)[: self.max_people]
 
     def reset(self) -> None:
-        """Forget everybody; identities go on counting."""
+        """Forget everybody; new people get new identities."""
         self._tracker.forget()
-        self._keep_sides.forget()
-        self._expectation.forget()
-        self._steady.forget()
-        self._last.clear()
-        self._riddles.clear()
+        self._last_landmarks.clear()
+        self._failed_retries.clear()
         self._stamp = -np.inf
 
-    def _in_time(self, person: Person, stamp: float) -> Person:
-        """A person as the frames before let see them: with their sides, and without tremor."""
-        person = self._keep_sides(person, stamp)
-        self._expectation.take(person, stamp)
-        return self._steady(person, stamp)
-
     def _follow(self, image: ImageArray, stamp: float) -> list[Sighting]:
-        """The people in the regions where they are expected, each one once."""
+        """The people in the regions where tracks expect them, each person once."""
         people: list[tuple[Pose, list[Track]]] = []
-        expected, foremost = self._tracker.expected(stamp), self._foremost()
+        expected, largest = self._tracker.expected(stamp), self._largest_track()
         for track in expected:
-            pose = self._look(image, track, stamp, twice=track is foremost)
-            if pose.score < KEPT_SCORE:
+            pose = self._track_pose(image, track, stamp, mirror=track is largest)
+            if pose.score < MIN_SCORE:
                 continue
             for i, (other, tracks) in enumerate(people):
                 if same_person(pose, other):
@@ -166,77 +164,88 @@ class PeopleTracker:
                     break
             else:
                 people.append((pose, [track]))
-        return [Sighting(p, clothing(image, p.landmarks), tuple(tracks)) for p, tracks in people]
+        return [
+            Sighting(pose, clothing_colours(image, pose.landmarks), tuple(tracks))
+            for pose, tracks in people
+        ]
 
-    def _foremost(self) -> Track | None:
-        """Who is largest in the image of those who are believed, if there is time for more."""
-        if not self._mirrors:
+    def _largest_track(self) -> Track | None:
+        """The confirmed track of the largest person, if the mirrored image is used."""
+        if not self._use_mirror:
             return None
-        believed = [track for track in self._tracker.tracks if track.track_id is not None]
-        return max(believed, key=lambda track: track.roi.side, default=None)
+        confirmed = [track for track in self._tracker.tracks if track.track_id is not None]
+        return max(confirmed, key=lambda track: track.roi.side, default=None)
 
-    def _look(self, image: ImageArray, track: Track, stamp: float, twice: bool) -> Pose:
-        """Somebody who is followed.
+    def _track_pose(self, image: ImageArray, track: Track, stamp: float, mirror: bool) -> Pose:
+        """The pose of a tracked person.
+
+        If the pose is far from its prediction or scores too low, the landmarks are detected again
+        in other ways (`_retries`), and the pose nearest to the prediction is taken.
 
         Args:
             image: (H, W, 3).
             track: of the person.
             stamp: of the frame.
-            twice: whether to look into the mirror too. BlazePose's errors there are others, so that
-                the mean of both is better than either.
+            mirror: whether to detect in the mirrored image too. BlazePose's errors differ there, so
+                that the mean of both poses is better than either.
         """
         roi = track.predicted(stamp)
         pose = self._find_landmarks(image, roi)
 
-        def surprise(pose: Pose) -> float:
-            return self._expectation.surprise(track.track_id, pose.landmarks, stamp)
+        def prediction_error(pose: Pose) -> float:
+            return track.filters.prediction_error(pose.landmarks, stamp)
 
-        if twice and pose.score >= KEPT_SCORE:
-            reflection = self._find_landmarks(image, roi, mirrored=True)
-            if reflection.score >= KEPT_SCORE:
-                same = mean_gap(pose, reflection) < SAME_READING * roi.side
-                pose = mean_pose(pose, reflection) if same else min(pose, reflection, key=surprise)
-        if pose.score < KEPT_SCORE:
-            again = track.track_id is not None and track in self._last  # the others have left
+        if mirror and pose.score >= MIN_SCORE:
+            mirrored = self._find_landmarks(image, roi, mirrored=True)
+            if mirrored.score >= MIN_SCORE:
+                if pose_distance(pose, mirrored) < MAX_MIRROR_DISTANCE * roi.side:
+                    pose = mean_pose(pose, mirrored)
+                else:
+                    pose = min(pose, mirrored, key=prediction_error)
+        if pose.score < MIN_SCORE:
+            # whoever was not seen in the last frame has probably left the image
+            retry = track.track_id is not None and track in self._last_landmarks
         else:
-            again = surprise(pose) >= SURPRISE
-        if not again or track in self._riddles:
-            self._riddles.discard(track)
+            retry = prediction_error(pose) >= MAX_PREDICTION_ERROR
+        if not retry or track in self._failed_retries:
+            self._failed_retries.discard(track)
             return pose
-        best = min(self._other_looks(image, track, roi, twice), key=surprise, default=pose)
-        if surprise(best) >= SURPRISE:
-            self._riddles.add(track)
-        if pose.score < KEPT_SCORE:
-            return best if surprise(best) < SURPRISE else pose  # not somebody else
-        return min(pose, best, key=surprise)
+        best = min(self._retries(image, track, roi, mirror), key=prediction_error, default=pose)
+        if prediction_error(best) >= MAX_PREDICTION_ERROR:
+            self._failed_retries.add(track)
+        if pose.score < MIN_SCORE:
+            # a pose far from the prediction may be of another person
+            return best if prediction_error(best) < MAX_PREDICTION_ERROR else pose
+        return min(pose, best, key=prediction_error)
 
-    def _other_looks(self, image: ImageArray, track: Track, roi: Roi, mirrored: bool) -> list[Pose]:
-        """What else somebody's region may show.
+    def _retries(self, image: ImageArray, track: Track, roi: Roi, mirrored: bool) -> list[Pose]:
+        """Other poses that BlazePose finds for one person.
 
-        In motion blur, against the light, without a face or behind somebody BlazePose is torn
-        between readings (front and back, one leg and the other, one person and the other).
+        In motion blur, against the light, without a visible face or behind another person,
+        BlazePose switches between readings of the image (front and back, one leg and the other, one
+        person and the other); a small change of its input may give the right one.
 
         Args:
             image: (H, W, 3).
             track: of the person.
-            roi: where they are.
-            mirrored: whether the mirror has been looked into.
+            roi: the region where they are.
+            mirrored: whether the mirrored image was used already.
         """
-        looks = [
-            self._find_landmarks(image, replace(roi, side=roi.side * size)) for size in SECOND_LOOKS
+        poses = [
+            self._find_landmarks(image, replace(roi, side=roi.side * size)) for size in RETRY_SIZES
         ]
         if not mirrored:
-            looks.append(self._find_landmarks(image, roi, mirrored=True))
-        beside = self._beside(track, roi)
-        if beside:
-            looks.append(self._find_landmarks(image, roi, covered=beside))
-        return [pose for pose in looks if pose.score >= KEPT_SCORE]
+            poses.append(self._find_landmarks(image, roi, mirrored=True))
+        neighbours = self._neighbours(track, roi)
+        if neighbours:
+            poses.append(self._find_landmarks(image, roi, covered=neighbours))
+        return [pose for pose in poses if pose.score >= MIN_SCORE]
 
-    def _beside(self, track: Track, roi: Roi) -> list[FloatArray]:
-        """The landmarks (33, 2) in the last frame of those who stand in somebody's region."""
+    def _neighbours(self, track: Track, roi: Roi) -> list[FloatArray]:
+        """The landmarks (33, 2) in the last frame of other people who stand in this region."""
         return [
             landmarks
-            for other, landmarks in self._last.items()
+            for other, landmarks in self._last_landmarks.items()
             if other is not track and hypot(other.roi.x - roi.x, other.roi.y - roi.y) < roi.side / 2
         ]
 
@@ -260,30 +269,31 @@ class PeopleTracker:
             for _ in range(1 + REFINEMENTS):
                 pose = self._find_landmarks(image, roi)
                 roi = pose.roi
-            if pose.score < FOUND_SCORE:
+            if pose.score < MIN_NEW_SCORE:
                 continue
             if not any(same_person(pose, other.pose) for other in [*known, *found]):
                 sure = bool(detections.scores[i] >= SURE_DETECTION) and not self._tracker.tracks
-                found.append(Sighting(pose, clothing(image, pose.landmarks), sure=sure))
+                colours = clothing_colours(image, pose.landmarks)
+                found.append(Sighting(pose, colours, sure=sure))
         return found
 
 
-def person(track_id: int, pose: Pose, size: tuple[int, ...]) -> Person:
-    """What is known of one person of an image of this shape."""
-    box = landmark_box(pose, size)
+def person_of(track_id: int, pose: Pose, shape: tuple[int, ...]) -> Person:
+    """The person with this identity and pose in an image of this shape."""
+    box = landmark_box(pose, shape)
     return Person(
         track_id, pose.score, box, pose.landmarks, pose.visibility, world_landmarks=pose.world
     )
 
 
-def landmark_box(pose: Pose, size: tuple[int, ...]) -> FloatArray:
-    """The box (4,) around all landmarks with a margin, hidden ones too, clipped to the image.
+def landmark_box(pose: Pose, shape: tuple[int, ...]) -> FloatArray:
+    """The box (4,) around all landmarks with a margin, also hidden ones, clipped to the image.
 
-    Landmarks rather than the detector give it: they are there in every frame, and they complete a
-    person whom something hides.
+    It is made from the landmarks and not by the detector, since they are there in every frame and
+    include the hidden parts of a person.
     """
     low, high = pose.landmarks.min(axis=0), pose.landmarks.max(axis=0)
     margin = BOX_MARGIN * float((high - low).max())
     box = np.concatenate([low - margin, high + margin])
-    limits = np.array([size[1], size[0]] * 2, np.float32) - 0.5
+    limits = np.array([shape[1], shape[0]] * 2, np.float32) - 0.5
     return np.clip(box, -0.5, limits).astype(np.float32)

@@ -1,47 +1,50 @@
-"""Who is who from frame to frame.
+"""The same person keeps the same identity from frame to frame.
 
-The regions of interest already follow people; what is left is to notice when two regions have
-fallen onto one person, and who reappears after that. Of the libraries that run with numpy 2,
-`norfair-enough` 2.4 counts time in frames, matches greedily and cannot hold a motion back while
-two people cannot be told apart, and `trackers` 2.6 knows boxes only and pulls in matplotlib and
-another OpenCV; so a track here is a position with a velocity in seconds, and matching is one
-Hungarian assignment.
+The regions of interest already follow people. What remains is to notice when two regions have
+moved onto one person, and to recognise who reappears after that. So a track is a region with a
+velocity in pixels per second, and tracks are matched by one Hungarian assignment.
+
+Of the libraries that run with numpy 2, `norfair-enough` 2.4 counts time in frames, matches greedily
+and cannot freeze a track's motion while two people cannot be told apart; `trackers` 2.6 knows boxes
+only and installs matplotlib and another OpenCV.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import exp, hypot, log
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from stdformer_ros.perception.landmarks import Pose, Roi
-from stdformer_ros.types import FloatArray
+from stdformer_ros.perception.landmark_filters import LandmarkFilters
+from stdformer_ros.perception.landmarks import BODY_JOINTS, MIRROR, Pose, Roi
+from stdformer_ros.types import FloatArray, ImageArray
 
 MAX_LOST_SECONDS = 1.0
-"""Who is unseen for longer is forgotten, and is somebody new on return."""
+"""A person unseen for longer is forgotten and gets a new identity on return."""
 CONFIRMING_HITS = 3
-"""A new track is believed after so many frames in which it was seen."""
+"""A new track is confirmed once it was seen in so many frames."""
 VELOCITY_SECONDS = 0.25
-"""The time constant with which a track's velocity follows its steps."""
+"""Time constant with which a track's velocity follows the person's."""
 CLOTHING_SECONDS = 0.5
-"""The time constant with which a track's colours follow the light."""
+"""Time constant with which a track's colours follow changes of light."""
 YOUNG_SECONDS = 1.0
-"""A track that falls onto an older one so soon was never a person of its own."""
+"""A track that moves onto an older one within so many seconds was never a person of its own."""
 
 # Distances below are in sides of the region of interest, about 2.5 m for an adult.
 GATE = 0.2
 GATE_GROWTH = 0.8
-"""A track may be so far from where it was expected, and so much farther per second unseen."""
+"""The largest cost of a match, and by how much it grows per second unseen."""
 SIZE_WEIGHT = 0.5
 CLOTHING_WEIGHT = 0.25
 SAME_PERSON = 0.07
 """Two poses whose joints are closer than this on average show the same person."""
 
-BODY = [11, 12, 13, 14, 23, 24, 25, 26, 27, 28]  # shoulders, elbows, hips, knees, ankles
-MIRRORED = [12, 11, 14, 13, 24, 23, 26, 25, 28, 27]
+LEFT_SHOULDER, RIGHT_SHOULDER, LEFT_HIP, RIGHT_HIP, LEFT_KNEE, RIGHT_KNEE = 11, 12, 23, 24, 25, 26
+_GRID = np.linspace(0.2, 0.8, 4, dtype=np.float32)
+_ACROSS, _DOWN = (g.reshape(-1, 1) for g in np.meshgrid(_GRID, _GRID))
 
 
 @dataclass(eq=False)
@@ -51,12 +54,13 @@ class Track:
     Attributes:
         roi: the region that the person filled when last told apart from everybody else.
         roi_stamp: seconds, when that was.
-        clothing: (2, 3) colours as `clothing` gives them, averaged over time.
+        clothing: (2, 3) colours as `clothing_colours` gives them, averaged over time.
         born: seconds, when the person was first seen.
         seen: seconds, when the person was last seen at all.
-        hits: in how many frames.
+        hits: number of frames in which the person was seen.
         velocity: (2,) of the region's centre in pixels per second.
-        track_id: given when the track is confirmed, never to anybody else.
+        track_id: given when the track is confirmed; no other track ever gets it.
+        filters: what is remembered of the person's landmarks; it ends with the track.
     """
 
     roi: Roi
@@ -67,15 +71,16 @@ class Track:
     hits: int = 1
     velocity: tuple[float, float] = (0.0, 0.0)
     track_id: int | None = None
+    filters: LandmarkFilters = field(default_factory=LandmarkFilters)
 
     def predicted(self, stamp: float) -> Roi:
-        """The region expected to hold this person at a later time."""
+        """The region in which this person is expected at a later time."""
         elapsed = stamp - self.roi_stamp
         vx, vy = self.velocity
         return replace(self.roi, x=self.roi.x + vx * elapsed, y=self.roi.y + vy * elapsed)
 
     def take(self, sighting: Sighting, stamp: float) -> None:
-        """Follow a sighting of this person and nobody else."""
+        """Follow a sighting that shows this person and cannot show another one."""
         elapsed = stamp - self.roi_stamp
         roi = sighting.pose.roi
         if elapsed > 0:
@@ -94,11 +99,11 @@ class Sighting:
     """One person seen in one frame.
 
     Attributes:
-        pose: the surest of the poses that show this person.
-        clothing: (2, 3) colours as `clothing` gives them.
-        tracks: those whose regions have fallen onto this person. If there are several, it is open
-            which of them it is.
-        sure: True if a new track needs no further frames to be believed.
+        pose: of the poses that show this person, the one of highest score.
+        clothing: (2, 3) colours as `clothing_colours` gives them.
+        tracks: those whose regions have moved onto this person. If there are several, it is not
+            known which of them this is.
+        sure: True if a new track is confirmed at once.
     """
 
     pose: Pose
@@ -108,21 +113,21 @@ class Sighting:
 
 
 class Tracker:
-    """Gives sightings their identities. Stamps must not go back; see `shift_time`."""
+    """Matches sightings to tracks. Stamps must not go back; see `shift_time`."""
 
     def __init__(self) -> None:
         self.tracks: list[Track] = []
         self._next_id = 0
 
     def expected(self, stamp: float) -> list[Track]:
-        """Those who may be in a frame of this time; who is unseen for too long is forgotten."""
+        """The tracks whose people may be in a frame of this time; lost ones are dropped."""
         self.tracks = [t for t in self.tracks if stamp - t.seen <= MAX_LOST_SECONDS]
         return self.tracks
 
     def update(self, sightings: Sequence[Sighting], stamp: float) -> list[Track]:
         """The track of each sighting of this frame, old or new, in the same order.
 
-        Tracks without a sighting stay for a while, unless they were never confirmed.
+        Tracks without a sighting stay for `MAX_LOST_SECONDS`, or end if they are not confirmed.
         """
         self.expected(stamp)
         self._drop_duplicates(sightings, stamp)
@@ -146,18 +151,18 @@ class Tracker:
         return answer
 
     def shift_time(self, seconds: float) -> None:
-        """Let everything that is remembered have happened so much later: a clock was set."""
+        """Add seconds to every remembered stamp, after the clock was set."""
         for track in self.tracks:
             track.roi_stamp += seconds
             track.born += seconds
             track.seen += seconds
 
     def forget(self) -> None:
-        """Drop every track; their identities are not given again."""
+        """End every track; their identities are not given again."""
         self.tracks.clear()
 
     def _drop_duplicates(self, sightings: Sequence[Sighting], stamp: float) -> None:
-        """Of the tracks on one person, drop the young ones beside the oldest."""
+        """Of several tracks on one person, end the young ones and keep the oldest."""
         for sighting in sightings:
             for track in sorted(sighting.tracks, key=lambda t: t.born)[1:]:
                 if stamp - track.born < YOUNG_SECONDS:
@@ -169,34 +174,65 @@ def associate(
 ) -> dict[int, int]:
     """The cheapest assignment of sightings to tracks: index of a sighting -> index of its track.
 
-    The cost is the distance from where the track was expected, with the changes of size and of
-    colours. What costs too much stays unassigned.
+    The cost is the distance from the track's predicted region, plus the changes of size and of
+    colours. Pairs that cost more than the gate stay unassigned.
     """
     if not tracks or not sightings:
         return {}
     cost = np.array([[_cost(t, s, stamp) for t in tracks] for s in sightings])
     gates = np.array([GATE + GATE_GROWTH * (stamp - t.roi_stamp) for t in tracks])
     forbidden = cost > gates
-    # Far above any sum of allowed costs, so that as many as possible are assigned.
+    # 1e3 is far above any sum of allowed costs, so that as many as possible are assigned.
     rows, columns = linear_sum_assignment(np.where(forbidden, 1e3, cost))
     return {int(i): int(k) for i, k in zip(rows, columns, strict=True) if not forbidden[i, k]}
 
 
 def _cost(track: Track, sighting: Sighting, stamp: float) -> float:
     expected, roi = track.predicted(stamp), sighting.pose.roi
-    away = hypot(roi.x - expected.x, roi.y - expected.y) / max(expected.side, roi.side)
+    distance = hypot(roi.x - expected.x, roi.y - expected.y) / max(expected.side, roi.side)
     growth = abs(log(roi.side / expected.side))
     colours = float(np.linalg.norm(sighting.clothing - track.clothing))
-    return away + SIZE_WEIGHT * growth + CLOTHING_WEIGHT * colours
+    return distance + SIZE_WEIGHT * growth + CLOTHING_WEIGHT * colours
 
 
 def same_person(a: Pose, b: Pose) -> bool:
-    """Whether two poses of one image show one person, be left and right confused or not."""
-    reach = SAME_PERSON * max(a.roi.side, b.roi.side)
-    return min(mean_gap(a, b), mean_gap(a, b, MIRRORED)) < reach
+    """Whether two poses of one image show one person, with left and right exchanged or not."""
+    same = _mean_distance(a.landmarks, b.landmarks)
+    exchanged = _mean_distance(a.landmarks, b.landmarks[MIRROR])
+    return min(same, exchanged) < SAME_PERSON * max(a.roi.side, b.roi.side)
 
 
-def mean_gap(a: Pose, b: Pose, points_of_b: list[int] = BODY) -> float:
+def pose_distance(a: Pose, b: Pose) -> float:
     """The mean distance of the body's joints in two poses of one image, pixels."""
-    gaps: FloatArray = np.linalg.norm(a.landmarks[BODY] - b.landmarks[points_of_b], axis=1)
-    return float(gaps.mean())
+    return _mean_distance(a.landmarks, b.landmarks)
+
+
+def _mean_distance(a: FloatArray, b: FloatArray) -> float:
+    """The mean distance of the body's joints among landmarks (33, 2)."""
+    distances: FloatArray = np.linalg.norm(a[BODY_JOINTS] - b[BODY_JOINTS], axis=1)
+    return float(distances.mean())
+
+
+def clothing_colours(image: ImageArray, landmarks: FloatArray) -> FloatArray:
+    """The mean colours (2, 3) of trunk and thighs, RGB in 0..1: they tell people apart who cross.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        landmarks: (33, 2) in pixels; samples outside the image are taken at its border.
+    """
+    shoulders = landmarks[[LEFT_SHOULDER, RIGHT_SHOULDER]]
+    hips = landmarks[[LEFT_HIP, RIGHT_HIP]]
+    knees = landmarks[[LEFT_KNEE, RIGHT_KNEE]]
+    points = np.concatenate([_grid_between(shoulders, hips), _grid_between(hips, knees)])
+    height, width = image.shape[:2]
+    x = np.clip(np.rint(points[:, 0]), 0, width - 1).astype(np.intp)
+    y = np.clip(np.rint(points[:, 1]), 0, height - 1).astype(np.intp)
+    colours = image[y, x].astype(np.float32) / 255.0
+    return colours.reshape(2, -1, 3).mean(axis=1)
+
+
+def _grid_between(top: FloatArray, bottom: FloatArray) -> FloatArray:
+    """A grid of points (16, 2) inside the quadrilateral between two edges (2, 2)."""
+    above = top[0] + _ACROSS * (top[1] - top[0])
+    below = bottom[0] + _ACROSS * (bottom[1] - bottom[0])
+    return above + _DOWN * (below - above)

@@ -1,4 +1,4 @@
-"""Regions of interest, crops and the way back, and landmarks in a real photograph."""
+"""Regions of interest, crops, and BlazePose's landmarks in a real photograph."""
 
 from math import pi
 
@@ -51,21 +51,21 @@ def inverse(matrix):
 
 
 @given(rois, st.lists(st.tuples(st.floats(-50, 300), st.floats(-50, 300)), min_size=1))
-def test_there_and_back_is_the_same_place(roi, points):
+def test_to_image_and_its_inverse_give_the_same_point(roi, points):
     points = np.array(points, np.float32)
     back = apply_affine(inverse(roi.to_image()), apply_affine(roi.to_image(), points))
     np.testing.assert_allclose(back, points, atol=0.01 * max(1, CROP / roi.side))
 
 
-def test_an_upright_region_of_the_crops_size_only_shifts():
+def test_an_upright_region_of_the_crops_size_is_a_pure_shift():
     roi = Roi(x=10 + 127.5, y=20 + 127.5, side=CROP)
     corners = np.array([[0, 0], [255, 255]], np.float32)
     places = apply_affine(roi.to_image(), corners)
     np.testing.assert_allclose(places, [[10, 20], [265, 275]], atol=1e-3)
 
 
-def test_up_in_the_crop_is_where_the_person_points():
-    """Somebody who lies with the head to the right stands upright in the crop."""
+def test_a_lying_person_is_upright_in_the_crop():
+    """The head points to the right in the image and upwards in the crop."""
     roi = Roi.around_person(np.array([100, 100], np.float32), np.array([140, 100], np.float32))
     assert roi.angle == pytest.approx(pi / 2)
     assert roi.side == pytest.approx(1.25 * 80)
@@ -74,12 +74,12 @@ def test_up_in_the_crop_is_where_the_person_points():
     np.testing.assert_allclose(head, [[140, 100]], atol=1e-3)
 
 
-def test_a_region_around_a_box_is_square_and_wider():
+def test_the_region_around_a_box_is_square_and_wider():
     roi = Roi.around_box(np.array([10, 20, 50, 120], np.float32))
     assert (roi.x, roi.y, roi.side, roi.angle) == (30, 70, 125, 0)
 
 
-def test_regions_of_nothing_still_have_a_size():
+def test_regions_of_a_single_point_have_a_size():
     here = np.array([5, 5], np.float32)
     assert Roi.around_person(here, here).side > 0
     assert Roi.around_box(np.array([5, 5, 5, 5], np.float32)).side > 0
@@ -94,7 +94,7 @@ def gradient(height, width):
 @pytest.mark.parametrize("side", [100, 256, 700, 1500])
 @pytest.mark.parametrize("angle", [0.0, 0.4, -2.0])
 def test_the_crop_shows_what_lies_in_the_region(side, angle):
-    """At every scale, also where the image is averaged before it is sampled."""
+    """At every scale, also if the image is averaged before it is sampled."""
     roi = Roi(1000.3, 900.7, side, angle)
     picture = crop(gradient(2000, 2000), roi)
     assert picture.shape == (CROP, CROP, 3)
@@ -104,8 +104,8 @@ def test_the_crop_shows_what_lies_in_the_region(side, angle):
         np.testing.assert_allclose(picture[y, x, :2], (place - 3.5) / 8, atol=1.01)
 
 
-def test_a_small_dot_keeps_its_place_when_the_image_is_averaged():
-    """To half a pixel of the crop: no shift between averaging and sampling."""
+def test_averaging_does_not_shift_the_crop():
+    """The centre of a disc stays where it was, within a tenth of a crop's pixel."""
     image = np.zeros((2000, 2000, 3), np.uint8)
     roi = Roi(1010.2, 985.6, 1300, 0.3)
     centre = np.array([[900, 1100]], np.float32)
@@ -124,16 +124,16 @@ def test_any_region_gives_a_crop(roi):
     assert picture.dtype == np.uint8
 
 
-def test_beyond_the_image_it_is_black():
+def test_the_crop_is_black_outside_the_image():
     assert crop(np.full((100, 100, 3), 255, np.uint8), Roi(5000, 50, 2000)).max() == 0
 
 
-def test_points_at_the_border_are_inside():
+def test_inside_counts_whole_border_pixels():
     points = np.array([[-0.5, 0], [-0.6, 0], [9.4, 4.4], [9.5, 0], [0, 4.5]], np.float32)
     np.testing.assert_array_equal(inside(points, (5, 10)), [1, 0, 1, 0, 0])
 
 
-def test_sigmoid_without_overflow():
+def test_sigmoid_does_not_overflow():
     with np.errstate(all="raise"):
         values = sigmoid(np.array([-1e4, 0, np.log(3), 1e4], np.float32))
     np.testing.assert_allclose(values, [0, 0.5, 0.75, 1], atol=1e-6)
@@ -154,7 +154,7 @@ def refined(detector, image, roi):
 
 
 @pytest.mark.parametrize(("box", "truth"), [(MAN_BOX, MAN), (WOMAN_BOX, WOMAN)])
-def test_landmarks_lie_where_a_person_sees_them(detector, photo, box, truth):
+def test_landmarks_agree_with_those_measured_by_hand(detector, photo, box, truth):
     pose = refined(detector, photo, Roi.around_box(box))
     assert pose.score > 0.9
     for landmark, place in truth.items():
@@ -163,8 +163,8 @@ def test_landmarks_lie_where_a_person_sees_them(detector, photo, box, truth):
         assert pose.visibility[landmark] > 0.7
 
 
-def test_a_turned_photograph_turns_the_landmarks(detector, photo):
-    """The region follows: a person upside down is found in the same places of the body."""
+def test_a_photograph_upside_down_gives_the_same_landmarks_upside_down(detector, photo):
+    """The region is rotated, so that the network sees the same upright person."""
     upright = refined(detector, photo, Roi.around_box(MAN_BOX))
     turned = cv2.rotate(photo, cv2.ROTATE_180)
     height, width = photo.shape[:2]
@@ -172,42 +172,42 @@ def test_a_turned_photograph_turns_the_landmarks(detector, photo):
     pose = detector(turned, roi)
     back = np.array([width - 1, height - 1]) - pose.landmarks
     assert np.linalg.norm(back - upright.landmarks, axis=1).mean() < 0.02 * upright.roi.side
-    # and in space, about the camera's optical axis
+    # landmarks in space are rotated about the camera's optical axis
     np.testing.assert_allclose(pose.world, upright.world * [-1, -1, 1], atol=0.1)
 
 
-def test_landmarks_in_space_are_metres_around_the_hips_in_the_camera_axes(detector, photo):
+def test_world_landmarks_are_metres_around_the_hips_along_the_camera_axes(detector, photo):
     world = refined(detector, photo, Roi.around_box(MAN_BOX)).world
     np.testing.assert_allclose(world[[23, 24]].mean(axis=0), 0.0, atol=0.02)
     assert world[NOSE, 1] < -0.4, "y points down"
     assert world[[LEFT_ANKLE, RIGHT_ANKLE], 1].min() > 0.6
 
 
-def test_in_the_mirror_a_person_is_seen_in_the_same_places(detector, photo):
+def test_the_mirrored_crop_gives_nearly_the_same_landmarks(detector, photo):
     roi = refined(detector, photo, Roi.around_box(MAN_BOX)).roi
-    pose, reflection = detector(photo, roi), detector(photo, roi, mirrored=True)
-    assert reflection.score > 0.9
-    apart = np.linalg.norm(pose.landmarks - reflection.landmarks, axis=1)
+    pose, mirrored = detector(photo, roi), detector(photo, roi, mirrored=True)
+    assert mirrored.score > 0.9
+    apart = np.linalg.norm(pose.landmarks - mirrored.landmarks, axis=1)
     assert 0 < apart.mean() < 0.02 * roi.side
-    np.testing.assert_allclose(reflection.world, pose.world, atol=0.12)
-    np.testing.assert_allclose(reflection.visibility, pose.visibility, atol=0.3)
+    np.testing.assert_allclose(mirrored.world, pose.world, atol=0.12)
+    np.testing.assert_allclose(mirrored.visibility, pose.visibility, atol=0.3)
     turned = np.ascontiguousarray(photo[:, ::-1])
     there = Roi(photo.shape[1] - 1 - roi.x, roi.y, roi.side, -roi.angle)
     back = detector(turned, there).landmarks[MIRROR] * [-1, 1] + [photo.shape[1] - 1, 0]
-    np.testing.assert_allclose(reflection.landmarks, back, atol=0.01 * roi.side)
+    np.testing.assert_allclose(mirrored.landmarks, back, atol=0.01 * roi.side)
 
 
-def test_who_is_covered_is_hardly_seen_and_who_stands_beside_is(detector, photo):
+def test_a_covered_person_scores_low_and_a_person_beside_the_cover_as_before(detector, photo):
     roi = refined(detector, photo, Roi.around_box(MAN_BOX)).roi
     pose = detector(photo, roi)
     assert pose.score > 0.95
-    # their outline in one colour is left
+    # their outline, filled with one colour, remains
     assert detector(photo, roi, covered=[pose.landmarks]).score < 0.7
     far = pose.landmarks + np.array([2 * roi.side, 0], np.float32)
     np.testing.assert_allclose(detector(photo, roi, covered=[far]).landmarks, pose.landmarks)
 
 
-def test_trunk_limbs_and_head_are_covered_in_the_crops_mean_colour():
+def test_cover_paints_trunk_limbs_and_head_in_the_crops_mean_colour():
     image = np.random.default_rng(0).integers(0, 256, (CROP, CROP, 3), np.uint8)
     covered = image.copy()
     landmarks = np.full((33, 2), 128.0, np.float32)
@@ -224,7 +224,7 @@ def test_trunk_limbs_and_head_are_covered_in_the_crops_mean_colour():
         assert (covered[y, x] == image[y, x]).all()
 
 
-def test_the_mean_of_two_poses_lies_between_them_also_across_half_a_turn():
+def test_the_mean_of_two_poses_averages_angles_across_half_a_turn():
     zero = np.zeros((33, 3), np.float32)
     a = Pose(1.0, zero[:, :2], zero[:, 0], Roi(10, 20, 100, pi - 0.1), zero)
     b = Pose(0.5, zero[:, :2] + 4, zero[:, 0] + 1, Roi(20, 30, 200, -pi + 0.3), zero + 2)
@@ -237,19 +237,19 @@ def test_the_mean_of_two_poses_lies_between_them_also_across_half_a_turn():
     assert np.cos(mean.roi.angle - (pi + 0.1)) == pytest.approx(1.0)
 
 
-def test_where_nobody_is_the_flag_is_low(detector, photo):
+def test_a_region_without_a_person_scores_low(detector, photo):
     pose = refined(detector, photo, Roi(150, 350, 200))
     assert pose.score < 0.5
 
 
-def test_landmarks_beyond_the_image_are_not_visible(detector, photo):
-    """The woman cut off at her hips: her ankles are guessed, but not seen."""
+def test_landmarks_outside_the_image_have_visibility_0(detector, photo):
+    """The image ends at the woman's hips: her ankles are estimated, but not visible."""
     cut = np.ascontiguousarray(photo[:370])
     pose = detector(cut, Roi(612, 365, 280))
     assert np.all(pose.visibility[[LEFT_ANKLE, RIGHT_ANKLE]] == 0)
     assert pose.visibility[NOSE] > 0.7
 
 
-def test_an_unknown_model_is_named():
+def test_an_unknown_model_is_refused_by_name():
     with pytest.raises(ValueError, match="'heavy'"):
         LandmarkDetector("heavy")

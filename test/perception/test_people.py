@@ -1,4 +1,4 @@
-"""Frames in, people out: when the detector runs, what is answered, and on real frames."""
+"""PeopleTracker: when the detector runs, which landmarks are taken, identities, real frames."""
 
 from dataclasses import replace
 
@@ -16,13 +16,13 @@ from stdformer_ros.perception.people import SEARCH_EVERY, landmark_box
 from stdformer_ros.types import Frame
 
 PHOTOS = DATA
-HEIGHT = 160.0  # of everybody in a scene, in pixels
+HEIGHT = 160.0  # pixels, of every person in a scene
 SPACE = np.zeros((LANDMARKS, 3), np.float32)
 SIDE = 1.25 * HEIGHT
 
 
 class Scene:
-    """Takes the place of both networks: it knows where everybody stands in each frame."""
+    """Replaces both networks: it knows where every person stands in each frame."""
 
     def __init__(self, tracker):
         self.places = []
@@ -39,7 +39,7 @@ class Scene:
         return Detections(np.array(boxes, np.float32).reshape(-1, 4), scores)
 
     def find_landmarks(self, image, roi, mirrored=False, covered=()):
-        """Whoever is nearest to the region's centre, if anybody is near it."""
+        """The person nearest to the region's centre, if there is one near it."""
         gaps = [np.hypot(x - roi.x, y - roi.y) for x, y in self.places]
         if not gaps or min(gaps) > 0.3 * roi.side:
             return self.pose(roi.x, roi.y, 0.01)
@@ -53,7 +53,7 @@ class Scene:
         return Pose(score, landmarks, np.ones(LANDMARKS, np.float32), Roi(x, y, SIDE), SPACE)
 
     def show(self, *places, stamp=None, size=(480, 640)):
-        """The next frame, at 30 a second, with people at these places."""
+        """Show the next frame, 30 per second, with people at these places."""
         self.places = places
         stamp = self.frames / 30 if stamp is None else stamp
         self.frames += 1
@@ -80,19 +80,19 @@ def mirrored_scene(scene):
     return Scene(scene.tracker)
 
 
-def test_the_whole_image_is_searched_every_ten_frames_while_all_is_well(scene):
+def test_the_whole_image_is_searched_every_ten_frames_while_nobody_is_lost(scene):
     for _ in range(31):
         scene.show((300, 200))
     assert scene.searches == 4  # frames 0, 10, 20, 30
 
 
-def test_it_is_searched_in_every_frame_while_nobody_is_in_sight(scene):
+def test_the_whole_image_is_searched_in_every_frame_while_nobody_is_seen(scene):
     for _ in range(7):
         assert scene.show() == []
     assert scene.searches == 7
 
 
-def test_it_is_searched_more_often_while_somebody_is_lost(scene):
+def test_the_whole_image_is_searched_more_often_while_a_person_is_lost(scene):
     for _ in range(15):
         scene.show((150, 200), (450, 200))
     before = scene.searches
@@ -101,51 +101,50 @@ def test_it_is_searched_more_often_while_somebody_is_lost(scene):
     assert scene.searches - before == 12 // SEARCH_EVERY
 
 
-def test_landmarks_that_surprise_are_looked_at_again_and_the_likeliest_answer_is_taken(scene):
-    honest, looks = scene.tracker._find_landmarks, []
+def test_landmarks_with_a_large_prediction_error_are_detected_again_and_the_nearest_taken(scene):
+    correct, calls = scene.tracker._find_landmarks, []
 
-    def torn(image, roi, mirrored=False, covered=()):
-        """On a region of the usual size the limbs are anywhere in every other frame."""
-        looks.append(roi.side)
-        pose = honest(image, roi)
+    def wrong_at_times(image, roi, mirrored=False, covered=()):
+        """In a region of the usual size the feet are wrong in every other frame."""
+        calls.append(roi.side)
+        pose = correct(image, roi)
         if scene.frames % 2 == 0 and roi.side > 0.95 * SIDE:
             pose.landmarks[25:] += np.float32(60)
         return pose
 
     scene.show((300, 200))
-    true = honest(None, Roi(300, 200, SIDE)).landmarks
-    scene.tracker._find_landmarks = torn
+    true = correct(None, Roi(300, 200, SIDE)).landmarks
+    scene.tracker._find_landmarks = wrong_at_times
     for _ in range(8):
-        looks.clear()
+        calls.clear()
         (person,) = scene.show((300, 200))
         np.testing.assert_allclose(person.landmarks, true, atol=1e-3)
-        sure = scene.frames % 2 == 1
-        assert len(looks) == (1 if sure else 4), "further looks are only for what surprises"
+        predicted = scene.frames % 2 == 1
+        assert len(calls) == (1 if predicted else 4), "retries are for large errors only"
 
 
-def test_who_surprises_is_looked_at_in_the_mirror_too(scene):
-    honest = scene.tracker._find_landmarks
+def test_a_retry_uses_the_mirrored_image_too(scene):
+    correct = scene.tracker._find_landmarks
 
-    def flipped(image, roi, mirrored=False, covered=()):
-        """Senseless on every region, but not in the mirror."""
-        pose = honest(image, roi)
+    def wrong_unless_mirrored(image, roi, mirrored=False, covered=()):
+        pose = correct(image, roi)
         if not mirrored:
             pose.landmarks[25:] += np.float32(60)
         return pose
 
     scene.show((300, 200))
-    true = honest(None, Roi(300, 200, SIDE)).landmarks
-    scene.tracker._find_landmarks = flipped
+    true = correct(None, Roi(300, 200, SIDE)).landmarks
+    scene.tracker._find_landmarks = wrong_unless_mirrored
     (person,) = scene.show((300, 200))
     np.testing.assert_allclose(person.landmarks, true, atol=1e-3)
 
 
-def test_of_two_who_overlap_each_is_looked_at_with_the_other_covered(scene):
-    honest, covers = scene.tracker._find_landmarks, []
+def test_a_retry_covers_the_person_who_stands_in_the_same_region(scene):
+    correct, covers = scene.tracker._find_landmarks, []
 
-    def mixed(image, roi, mirrored=False, covered=()):
-        """The left one's landmarks are partly the right one's, unless that one is covered."""
-        pose = honest(image, roi)
+    def mixed_up(image, roi, mirrored=False, covered=()):
+        """Some landmarks of the left person are the right person's, unless that one is covered."""
+        pose = correct(image, roi)
         covers.extend(covered)
         if roi.x < 250 and not covered:
             pose.landmarks[23:, 0] += np.float32(80)
@@ -153,89 +152,91 @@ def test_of_two_who_overlap_each_is_looked_at_with_the_other_covered(scene):
 
     for _ in range(4):
         scene.show((200, 200), (280, 200))
-    left, right = (honest(None, Roi(x, 200, SIDE)).landmarks for x in (200, 280))
-    scene.tracker._find_landmarks = mixed
+    left, right = (correct(None, Roi(x, 200, SIDE)).landmarks for x in (200, 280))
+    scene.tracker._find_landmarks = mixed_up
     people = scene.show((200, 200), (280, 200))
     for person, true in zip(people, (left, right), strict=True):
         np.testing.assert_allclose(person.landmarks, true, atol=1e-3)
     np.testing.assert_allclose(covers, [right], atol=1e-3)
 
 
-@pytest.mark.parametrize(("seen_elsewhere", "found"), [(0.0, [0]), (60.0, [])])
-def test_an_unsure_frame_is_looked_at_again_and_only_the_same_pose_believed(
-    scene, seen_elsewhere, found
+@pytest.mark.parametrize(("retry_error", "found"), [(0.0, [0]), (60.0, [])])
+def test_a_pose_of_low_score_is_detected_again_and_only_a_pose_near_the_prediction_taken(
+    scene, retry_error, found
 ):
-    honest, looks = scene.tracker._find_landmarks, []
+    correct, calls = scene.tracker._find_landmarks, []
     scene.show((300, 200))
     scene.tracker._find_boxes = lambda image: Detections(
         np.zeros((0, 4), np.float32), np.zeros(0, np.float32)
     )
 
     def unsure(image, roi, mirrored=False, covered=()):
-        """Nobody on a region of the usual size."""
-        looks.append(roi.side)
-        pose = honest(image, roi)
+        """The score is low in a region of the usual size."""
+        calls.append(roi.side)
+        pose = correct(image, roi)
         if 0.95 * SIDE < roi.side < 1.05 * SIDE:
             return replace(pose, score=0.4)
-        pose.landmarks[25:] += np.float32(seen_elsewhere)
+        pose.landmarks[25:] += np.float32(retry_error)
         return pose
 
     scene.tracker._find_landmarks = unsure
     assert scene.ids((300, 200)) == found
-    assert len(looks) == 4
-    looks.clear()
+    assert len(calls) == 4
+    calls.clear()
     scene.ids((300, 200))
-    assert len(looks) == (4 if found else 1), "who was not found is not searched so again"
+    assert len(calls) == (4 if found else 1), "no retries for a person who was just lost"
 
 
-def test_whoever_is_largest_is_seen_in_the_mirror_too_and_half_of_each_is_answered(mirrored_scene):
+def test_the_largest_person_is_detected_in_the_mirrored_image_too_and_the_mean_is_taken(
+    mirrored_scene,
+):
     scene = mirrored_scene
-    honest, looks = scene.tracker._find_landmarks, []
+    correct, calls = scene.tracker._find_landmarks, []
 
     def biased(image, roi, mirrored=False):
-        """Everything two pixels to the right, be it in the mirror or not; the woman is larger."""
-        pose = honest(image, roi)
-        looks.append((round(float(pose.roi.x)), mirrored))
+        """Two pixels to the right in what the network sees; the woman is larger."""
+        pose = correct(image, roi)
+        calls.append((round(float(pose.roi.x)), mirrored))
         side = 1.5 * SIDE if pose.roi.x > 300 else SIDE
         landmarks = pose.landmarks + np.float32([-2 if mirrored else 2, 0])
         return replace(pose, landmarks=landmarks, roi=replace(pose.roi, side=side))
 
     scene.tracker._find_landmarks = biased
     for _ in range(15):
-        looks.clear()
+        calls.clear()
         people = scene.show((150, 200), (450, 200))
-    assert looks == [(150, False), (450, False), (450, True)]
+    assert calls == [(150, False), (450, False), (450, True)]
     man, woman = people
     np.testing.assert_allclose(
-        man.landmarks, np.add(honest(None, Roi(150, 200, SIDE)).landmarks, [2, 0])
+        man.landmarks, np.add(correct(None, Roi(150, 200, SIDE)).landmarks, [2, 0])
     )
-    np.testing.assert_allclose(woman.landmarks, honest(None, Roi(450, 200, SIDE)).landmarks)
+    np.testing.assert_allclose(woman.landmarks, correct(None, Roi(450, 200, SIDE)).landmarks)
 
 
-def test_a_reflection_that_shows_another_reading_is_not_averaged_in(mirrored_scene):
+def test_a_mirrored_pose_that_differs_much_is_not_averaged(mirrored_scene):
     scene = mirrored_scene
-    honest = scene.tracker._find_landmarks
+    correct = scene.tracker._find_landmarks
 
-    def torn(image, roi, mirrored=False):
-        pose = honest(image, roi)
+    def exchanged_if_mirrored(image, roi, mirrored=False):
+        pose = correct(image, roi)
         if mirrored and scene.frames > 5:
             pose.landmarks[:] = pose.landmarks[MIRROR]
         return pose
 
-    scene.tracker._find_landmarks = torn
+    scene.tracker._find_landmarks = exchanged_if_mirrored
     for _ in range(12):
         (person,) = scene.show((300, 200))
-    np.testing.assert_allclose(person.landmarks, honest(None, Roi(300, 200, SIDE)).landmarks)
+    np.testing.assert_allclose(person.landmarks, correct(None, Roi(300, 200, SIDE)).landmarks)
 
 
-def test_somebody_alone_is_believed_at_once_and_a_second_one_soon(scene):
+def test_a_first_person_is_answered_at_once_and_a_second_one_after_some_frames(scene):
     assert scene.ids((150, 200)) == [0]
     answers = [scene.ids((150, 200), (450, 200)) for _ in range(15)]
     assert answers[0] == [0]
     assert answers[-1] == [0, 1]
 
 
-def test_a_person_carries_box_landmarks_and_score(scene):
+def test_a_person_has_box_landmarks_and_score(scene):
     (person,) = scene.show((300, 200))
     truth = Scene.pose(300, 200, 0.99)
     np.testing.assert_array_equal(person.landmarks, truth.landmarks)
@@ -252,7 +253,7 @@ def test_boxes_stay_inside_the_image():
 
 
 def test_two_people_cross_and_keep_their_identities(scene):
-    """Where they meet only one of them can be seen."""
+    """Where they meet, only one of them can be seen."""
     for k in range(90):
         left, right = 150 + 4 * k, 510 - 4 * k
         places = [(left, 200)] if abs(left - right) < 30 else [(left, 200), (right, 200)]
@@ -264,7 +265,7 @@ def test_two_people_cross_and_keep_their_identities(scene):
     assert (first[0] < first[1]) == (last[0] > last[1])
 
 
-def test_somebody_lost_for_half_a_second_comes_back_as_the_same_person(scene):
+def test_a_person_lost_for_half_a_second_keeps_the_identity(scene):
     for _ in range(20):
         scene.show((150, 200), (450, 200))
     assert [scene.ids((150, 200)) for _ in range(15)] == [[0]] * 15
@@ -272,13 +273,13 @@ def test_somebody_lost_for_half_a_second_comes_back_as_the_same_person(scene):
     assert answers[-1] == [0, 1]
 
 
-def test_after_a_long_silence_of_the_camera_everybody_is_new(scene):
+def test_after_seconds_without_frames_everybody_gets_a_new_identity(scene):
     for k in range(5):
         assert scene.ids((300, 200), stamp=k / 30) == [0]
     assert scene.ids((300, 200), stamp=5.0) == [1]
 
 
-def test_identities_go_on_after_a_reset_and_a_new_image_size(scene):
+def test_no_identity_is_reused_after_a_reset_or_a_new_image_size(scene):
     assert scene.ids((300, 200)) == [0]
     scene.tracker.reset()
     assert scene.ids((300, 200)) == [1]
@@ -286,7 +287,7 @@ def test_identities_go_on_after_a_reset_and_a_new_image_size(scene):
     assert scene.ids((300, 200), size=(240, 640)) == [2]
 
 
-def test_a_stamp_that_goes_back_or_repeats_loses_nobody(scene):
+def test_a_stamp_that_goes_back_or_repeats_changes_no_identity(scene):
     for k in range(20):
         assert scene.ids((200 + k, 200), stamp=100 + k / 30) == [0]
     assert scene.ids((220, 200), stamp=3.0) == [0]
@@ -294,7 +295,7 @@ def test_a_stamp_that_goes_back_or_repeats_loses_nobody(scene):
     assert scene.ids((222, 200), stamp=3.1) == [0]
 
 
-def test_no_more_people_than_asked_for():
+def test_max_people_limits_answers_and_tracks():
     scene = Scene(PeopleTracker(landmarks="lite", max_people=2))
     crowd = [(80 + 120 * k, 200) for k in range(4)]
     answers = [scene.ids(*crowd) for _ in range(20)]
@@ -309,7 +310,7 @@ def test_impossible_options_are_refused(options):
 
 
 def test_two_people_in_two_photographs(networks):
-    """Frames 80 and 84 of one video, a few times each: two people, the same two in the end."""
+    """Frames 80 and 84 of one video, shown a few times each: the same two people in both."""
     networks.reset()
     first, second = list(read_video(PHOTOS))
     at = dict.fromkeys(range(4), first) | dict.fromkeys(range(4, 8), second)
@@ -323,7 +324,7 @@ def test_two_people_in_two_photographs(networks):
     assert woman.landmarks[0] == pytest.approx([580, 281], abs=10)
 
 
-def test_an_empty_photograph_has_nobody(networks):
+def test_nobody_is_found_in_blurred_noise(networks):
     networks.reset()
     image = cv2.GaussianBlur(
         np.random.default_rng(0).integers(0, 256, (480, 640, 3), np.uint8), (0, 0), 5
@@ -332,8 +333,8 @@ def test_an_empty_photograph_has_nobody(networks):
         assert networks(Frame(image, k / 30, Camera.assumed(640, 480))) == []
 
 
-def test_two_people_of_a_video_stay_who_they_are(real_video):
-    """A man on a wall throughout, and from the second second on a woman who walks by."""
+def test_two_people_of_a_video_keep_their_identities(real_video):
+    """A man on a wall in every frame; a woman walks by from the second second on."""
     tracker = PeopleTracker()
     seen = {}
     for k, frame in zip(range(165), read_video(real_video), strict=False):
@@ -346,8 +347,8 @@ def test_two_people_of_a_video_stay_who_they_are(real_video):
     assert len(woman) >= 0.97 * (165 - woman[0])
 
 
-def test_landmark_model_and_cadence_change_while_everybody_stays_who_they_are():
-    """On a photo of two people, shown again and again."""
+def test_landmark_model_and_search_interval_change_without_a_change_of_identities():
+    """On one photograph of two people, shown in every frame."""
     image = cv2.cvtColor(cv2.imread(str(PHOTOS / "two_people_80.jpg")), cv2.COLOR_BGR2RGB)
     tracker = PeopleTracker(landmarks="full", detect_every=2)
     camera = Camera.assumed(image.shape[1], image.shape[0])
@@ -362,7 +363,9 @@ def test_landmark_model_and_cadence_change_while_everybody_stays_who_they_are():
     assert [p.track_id for p in after] == [p.track_id for p in before]
     assert tracker.detect_every == 7
     moved = np.abs(after[0].landmarks - before[0].landmarks).max()
-    assert 0.1 < moved < 0.2 * np.ptp(before[0].landmarks[:, 1]), "another network, the same person"
+    assert 0.1 < moved < 0.2 * np.ptp(before[0].landmarks[:, 1]), (
+        "another network, but the same person"
+    )
     tracker.use("full", detect_every=2)
     back = show(range(9, 12))
     assert np.abs(back[0].landmarks - before[0].landmarks).max() < 0.5 * moved

@@ -1,4 +1,4 @@
-"""Identities survive crossings and short occlusions and are never given twice."""
+"""Tracking: identities survive crossings and short occlusions and are never given twice."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stdformer_ros.perception.appearance import clothing
 from stdformer_ros.perception.landmarks import LANDMARKS, Pose, Roi
 from stdformer_ros.perception.tracking import (
     CONFIRMING_HITS,
@@ -16,17 +15,18 @@ from stdformer_ros.perception.tracking import (
     Track,
     Tracker,
     associate,
+    clothing_colours,
     same_person,
 )
 
 SPACE = np.zeros((LANDMARKS, 3), np.float32)
-SIDE = 250.0  # of a region; a person of 1.7 m is about 170 pixels tall, 100 pixels are a metre
+SIDE = 250.0  # pixels, of a region; 100 pixels are a metre, a person is about 170 pixels tall
 GREY = np.full((2, 3), 0.5, np.float32)
 BLACK, WHITE = np.zeros((2, 3), np.float32), np.ones((2, 3), np.float32)
 
 
 def pose_at(x, y=300.0, score=1.0, side=SIDE, lean=0.0):
-    """Somebody who stands there: landmarks spread over the height, shoulders apart."""
+    """A standing person: landmarks spread over the height, left and right apart."""
     index = np.arange(LANDMARKS)
     down = (index / LANDMARKS - 0.5) * side * 0.7
     apart = np.where(index % 2, 0.08, -0.08) * side
@@ -40,7 +40,7 @@ def seen(x, y=300.0, colours=GREY, tracks=(), sure=False, side=SIDE):
 
 @dataclass
 class Walker:
-    """Somebody in a scene: x = start + speed * t in pixels, behind everybody of less depth."""
+    """A person in a scene: x = start + speed * t in pixels; a larger depth is farther away."""
 
     start: float
     speed: float
@@ -52,10 +52,10 @@ class Walker:
 
 
 def watch(tracker, walkers, stamp, hidden=()):
-    """One frame as regions of interest see it; answers the identity of each visible walker.
+    """Show one frame to the tracker; returns the identity of each visible walker.
 
-    Who is less than 40 pixels behind somebody nearer is hidden. A region falls onto whoever is
-    visible and nearest to it; boxes of the detector find the others.
+    A walker is hidden if a nearer one is less than 40 pixels away. A region moves onto the visible
+    walker nearest to it; the detector's boxes find the other walkers.
     """
     visible = [
         w
@@ -78,23 +78,23 @@ def watch(tracker, walkers, stamp, hidden=()):
 
 
 def stamps(seconds, fps, jitter=0.0, seed=0):
-    """Times of frames that come irregularly."""
+    """The times of frames at irregular intervals."""
     random = np.random.default_rng(seed)
     steps = 1 / fps * (1 + jitter * random.uniform(-1, 1, int(seconds * fps)))
     return np.cumsum(steps).tolist()
 
 
-def test_a_new_person_is_believed_after_some_frames():
+def test_a_new_person_gets_an_identity_after_some_frames():
     tracker = Tracker()
     ids = [tracker.update([seen(100)], k / 30)[0].track_id for k in range(CONFIRMING_HITS + 1)]
     assert ids == [None] * (CONFIRMING_HITS - 1) + [0, 0]
 
 
-def test_a_sure_person_is_believed_at_once():
+def test_a_sure_sighting_gets_an_identity_at_once():
     assert Tracker().update([seen(100, sure=True)], 0.0)[0].track_id == 0
 
 
-def test_who_is_not_believed_yet_is_forgotten_when_missed_once():
+def test_an_unconfirmed_track_ends_when_missed_once():
     tracker = Tracker()
     tracker.update([seen(100)], 0.0)
     tracker.update([], 1 / 30)
@@ -106,7 +106,7 @@ def test_who_is_not_believed_yet_is_forgotten_when_missed_once():
 @pytest.mark.parametrize("speeds", [(140, -140), (140, 0), (200, 80), (60, -200)])
 @pytest.mark.parametrize("seed", range(3))
 def test_identities_survive_a_crossing(fps, colours, speeds, seed):
-    """Two people walk past each other, one hidden for a while, frames coming irregularly."""
+    """Two people pass each other, one hidden for a while, frames at irregular intervals."""
     meeting = 1.5
     one = Walker(500 - speeds[0] * meeting, speeds[0], 1, colours[0])
     two = Walker(500 - speeds[1] * meeting, speeds[1], 2, colours[1])
@@ -117,8 +117,8 @@ def test_identities_survive_a_crossing(fps, colours, speeds, seed):
     assert answers[-1] == first
 
 
-def test_somebody_in_other_clothes_does_not_inherit_an_identity():
-    """Where a white one disappears, a black one stands: the white one keeps the identity."""
+def test_a_person_in_other_clothes_does_not_take_over_an_identity():
+    """A black one stands where a white one disappears; the white one keeps the identity."""
     tracker = Tracker()
     for k in range(10):
         white = tracker.update([seen(100 + k, colours=WHITE)], k / 10)[0]
@@ -129,7 +129,7 @@ def test_somebody_in_other_clothes_does_not_inherit_an_identity():
 
 
 @pytest.mark.parametrize("missing", [0.2, 0.5, 0.9])
-def test_identity_survives_a_short_occlusion(missing):
+def test_an_identity_survives_a_short_occlusion(missing):
     tracker = Tracker()
     times = stamps(3, 30)
     ids = [
@@ -141,7 +141,7 @@ def test_identity_survives_a_short_occlusion(missing):
     assert {} in ids
 
 
-def test_after_a_long_absence_somebody_is_new():
+def test_after_a_long_absence_a_person_gets_a_new_identity():
     tracker = Tracker()
     walker = Walker(100, 0, 1, GREY)
     for t in stamps(1, 30):
@@ -153,14 +153,23 @@ def test_after_a_long_absence_somebody_is_new():
     assert list(answer.values()) == [1]
 
 
-def test_forgetting_everybody_gives_no_identity_again():
+def test_identities_are_not_reused_after_forget():
     tracker = Tracker()
     tracker.update([seen(100, sure=True), seen(400, sure=True)], 0.0)
     tracker.forget()
     assert [t.track_id for t in tracker.update([seen(100, sure=True)], 0.1)] == [2]
 
 
-def test_a_young_track_on_an_older_one_is_dropped():
+def test_landmark_filters_end_with_their_track():
+    tracker = Tracker()
+    (track,) = tracker.update([seen(100, sure=True)], 0.0)
+    (same,) = tracker.update([seen(100)], 0.1)
+    assert same.filters is track.filters
+    (new,) = tracker.update([seen(100)], 0.2 + MAX_LOST_SECONDS)
+    assert new.filters is not track.filters
+
+
+def test_a_young_track_that_moves_onto_an_older_one_ends():
     tracker = Tracker()
     for k in range(60):
         (old,) = tracker.update([seen(100)], k / 30)
@@ -169,7 +178,7 @@ def test_a_young_track_on_an_older_one_is_dropped():
     assert tracker.tracks == [old]
 
 
-def test_while_two_share_a_person_neither_changes_its_motion():
+def test_while_two_tracks_share_a_person_both_keep_region_and_velocity():
     tracker = Tracker()
     for k in range(60):
         one, two = tracker.update([seen(100 + 2 * k), seen(400 - 2 * k)], k / 30)
@@ -180,7 +189,7 @@ def test_while_two_share_a_person_neither_changes_its_motion():
     assert two in tracker.tracks
 
 
-def test_velocity_is_per_second_at_any_frame_rate():
+def test_velocity_is_in_pixels_per_second_at_any_frame_rate():
     for fps in (10, 30, 60):
         tracker = Tracker()
         for t in stamps(2, fps, 0.3):
@@ -189,7 +198,7 @@ def test_velocity_is_per_second_at_any_frame_rate():
         assert track.predicted(t + 0.5).x == pytest.approx(100 + 120 * (t + 0.5), abs=1.5)
 
 
-def test_a_clock_that_is_set_back_loses_nobody():
+def test_a_clock_that_is_set_back_ends_no_track():
     tracker = Tracker()
     for k in range(60):
         tracker.update([seen(100 + k)], 50 + k / 30)
@@ -199,21 +208,21 @@ def test_a_clock_that_is_set_back_loses_nobody():
     assert track.velocity[0] == pytest.approx(30, rel=0.01)
 
 
-def test_assignment_minimises_the_sum_not_each_step():
-    """Greedy matching would give the nearest pair away and leave the other too far."""
+def test_assignment_minimises_the_sum_of_costs():
+    """Greedy matching would take the nearest pair and leave the other pair too far apart."""
     tracks = [Track(Roi(x, 0, SIDE), 0, GREY, 0, 0) for x in (100, 130)]
     sightings = [seen(128, 0), seen(158, 0)]
     assert associate(tracks, sightings, 0.0) == {0: 0, 1: 1}
 
 
-def test_what_is_too_far_or_too_large_stays_unassigned():
+def test_a_sighting_too_far_or_too_large_stays_unassigned():
     tracks = [Track(Roi(100, 300, SIDE), 0, GREY, 0, 0)]
     assert associate(tracks, [seen(100 + 0.3 * SIDE)], 0.0) == {}
     assert associate(tracks, [seen(100, side=2 * SIDE)], 0.0) == {}
     assert associate(tracks, [seen(100 + 0.3 * SIDE)], 0.5) == {0: 0}, "the gate grows with time"
 
 
-def test_the_same_person_twice_and_two_people_side_by_side():
+def test_same_person_tells_one_person_seen_twice_from_two_people_side_by_side():
     assert same_person(pose_at(100), pose_at(105))
     assert not same_person(pose_at(100), pose_at(130))
     turned = pose_at(100)
@@ -222,7 +231,7 @@ def test_the_same_person_twice_and_two_people_side_by_side():
     assert same_person(turned, mirrored)
 
 
-def test_clothing_is_sampled_on_trunk_and_thighs():
+def test_clothing_colours_are_sampled_on_trunk_and_thighs():
     image = np.zeros((400, 300, 3), np.uint8)
     landmarks = np.zeros((LANDMARKS, 2), np.float32)
     landmarks[[11, 12]] = [[200, 100], [100, 100]]
@@ -230,8 +239,10 @@ def test_clothing_is_sampled_on_trunk_and_thighs():
     landmarks[[25, 26]] = [[180, 300], [120, 300]]
     image[:200] = (255, 0, 0)
     image[200:] = (0, 0, 51)
-    np.testing.assert_allclose(clothing(image, landmarks), [[1, 0, 0], [0, 0, 0.2]], atol=1e-6)
-    beyond = clothing(image, landmarks + 1e4)
+    np.testing.assert_allclose(
+        clothing_colours(image, landmarks), [[1, 0, 0], [0, 0, 0.2]], atol=1e-6
+    )
+    beyond = clothing_colours(image, landmarks + 1e4)
     np.testing.assert_allclose(beyond, [[0, 0, 0.2], [0, 0, 0.2]], atol=1e-6)
 
 
@@ -247,7 +258,7 @@ events = st.lists(
 
 
 @given(events)
-def test_whatever_is_seen_identities_are_distinct_and_never_come_back(frames):
+def test_for_any_sightings_identities_are_distinct_and_never_come_back(frames):
     tracker, stamp, gone = Tracker(), 0.0, set()
     for elapsed, places in frames:
         stamp += elapsed

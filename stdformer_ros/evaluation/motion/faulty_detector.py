@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stdformer_ros.body.landmarks import BLAZEPOSE_INDEX, LANDMARK_MIRROR, LANDMARK_NAMES
+from stdformer_ros.perception.landmark_filters import SideFilter
 from stdformer_ros.perception.landmarks import LANDMARKS, ROI_MARGIN
 from stdformer_ros.perception.people import BOX_MARGIN
-from stdformer_ros.perception.sides import SideKeeper
 from stdformer_ros.types import Person
 
 Array = NDArray[np.float64]
@@ -103,7 +103,7 @@ def as_people(detections: Detections) -> list[Person]:
     """The person in each frame as perception hands them on: with BlazePose's 33 landmarks, and
     after the part of perception that undoes exchanged sides.
     """
-    keep_sides = SideKeeper()
+    keep_sides = SideFilter()
     return [
         keep_sides(Person(1, 1.0, box, landmarks[_ROWS], visibility[_ROWS]), frame / 30)
         for frame, (landmarks, visibility, box) in enumerate(
