@@ -10,7 +10,7 @@ from stdformer_ros.config import PipelineSettings
 from stdformer_ros.models.estimator import Estimator
 from stdformer_ros.perception import PeopleTracker
 from stdformer_ros.pipeline import Pipeline, Seen, answer, build_pipeline
-from stdformer_ros.postprocess.one_euro import OneEuro
+from stdformer_ros.postprocess.smoothing import OneEuro
 from stdformer_ros.quality import Quality
 from stdformer_ros.types import Answer, Frame
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 
@@ -20,22 +20,23 @@ from stdformer_ros.camera.depth import torso_depth
 from stdformer_ros.camera.pinhole import Camera
 from stdformer_ros.config import PipelineSettings
 from stdformer_ros.models.estimator import Estimator, Features
-from stdformer_ros.postprocess.body_distance import MeasuredDistance
-from stdformer_ros.postprocess.one_euro import OneEuro, one_euro_filter
 from stdformer_ros.postprocess.reprojection import ReprojectionCorrection
-from stdformer_ros.postprocess.smoothing import BodySmoother
+from stdformer_ros.postprocess.smoothing import (
+    VELOCITY_SECONDS,
+    BodyPostprocessor,
+    BodySmoother,
+    Corrector,
+    OneEuro,
+    Smoother,
+    one_euro_filter,
+)
 from stdformer_ros.quality import Quality
-from stdformer_ros.types import Answer, Body, FloatArray, Frame, Human, Person
+from stdformer_ros.types import Answer, Body, Frame, Human, Person
 
 if TYPE_CHECKING:
     from stdformer_ros.perception.landmarks import LandmarkModel
 
 Perception = Callable[[Frame], list[Person]]
-Corrector = Callable[[Body, Person, Camera, float], Body]
-"""The first step for one person's bodies: body, what the camera saw of the person, that camera,
-seconds since the body before; the corrected body comes back."""
-Smoother = Callable[[Body, float], Body]
-"""The second step: body and stamp (seconds), in the order of the stamps."""
 
 
 @runtime_checkable
@@ -54,19 +55,8 @@ class Forgetful(Protocol):
         """Forget everybody; identities go on counting."""
 
 
-@runtime_checkable
-class Filtering(Protocol):
-    """A smoother whose filter can change while the stream runs, as `BodySmoother`'s can."""
-
-    def use_filter(self, one_euro: OneEuro | None) -> None:
-        """Filter otherwise from the next body on, or not at all."""
-
-
 MAX_GAP_SECONDS = 0.5
 """Whoever was not seen for longer starts with a new window: the pose has changed meanwhile."""
-
-VELOCITY_SECONDS = 0.1
-"""Default time constant of the low-pass over velocities, which difference noise would drown."""
 
 
 @dataclass
@@ -76,23 +66,14 @@ class _Track:
     Attributes:
         window: their newest frames.
         stamp: of the newest one.
-        corrector, smoother: of their answers, if there are to be such.
+        postprocess: what happens to their bodies.
         count: how many frames there have been.
-        distance: how measured and estimated distance relate.
-        joints, velocities, answered: of the last frame that was answered for, and its stamp.
-        velocity_seconds: time constant of their low-pass.
     """
 
     window: deque[Features]
     stamp: float
-    corrector: Corrector | None
-    smoother: Smoother | None
+    postprocess: BodyPostprocessor
     count: int = 0
-    distance: MeasuredDistance = field(default_factory=MeasuredDistance)
-    joints: FloatArray | None = None
-    velocities: FloatArray | None = None
-    answered: float = -np.inf
-    velocity_seconds: float = VELOCITY_SECONDS
 
 
 @dataclass(frozen=True)
@@ -215,11 +196,10 @@ class Pipeline:
             self.estimator.use_mesh_level(quality.mesh_level)
 
     def use_filter(self, one_euro: OneEuro | None) -> None:
-        """Filter everybody's answers otherwise from now on, or not at all; memories stay."""
+        """Change the filter over everybody's answers, None for no filter; its memory stays."""
         self.one_euro = one_euro
         for track in self._tracks.values():
-            if isinstance(track.smoother, Filtering):
-                track.smoother.use_filter(one_euro)
+            track.postprocess.use_filter(one_euro)
 
     def reset(self) -> None:
         """Forget every window and the frames not answered yet, not perception's identities."""
@@ -262,13 +242,14 @@ class Pipeline:
             if track is None:
                 corrector = self.make_corrector() if self.make_corrector else None
                 smoother = self.make_smoother() if self.make_smoother else None
-                if isinstance(smoother, Filtering) and self.one_euro is not None:
-                    smoother.use_filter(self.one_euro)
-                track = _Track(deque(maxlen=self.estimator.window), stamp, corrector, smoother)
+                postprocess = BodyPostprocessor(self.estimator.joint_names, corrector, smoother)
+                if self.one_euro is not None:
+                    postprocess.use_filter(self.one_euro)
+                track = _Track(deque(maxlen=self.estimator.window), stamp, postprocess)
                 self._tracks[person.track_id] = track
             track.window.append(row)
             track.stamp = stamp
-            track.velocity_seconds = self.velocity_seconds
+            track.postprocess.velocity_seconds = self.velocity_seconds
             questions.append(_Question(person, seen.frame.camera, track, track.count, stamp))
             track.count += 1
         self._pending.append(_Pending(seen.frame, questions))
@@ -332,10 +313,7 @@ def _answers(estimator: Estimator, due: Sequence[_Pending]) -> list[Answer]:
     return [
         Answer(
             pending.frame,
-            [
-                _human(question, next(bodies), next(fills), estimator)
-                for question in pending.questions
-            ],
+            [_human(question, next(bodies), next(fills)) for question in pending.questions],
         )
         for pending in due
     ]
@@ -363,24 +341,11 @@ def _window(question: _Question, estimator: Estimator) -> tuple[list[Features], 
     return padded, len(frames) / estimator.window
 
 
-def _human(question: _Question, body: Body, fill: float, estimator: Estimator) -> Human:
-    """The person's body at its distance, with velocities from the one in their frame before."""
-    track, seconds = question.track, question.stamp - question.track.answered
-    depth = question.person.torso_depth
-    if track.corrector is not None:
-        since = seconds if np.isfinite(seconds) else 0.0
-        body = track.corrector(body, question.person, question.camera, since)
-    if track.smoother is not None:
-        body = track.smoother(body, question.stamp)
-    body = track.distance(body, estimator.joint_names, depth, question.stamp)
-    if track.joints is None or track.velocities is None:
-        track.velocities = np.zeros_like(body.joints)
-    elif seconds > 0:
-        newest = (body.joints - track.joints) / seconds
-        share = seconds / (track.velocity_seconds + seconds)
-        track.velocities = track.velocities + share * (newest - track.velocities)
-    track.joints, track.answered = body.joints, question.stamp
-    return Human(question.person, body, track.velocities.astype(np.float32), fill)
+def _human(question: _Question, body: Body, fill: float) -> Human:
+    """The person of a question with their postprocessed body."""
+    person, stamp = question.person, question.stamp
+    body, velocities = question.track.postprocess(body, person, question.camera, stamp)
+    return Human(person, body, velocities, fill)
 
 
 def build_pipeline(settings: PipelineSettings | None = None, **changes: Any) -> Pipeline:

@@ -1,4 +1,4 @@
-"""A body at the distance that a depth image has measured."""
+"""Moves a body to the distance that a depth image has measured."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ HALF_THICKNESS = 0.12
 body, from all sides)."""
 
 MAX_RATIO = 2.0
-"""A measured distance that differs more from the estimated one is of something else."""
+"""If measured and estimated distance differ by a larger factor, something else was measured."""
 
 HOLD_SECONDS = 0.5
 """A body counts as measured for so long after the last measurement."""
 
 
 class MeasuredDistance:
-    """Puts one person's bodies where a depth image says they are.
+    """Moves one person's bodies to the measured distance.
 
-    One image leaves open whether a person is large and far away or small and near. Scaling the
-    body about the camera answers that, and leaves every joint where the image shows it. While
-    nothing is measured (holes, an arm before the torso) the last ratio of measured to estimated
-    distance holds: it is that person's size.
+    One image does not tell whether a person is tall and far away or short and near; a depth image
+    does. The body is scaled about the camera, which leaves every joint where the image shows it.
+    While nothing is measured (holes, an arm in front of the torso), the last ratio of measured to
+    estimated distance holds: it is the ratio of the person's true to estimated size.
     """
 
     def __init__(self) -> None:
@@ -39,17 +39,17 @@ class MeasuredDistance:
     def __call__(
         self, body: Body, joint_names: Sequence[str], torso_depth: float, stamp: float
     ) -> Body:
-        """The next body of the person, at its distance.
+        """The next body of the person, at the measured distance.
 
         Args:
             body: as estimated.
             joint_names: of its joints.
             torso_depth: of the torso's visible surface, metres along the optical axis; NaN if it
-                was not measured. What cannot be this body's is left aside (see `agrees`).
+                was not measured. Depths that cannot be this body's are ignored (`is_plausible`).
             stamp: seconds.
         """
-        if agrees(body, joint_names, torso_depth):
-            self._ratio, self._stamp = torso_depth / _surface(body, joint_names), stamp
+        if is_plausible(body, joint_names, torso_depth):
+            self._ratio, self._stamp = torso_depth / _surface_depth(body, joint_names), stamp
         if self._stamp == -inf:
             return body
         ratio = np.float32(self._ratio)
@@ -63,14 +63,14 @@ class MeasuredDistance:
         )
 
 
-def agrees(body: Body, joint_names: Sequence[str], torso_depth: float) -> bool:
+def is_plausible(body: Body, joint_names: Sequence[str], torso_depth: float) -> bool:
     """Whether the depth can be that of the body: finite, and within MAX_RATIO of the estimate."""
     if not isfinite(torso_depth):
         return False
-    return 1 / MAX_RATIO < torso_depth / _surface(body, joint_names) < MAX_RATIO
+    return 1 / MAX_RATIO < torso_depth / _surface_depth(body, joint_names) < MAX_RATIO
 
 
-def _surface(body: Body, joint_names: Sequence[str]) -> float:
-    """How far away the estimated torso's visible surface is."""
+def _surface_depth(body: Body, joint_names: Sequence[str]) -> float:
+    """The depth of the estimated torso's visible surface, metres along the optical axis."""
     torso = body.joints[[joint_names.index(name) for name in TORSO]]
     return max(float(torso[:, 2].mean()) - HALF_THICKNESS, HALF_THICKNESS)

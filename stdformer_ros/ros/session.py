@@ -14,7 +14,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
 from stdformer_ros.config import NodeSettings
-from stdformer_ros.postprocess.one_euro import one_euro_filter
+from stdformer_ros.postprocess.smoothing import one_euro_filter
 from stdformer_ros.ros.adaptive_quality import AdaptiveQuality, wanted_quality
 from stdformer_ros.ros.camera_stream import CameraStream
 from stdformer_ros.ros.log import ThrottledLog

@@ -15,7 +15,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from stdformer_ros.postprocess.one_euro import OneEuro
+from stdformer_ros.postprocess.smoothing import OneEuro
 from stdformer_ros.quality import Quality
 from stdformer_ros.types import Answer, Body, Frame, Human, Person
 

@@ -1,4 +1,4 @@
-"""A body is bent towards where its landmarks are seen: slowly, by what they agree on, when calm."""
+"""A body is corrected towards its detected landmarks: slowly, and only if their jitter is low."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ LEFT_SHOULDER, LEFT_WRIST = JOINT_NAMES.index("left_shoulder"), JOINT_NAMES.inde
 
 
 def posed(turns: dict[str, tuple[float, float, float]] | None = None, yaw: float = 0.0) -> Body:
-    """Somebody in the rest pose before the camera, with some joints turned by axis-angles."""
+    """A body in the rest pose in front of the camera, some joints rotated by axis-angles."""
     rotations = np.tile(np.eye(3, dtype=np.float32), (24, 1, 1))
     facing = Rotation.from_euler("x", np.pi) * Rotation.from_euler("y", yaw)
     rotations[0] = facing.as_matrix()
@@ -47,7 +47,7 @@ def posed(turns: dict[str, tuple[float, float, float]] | None = None, yaw: float
 
 
 def seen(body: Body) -> Person:
-    """Their landmarks, where the camera shows them."""
+    """The person with the landmarks that the camera sees of this body."""
     assert body.rotations is not None
     rest = MODEL.joints_template[None]
     turns, joints = forward_kinematics(torch.from_numpy(body.rotations)[None], rest)
@@ -72,14 +72,14 @@ def corrected(
 
 
 def error(body: Body, truth: Body, joint: int = LEFT_WRIST) -> float:
-    """Metres across the line of sight."""
+    """A joint's distance across the line of sight, metres."""
     return float(np.linalg.norm((body.joints - truth.joints)[joint, :2]))
 
 
 RAISED = {"left_shoulder": (0.0, 0.0, 0.45)}
 
 
-def test_an_answer_that_fits_stays_as_it_is() -> None:
+def test_a_body_that_fits_its_landmarks_stays_as_it_is() -> None:
     body = posed(RAISED)
     last = corrected(lambda _: body, lambda _: body)[-1]
     np.testing.assert_allclose(last.joints, body.joints, atol=3e-3)
@@ -88,18 +88,18 @@ def test_an_answer_that_fits_stays_as_it_is() -> None:
     np.testing.assert_allclose(last.vertices, body.vertices, atol=3e-3)
 
 
-def test_an_arm_that_is_answered_too_low_is_raised_and_nothing_else_moves_much() -> None:
+def test_an_arm_that_is_too_low_is_raised_and_the_legs_stay() -> None:
     answer, truth = posed(), posed(RAISED)
     bodies = corrected(lambda _: answer, lambda _: truth)
     errors = [error(body, truth) for body in bodies]
-    assert errors[0] == error(answer, truth) > 0.15, "a first frame tells no tremor"
+    assert errors[0] == error(answer, truth) > 0.15, "the jitter of a first frame is not known"
     assert errors[-1] < 0.35 * errors[0]
-    assert max(np.abs(np.diff(errors))) < 0.2 * errors[0], "it does not jump there"
+    assert max(np.abs(np.diff(errors))) < 0.2 * errors[0], "it does not jump"
     legs = [JOINT_NAMES.index(n) for n in ("left_knee", "right_knee", "left_ankle", "right_ankle")]
     assert np.abs(bodies[-1].joints[legs] - truth.joints[legs]).max() < 0.03
 
 
-def test_half_of_it_is_there_after_the_time_constant() -> None:
+def test_half_of_the_correction_is_reached_after_the_time_constant() -> None:
     answer, truth = posed(), posed(RAISED)
     errors = [error(body, truth) for body in corrected(lambda _: answer, lambda _: truth)]
     soon = errors[3 + round(CORRECTION_SECONDS / STEP)]
@@ -123,7 +123,7 @@ def test_bones_keep_their_lengths_and_the_mesh_follows_the_skeleton() -> None:
     np.testing.assert_allclose(last.vertices, vertices[0].numpy() + last.joints[0], atol=5e-3)
 
 
-def test_motion_passes_through_the_correction_without_a_lag() -> None:
+def test_motion_passes_the_correction_without_a_lag() -> None:
     def yaw(frame: int) -> float:
         return 0.5 * np.sin(2 * np.pi * frame * STEP)
 
@@ -136,19 +136,19 @@ def test_motion_passes_through_the_correction_without_a_lag() -> None:
     assert late[0] < 0.06
 
 
-def test_where_landmarks_tremble_nothing_is_corrected() -> None:
+def test_with_high_jitter_nothing_is_corrected() -> None:
     rng = np.random.default_rng(0)
     answer, truth = posed(), posed(RAISED)
 
-    def tremble(frame: int, person: Person) -> Person:
+    def jitter(frame: int, person: Person) -> Person:
         noise = 0.02 * np.ptp(person.landmarks[11:], axis=0).max() * rng.normal(size=(33, 2))
         return Person(1, 1.0, person.box, person.landmarks + np.float32(noise), person.visibility)
 
-    bodies = corrected(lambda _: answer, lambda _: truth, fault=tremble)
+    bodies = corrected(lambda _: answer, lambda _: truth, fault=jitter)
     assert all(body is answer for body in bodies)
 
 
-def test_a_wrist_that_jumps_for_a_frame_does_not_pull_the_arm_with_it() -> None:
+def test_a_wrist_landmark_that_jumps_for_one_frame_hardly_moves_the_arm() -> None:
     body = posed()
 
     def jump(frame: int, person: Person) -> Person:
@@ -160,7 +160,7 @@ def test_a_wrist_that_jumps_for_a_frame_does_not_pull_the_arm_with_it() -> None:
     assert max(error(b, body) for b in bodies) < 0.03
 
 
-def test_a_landmark_that_is_not_seen_does_not_count() -> None:
+def test_a_landmark_of_visibility_0_does_not_count() -> None:
     answer, truth = posed(), posed(RAISED)
 
     def hide(frame: int, person: Person) -> Person:
@@ -171,7 +171,7 @@ def test_a_landmark_that_is_not_seen_does_not_count() -> None:
     assert error(last, answer) < 0.01
 
 
-def test_bodies_without_rotations_pass() -> None:
+def test_bodies_without_rotations_stay_as_they_are() -> None:
     body = posed()
     points = Body(body.joints, body.joint_scores, None, None, None, True)
     correct = ReprojectionCorrection()
@@ -184,7 +184,9 @@ def test_bodies_without_rotations_pass() -> None:
     st.floats(-0.5, 30.0),
     st.sampled_from([0.0, -1.0, 1e-6, 0.03, 10.0]),
 )
-def test_whatever_is_seen_the_answer_is_finite(seed: int, depth: float, seconds: float) -> None:
+def test_for_any_landmarks_the_answer_is_finite_and_its_rotations_are_rotations(
+    seed: int, depth: float, seconds: float
+) -> None:
     rng = np.random.default_rng(seed)
     correct = ReprojectionCorrection()
     body = posed(RAISED)
@@ -205,14 +207,14 @@ def test_whatever_is_seen_the_answer_is_finite(seed: int, depth: float, seconds:
 
 
 def with_world(person: Person, points: np.ndarray) -> Person:
-    """The person, of whom the detector believes these landmarks (33, 3) in space."""
+    """The person with the detector's estimate (33, 3) of the landmarks in space."""
     return replace(person, world_landmarks=points.astype(np.float32))
 
 
 def landmarks_in_space(body: Body) -> np.ndarray:
-    """(33, 3) metres, the middle of the hips at the origin, in half of the body's size.
+    """(33, 3) metres, the middle of the hips at the origin, at half of the body's size.
 
-    The detector sees a crop and does not know where that was: its z is the line of sight.
+    The detector sees a crop and does not know where it was: its z is the line of sight.
     """
     assert body.rotations is not None
     turns, joints = forward_kinematics(
@@ -226,8 +228,8 @@ def landmarks_in_space(body: Body) -> np.ndarray:
     return 0.5 * points
 
 
-def test_which_way_a_limb_points_that_the_image_does_not_tell_the_detector_may_tell() -> None:
-    """A leg lifted forwards, before a camera that looks at the front: it only seems shorter."""
+def test_world_landmarks_correct_which_way_a_leg_points() -> None:
+    """Seen from the front, a leg lifted forwards or backwards is only shorter in the image."""
     forwards, backwards = ({"left_hip": (sign * 0.3, 0.0, 0.0)} for sign in (-1, 1))
     answer, truth = posed(forwards), posed(backwards)
     ankle = JOINT_NAMES.index("left_ankle")
@@ -242,10 +244,10 @@ def test_which_way_a_limb_points_that_the_image_does_not_tell_the_detector_may_t
 
     unknown = depth_error(None)
     assert depth_error(truth) < unknown - 0.1
-    assert depth_error(answer) > unknown - 0.05, "it is the guess that does it"
+    assert depth_error(answer) > unknown - 0.05, "only a correct estimate helps"
 
 
-def test_a_guess_of_the_detector_that_agrees_changes_nothing() -> None:
+def test_world_landmarks_that_agree_with_the_body_change_nothing() -> None:
     body = posed(RAISED)
     world = landmarks_in_space(body)
     last = corrected(

@@ -17,7 +17,7 @@ from helpers.fake_pipeline import FakeMultiCameraPipeline
 from helpers.ros_client import LATCHED
 from stdformer_ros.config import NodeSettings
 from stdformer_ros.msg import BodyModel
-from stdformer_ros.postprocess.one_euro import OneEuro
+from stdformer_ros.postprocess.smoothing import OneEuro
 from stdformer_ros.ros.node import HumanNode
 
 pytestmark = [pytest.mark.ros, pytest.mark.usefixtures("ros")]

@@ -63,7 +63,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     from stdformer_ros.evaluation.motion.hard_cases import HARD_CASES
     from stdformer_ros.evaluation.motion.report import table
     from stdformer_ros.models.registry import create_estimator
-    from stdformer_ros.postprocess.one_euro import one_euro_filter
+    from stdformer_ros.postprocess.smoothing import one_euro_filter
 
     paths = clip_paths(options.motion, options.clips_matching)
     settings = config.from_arguments(config.PipelineSettings, options)

@@ -27,9 +27,8 @@ from stdformer_ros.evaluation.motion.scenes import (
     standing_height,
 )
 from stdformer_ros.models.estimator import Estimator
-from stdformer_ros.postprocess.one_euro import OneEuro
 from stdformer_ros.postprocess.reprojection import ReprojectionCorrection
-from stdformer_ros.postprocess.smoothing import BodySmoother
+from stdformer_ros.postprocess.smoothing import BodySmoother, OneEuro
 from stdformer_ros.types import Body, Person
 
 CHUNK = 64
