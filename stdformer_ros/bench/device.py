@@ -17,7 +17,7 @@ from torch import Tensor
 
 from stdformer_ros.bench.streaming import normalise
 from stdformer_ros.bench.timing import Figures, in_alternation
-from stdformer_ros.body.embedded_mesh import embedded_mesh_sampling
+from stdformer_ros.body.mesh_levels import embedded_mesh_sampling
 from stdformer_ros.models.published.acceleration import CudaSTDFormer, fold_batch_norm
 from stdformer_ros.models.published.crops import Square, crop, crop_on_device, normalised, upload
 from stdformer_ros.models.published.stdformer import IMAGE_MEAN, IMAGE_SIZE, IMAGE_STD, STDFormer

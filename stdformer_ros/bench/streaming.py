@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from stdformer_ros.bench.timing import Figures, in_alternation
-from stdformer_ros.body.embedded_mesh import embedded_mesh_sampling
-from stdformer_ros.body.landmarks import LANDMARK_NAMES
+from stdformer_ros.body.body_landmarks import LANDMARK_NAMES
+from stdformer_ros.body.mesh_levels import embedded_mesh_sampling
 from stdformer_ros.models.default.network import STDFormerKeypoints
 from stdformer_ros.models.estimator import Features
 from stdformer_ros.models.lifting.keypoint_network import KeypointNetwork

@@ -1,8 +1,11 @@
-"""The embedded body: SMPL's structure (24 joints, 10 betas, 6890 vertices) on free data.
+"""The embedded body: SMPL's structure (24 joints, 10 betas, 6890 vertices) made of free data.
 
-The arrays in `assets/body.npz` are made by `tools/build_body.py`. Axes of the rest pose: x to the
-body's left, y up, z to the front; metres; the pelvis is the origin. There is no vertex
-correspondence with SMPL, so weights trained on one body mean nothing on the other.
+`tools/build_body.py` makes the arrays in `assets/body.npz`. Axes of the rest pose: x to the body's
+left, y up, z to the front; metres; the pelvis is the origin. Its vertices do not correspond to
+SMPL's, so weights trained on one body are useless on the other.
+
+The file has the mesh and its skinning (`BodyModel`), forward kinematics, the arrays of the asset,
+and joints regressed from vertices.
 """
 
 from __future__ import annotations
@@ -11,33 +14,34 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from stdformer_ros.assets import asset
-from stdformer_ros.body.skeleton import PARENTS
+from stdformer_ros.body.skeleton import H36M_NAMES, JOINT_NAMES, PARENTS, TOWARDS_NOSE
 
 LEVELS = (6890, 1723, 431, 108)
-"""Vertices of each mesh level. The levels are nested: each is a subset of the one before."""
+"""Number of vertices of each mesh level. Each level is a subset of the one before."""
 
 
 class Skeleton(NamedTuple):
-    """Where a body's joints are, in rest and posed.
+    """The joints of bodies, at rest and posed.
 
     Attributes:
         rest: (B, 24, 3) joints of the rest pose, metres.
-        turns: (B, 24, 3, 3) global rotations.
+        global_rotations: (B, 24, 3, 3).
         joints: (B, 24, 3) posed joints, metres, the pelvis at the origin.
     """
 
     rest: Tensor
-    turns: Tensor
+    global_rotations: Tensor
     joints: Tensor
 
     @property
     def transforms(self) -> Tensor:
-        """(B, 24, 12): the maps (3, 4) by which the joints carry what rests around them."""
-        shift = self.joints - (self.turns @ self.rest[..., None])[..., 0]
-        return torch.cat([self.turns, shift[..., None]], dim=-1).flatten(2)
+        """(B, 24, 12) the flattened matrix (3, 4) of each joint, from the rest pose to the pose."""
+        shift = self.joints - (self.global_rotations @ self.rest[..., None])[..., 0]
+        return torch.cat([self.global_rotations, shift[..., None]], dim=-1).flatten(2)
 
 
 class BodyModel(nn.Module):
@@ -84,7 +88,7 @@ class BodyModel(nn.Module):
 
         Args:
             rotations: (B, 24, 3, 3), the pelvis' in the world, the others relative to the parent.
-            betas: (B, 10), unit variance over adults.
+            betas: (B, 10) shape parameters, of unit variance over adults.
 
         Returns:
             Vertices (B, level, 3) and joints (B, 24, 3) in metres, the pelvis at the origin.
@@ -93,12 +97,12 @@ class BodyModel(nn.Module):
         return self.skin(skeleton, betas), skeleton.joints
 
     def skeleton(self, rotations: Tensor, betas: Tensor) -> Skeleton:
-        """The joints alone, see `forward`."""
+        """The joints without the mesh, see `forward`."""
         rest = self.joints_template + torch.einsum("jck,bk->bjc", self.joints_shapedirs, betas)
         return Skeleton(rest, *forward_kinematics(rotations, rest))
 
     def skin(self, skeleton: Skeleton, betas: Tensor) -> Tensor:
-        """The vertices (B, level, 3) around a skeleton of the same betas."""
+        """The vertices (B, level, 3) around a skeleton that was made with the same betas."""
         return skinned(self.weights, self.template, self.shapedirs, skeleton, betas)
 
 
@@ -108,9 +112,9 @@ def skinned(
     """Points (B, N, 3) that move with a skeleton.
 
     Args:
-        weights: (N, 24), how much each joint carries each point.
-        template: (N, 3) metres, where the points of the average body rest.
-        shapedirs: (N, 3, 10), how they move with the betas.
+        weights: (N, 24) skinning weights.
+        template: (N, 3) the points of the average body at rest, metres.
+        shapedirs: (N, 3, 10) their derivatives by the betas.
         skeleton: of the body.
         betas: (B, 10).
     """
@@ -120,8 +124,11 @@ def skinned(
 
 
 def _generations() -> tuple[tuple[slice, slice | list[int]], ...]:
-    """Joints equally many bones below the pelvis, which SMPL's order has side by side: where they
-    are, and where their parents are in the generation before.
+    """The joints by their number of bones from the pelvis.
+
+    Returns:
+        For each generation the slice of its joints, which are adjacent in SMPL's order, and the
+        places of their parents in the generation before.
     """
     generations, before = [], [0]
     while children := [joint for joint, parent in enumerate(PARENTS) if parent in before]:
@@ -139,15 +146,16 @@ _GENERATIONS = _generations()
 
 
 def forward_kinematics(rotations: Tensor, rest_joints: Tensor) -> tuple[Tensor, Tensor]:
-    """Global rotations (B, 24, 3, 3) and joints (B, 24, 3) with the pelvis at the origin.
+    """Global rotations (B, 24, 3, 3) and joints (B, 24, 3) with the pelvis at the origin, metres.
 
-    A generation of joints at once: with so few numbers, time is the number of operations.
+    A generation of joints is computed at once: with so few numbers, the time is proportional to the
+    number of operations.
 
     Args:
         rotations: (B, 24, 3, 3) relative to the parents.
         rest_joints: (B, 24, 3) joints of the rest pose, metres.
     """
-    bones = rest_joints - rest_joints[:, list(PARENTS)]  # the first is none
+    bones = rest_joints - rest_joints[:, list(PARENTS)]  # the pelvis' is replaced below
     local = torch.cat([rotations, bones[..., None]], dim=-1)  # (B, 24, 3, 4)
     newest = torch.cat([rotations[:, :1], torch.zeros_like(bones[:, :1, :, None])], dim=-1)
     posed = [newest]
@@ -167,15 +175,51 @@ def load_body_arrays() -> dict[str, np.ndarray]:
 
 
 def level_index(data: dict[str, np.ndarray], level: int) -> np.ndarray:
-    """(level,) indices of a level's vertices in the 6890."""
+    """(level,) indices of a level's vertices among the 6890."""
     if level == LEVELS[0]:
         return np.arange(level)
     return data[f"index_{level}"].astype(np.int64)
 
 
-def places_in(level: int, coarse: int) -> Tensor:
-    """(coarse,) where the vertices of a coarser level are among those of a level."""
+def vertices_in(level: int, coarse: int) -> Tensor:
+    """(coarse,) indices of a coarser level's vertices among those of a finer level."""
     data = load_body_arrays()
     place = {int(vertex): i for i, vertex in enumerate(level_index(data, level))}
     places = [place[int(vertex)] for vertex in level_index(data, coarse)]
     return torch.from_numpy(np.array(places))
+
+
+def smpl_joint_regressor() -> NDArray[np.float32]:
+    """(24, 6890): the 24 joints as weighted means of the vertices.
+
+    The weights are non-negative, the rows sum to one, and only the 431 vertices are used.
+    """
+    data = load_body_arrays()
+    regressor = np.zeros((len(JOINT_NAMES), LEVELS[0]), np.float32)
+    regressor[:, data["index_431"].astype(np.int64)] = data["joint_regressor_431"]
+    return regressor
+
+
+def h36m_joint_regressor() -> NDArray[np.float32]:
+    """(17, 6890): Human3.6M's joints by our own definition, not fitted to its markers.
+
+    Limbs, neck and pelvis are the embedded body's joints; the torso is the middle of the lower and
+    the upper spine joint, the head is the middle of the ears moved by `TOWARDS_NOSE` of the way to
+    the nose, the top of the head is a vertex.
+    """
+    data = load_body_arrays()
+    joints = smpl_joint_regressor()
+    rows = {name: joints[JOINT_NAMES.index(name)] for name in H36M_NAMES if name in JOINT_NAMES}
+    rows["torso"] = 0.5 * sum(joints[JOINT_NAMES.index(n)] for n in ("spine1", "spine3"))
+    nose, left_ear, _, _, right_ear = data["landmark_vertices"][:5].astype(np.int64)
+    ear_weight = 0.5 * (1.0 - TOWARDS_NOSE)
+    rows["head"] = _mean({nose: TOWARDS_NOSE, left_ear: ear_weight, right_ear: ear_weight})
+    rows["head_top"] = _mean({data["v_template"][:, 1].argmax(): 1.0})
+    return np.stack([rows[name] for name in H36M_NAMES]).astype(np.float32)
+
+
+def _mean(weights: dict[np.int64, float]) -> NDArray[np.float32]:
+    """(6890,) these weights of some vertices, 0 for the others."""
+    row = np.zeros(LEVELS[0], np.float32)
+    row[list(weights)] = list(weights.values())
+    return row

@@ -1,9 +1,9 @@
-"""Reading arrays from pickles and object-array npz files without running what they name.
+"""Reads arrays from pickles and object-array npz files without calling anything that they name.
 
-A pickle is a small program that may call anything importable. Here nothing of its choosing is ever
-called: each of the few names that SMPL's files need (arrays, scalars, data types, sparse matrices,
-chumpy arrays) gives a stand-in that only stores what it is given, every other name ends the
-reading, and the arrays are built from the stored bytes afterwards, with their sizes checked.
+A pickle is a small program that may call anything that can be imported. Here nothing that it names
+is ever called. The few names that SMPL's files need (arrays, scalars, data types, sparse matrices,
+chumpy arrays) give stand-ins, which only store what they are given; any other name is refused. The
+arrays are built afterwards from the stored bytes, with their sizes checked.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ import numpy as np
 import scipy.sparse
 
 MAX_ARRAY_FILE_BYTES = 1 << 30
-"""What one array of an npz may unpack to; SMPL's files stay far below."""
+"""The largest unpacked size of one array of an npz; SMPL's are far smaller."""
 
 
 class RefusedPickleError(ValueError):
-    """A file that names something else than arrays, or is no intact pickle."""
+    """A file that names anything but arrays, or is not an intact pickle."""
 
 
 def load_pickle(path: str | Path) -> Any:
@@ -58,7 +58,7 @@ def load_object_npz(path: str | Path, names: Iterable[str]) -> dict[str, np.ndar
     Raises:
         FileNotFoundError: if there is no such file.
         KeyError: if the file has no array of that name.
-        RefusedPickleError: as `load_pickle`, and if the file is no npz.
+        RefusedPickleError: as in `load_pickle`, and if the file is not an npz.
     """
     with Path(path).open("rb") as file:
         try:
@@ -69,7 +69,7 @@ def load_object_npz(path: str | Path, names: Iterable[str]) -> dict[str, np.ndar
 
 
 def _read_member(archive: zipfile.ZipFile, name: str, path: str) -> np.ndarray:
-    """One array of an npz."""
+    """Read one array of an npz."""
     where = f"{path}[{name!r}]"
     try:
         info = archive.getinfo(f"{name}.npy")
@@ -110,7 +110,7 @@ def _read(file: BinaryIO, where: str) -> Any:
 
 
 class _StandIn:
-    """Keeps its arguments and its state; nothing is called.
+    """Stores its arguments and its state; nothing is called.
 
     Every stand-in is a class with `__setstate__`, so that a pickle cannot set attributes on it.
     """
@@ -150,7 +150,7 @@ class _Encode(_StandIn):
 
 
 class _Bytes(_StandIn):
-    """`bytes()`: how Python 3 writes no bytes for old protocols."""
+    """`bytes()`: how Python 3 writes empty bytes for old protocols."""
 
 
 class _Object(_StandIn):
@@ -202,14 +202,14 @@ _ALLOWED: dict[str, type] = {
     "builtins.bytes": _Bytes,
     "_codecs.encode": _Encode,
 }
-"""Exact names, not modules: numpy alone has functions that read files and run programs."""
+"""Exact names and not whole modules: even numpy has functions that read files and run programs."""
 
 
 class _Unpickler(pickle._Unpickler):
     """Gives stand-ins for the allowed names and refuses all others.
 
-    This is the standard library's unpickler in Python, because the one in C takes and fills memory
-    for as many memorised objects as the file claims to have, gigabytes for a few bytes.
+    It derives from the standard library's unpickler in Python. The one in C allocates memory for as
+    many memorised objects as the file claims to have: a few bytes can claim gigabytes.
     """
 
     def find_class(self, module: str, name: str) -> Any:
@@ -222,7 +222,7 @@ class _Unpickler(pickle._Unpickler):
         if stand_in is None:
             raise RefusedPickleError(
                 f"refused, because it names {module}.{name}, which is no array; the file may be "
-                "hostile, or of another kind than expected"
+                "malicious, or of another kind than expected"
             )
         return stand_in
 
@@ -232,14 +232,14 @@ class _Unpickler(pickle._Unpickler):
 
 
 class _Builder:
-    """Turns what the unpickler gave into containers, numbers and arrays."""
+    """Turns the unpickler's result into containers, numbers and arrays."""
 
     def __init__(self) -> None:
         self._built: dict[int, Any] = {}
-        self._kept: list[Any] = []  # so that no id is used twice
+        self._kept: list[Any] = []  # keeps the objects alive, so that no id is used twice
 
     def build(self, value: Any) -> Any:
-        """Replace the stand-ins in `value`; what is shared stays shared."""
+        """Replace the stand-ins in `value`; shared objects stay shared."""
         if id(value) in self._built:
             return self._built[id(value)]
         if isinstance(value, dict):
@@ -332,7 +332,7 @@ class _Builder:
 
 
 def _dtype(value: _Dtype) -> np.dtype:
-    """A plain data type; those with fields or a nested one are not needed by any file."""
+    """A plain data type; no file needs one with fields or a nested one."""
     name = value.arguments[0]
     if not isinstance(name, str) or not re.fullmatch(r"[biufcSUO?]\d{0,9}", name):
         raise RefusedPickleError(f"refused, because it names the data type {name!r}")
@@ -345,7 +345,7 @@ def _dtype(value: _Dtype) -> np.dtype:
 
 
 def _encode(value: _Encode) -> bytes:
-    """Bytes that Python 3 wrote as text."""
+    """The bytes that Python 3 wrote as text."""
     text, encoding = value.arguments
     if encoding != "latin1":
         raise RefusedPickleError(f"refused, because it asks for the codec {encoding!r}")

@@ -1,8 +1,8 @@
 """SMPL (Loper et al., SIGGRAPH Asia 2015) from the user's file, through the package `smplx`.
 
-Both the file and the package may be used for research only, so neither comes with this package, and
-`smplx` is imported only when a body is made. The file is a pickle, which is read without running
-anything that it names.
+File and package may be used for research only, so neither is part of this package, and `smplx` is
+imported only when a body is made. The file is a pickle; it is read without calling anything that it
+names (see `safe_pickle`).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _SHAPES: dict[str, tuple[int | None, ...]] = {
     "kintree_table": (2, JOINTS),
     "f": (None, 3),
 }
-"""What a file must hold; None stands for any number."""
+"""The shapes of the arrays that a file must hold; None is any number."""
 
 
 class SmplBody(nn.Module):
@@ -43,7 +43,7 @@ class SmplBody(nn.Module):
 
     Raises:
         FileNotFoundError: if there is no such file; the message says where to get it.
-        ValueError: if the file is broken, names code, or is no SMPL, or `smplx` is missing.
+        ValueError: if the file is broken, names code, or is not SMPL, or `smplx` is missing.
 
     Attributes:
         faces: (F, 3) int32 vertex indices.
@@ -53,7 +53,7 @@ class SmplBody(nn.Module):
         super().__init__()
         arrays = load_smpl_arrays(path)
         smplx = _smplx()
-        with contextlib.redirect_stdout(io.StringIO()):  # it prints how many betas it found
+        with contextlib.redirect_stdout(io.StringIO()):  # smplx prints how many betas it found
             self.model = smplx.SMPL(
                 model_path="",
                 data_struct=smplx.utils.Struct(**arrays),
@@ -86,16 +86,16 @@ class SmplBody(nn.Module):
 
 
 def load_smpl_arrays(path: str | Path) -> dict[str, np.ndarray]:
-    """The arrays of an SMPL pickle.
+    """Read the arrays of an SMPL pickle.
 
     Raises:
         FileNotFoundError: if there is no such file; the message says where to get it.
-        ValueError: if the file is broken, names code, or is no SMPL.
+        ValueError: if the file is broken, names code, or is not SMPL.
     """
     if not Path(path).is_file():
         raise FileNotFoundError(
-            f"no SMPL at {path}; it is basicModel_neutral_lbs_10_207_0_v1.0.0.pkl, to be had after "
-            "registration from the SMPLify project (the male and female ones from the SMPL "
+            f"no SMPL at {path}; it is basicModel_neutral_lbs_10_207_0_v1.0.0.pkl, available after "
+            "registration from the SMPLify project (the male and female files from the SMPL "
             "project); see docs/official_weights.md"
         )
     content = load_pickle(path)
@@ -103,7 +103,7 @@ def load_smpl_arrays(path: str | Path) -> dict[str, np.ndarray]:
         raise ValueError(f"{path} holds a {type(content).__name__}, not SMPL's named arrays")
     lacks = [name for name in _SHAPES if name not in content]
     if lacks:
-        raise ValueError(f"{path} is no SMPL: it lacks {', '.join(lacks)}")
+        raise ValueError(f"{path} is not SMPL: it lacks {', '.join(lacks)}")
     arrays = {name: _dense(content[name]) for name in _SHAPES}
     for name, shape in _SHAPES.items():
         found = arrays[name].shape
@@ -112,7 +112,7 @@ def load_smpl_arrays(path: str | Path) -> dict[str, np.ndarray]:
         )
         if not fits:
             wanted = " x ".join("any" if n is None else str(n) for n in shape)
-            raise ValueError(f"{path} is no SMPL: {name} has the shape {found}, not {wanted}")
+            raise ValueError(f"{path} is not SMPL: {name} has the shape {found}, not {wanted}")
     if arrays["shapedirs"].shape[2] < BETAS:
         found = arrays["shapedirs"].shape[2]
         raise ValueError(f"{path} has {found} shape parameters; {BETAS} are needed")
@@ -120,7 +120,7 @@ def load_smpl_arrays(path: str | Path) -> dict[str, np.ndarray]:
 
 
 def load_joint_regressor(path: str | Path) -> Tensor:
-    """`J_regressor_h36m_correct.npy`: (17, 6890), Human3.6M's joints from SMPL's vertices.
+    """Read `J_regressor_h36m_correct.npy`: (17, 6890), Human3.6M's joints from SMPL's vertices.
 
     Raises:
         FileNotFoundError: if there is no such file; the message says where to get it.
@@ -146,7 +146,7 @@ def _dense(value: Any) -> np.ndarray:
 
 
 def _smplx() -> Any:
-    """The package, imported only here."""
+    """Import the package, which is done only here."""
     try:
         import smplx
         import smplx.utils

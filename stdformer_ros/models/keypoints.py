@@ -5,9 +5,9 @@ and SGRE is given them. BlazePose marks the same places, except neck and pelvis,
 the middle of their neighbours.
 
 **Human3.6M's** 17 keypoints: the networks from keypoints to a pose were trained with them.
-BlazePose marks other places than Human3.6M (see `body.landmarks` for which), and no spine. Each
+BlazePose marks other places than Human3.6M (see `body.body_landmarks`), and no spine. Each
 keypoint is a weighted sum of landmarks. The weights were fitted on the embedded body in the
-training motion, in metres, to the joints of `body.joint_regressors.h36m_joint_regressor`:
+training motion, in metres, to the joints of `body.body_model.h36m_joint_regressor`:
 
 - pelvis: the middle of the hips, moved towards the middle of the shoulders;
 - torso (spine): half way from the middle of the hips to that of the shoulders;
@@ -26,7 +26,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stdformer_ros.body.joint_regressors import H36M_NAMES, TOWARDS_NOSE
+from stdformer_ros.body.skeleton import H36M_NAMES, TOWARDS_NOSE
 from stdformer_ros.types import FloatArray
 
 LANDMARKS = 33

@@ -19,7 +19,7 @@ import torch
 from torch import nn
 
 from stdformer_ros.assets import asset
-from stdformer_ros.body.mesh_sampling import MeshSampling, load_mesh_sampling
+from stdformer_ros.body.mesh_levels import MeshSampling, load_mesh_sampling
 from stdformer_ros.body.smpl import SmplBody, load_joint_regressor
 from stdformer_ros.config import FILE_SETTINGS, EstimatorSettings
 from stdformer_ros.models.checkpoint import load_checkpoint

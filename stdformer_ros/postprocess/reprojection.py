@@ -28,8 +28,13 @@ import torch
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
+from stdformer_ros.body.body_landmarks import (
+    BLAZEPOSE_INDEX,
+    LANDMARK_NAMES,
+    LIMB_ROWS,
+    BodyLandmarks,
+)
 from stdformer_ros.body.body_model import LEVELS, level_index, load_body_arrays
-from stdformer_ros.body.landmarks import BLAZEPOSE_INDEX, LANDMARK_NAMES, LIMB_ROWS, BodyLandmarks
 from stdformer_ros.body.skeleton import JOINT_NAMES, PARENTS
 from stdformer_ros.camera.pinhole import Camera
 from stdformer_ros.models.runtime.cpu import one_thread

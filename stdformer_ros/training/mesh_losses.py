@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from stdformer_ros.body.joint_regressors import EVALUATION_ORDER
-from stdformer_ros.body.mesh_sampling import MeshSampling
+from stdformer_ros.body.mesh_levels import MeshSampling
+from stdformer_ros.body.skeleton import EVALUATION_ORDER
 from stdformer_ros.training.data.mesh_windows import MeshBatch
 from stdformer_ros.training.loop import Losses
 

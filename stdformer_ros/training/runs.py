@@ -8,9 +8,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from stdformer_ros.body.embedded_mesh import embedded_mesh_sampling, write_mesh_sampling
-from stdformer_ros.body.joint_regressors import h36m_joint_regressor
-from stdformer_ros.body.mesh_sampling import MeshSampling, load_mesh_sampling
+from stdformer_ros.body.body_model import h36m_joint_regressor
+from stdformer_ros.body.mesh_levels import (
+    MeshSampling,
+    embedded_mesh_sampling,
+    load_mesh_sampling,
+    write_mesh_sampling,
+)
 from stdformer_ros.body.smpl import load_joint_regressor
 from stdformer_ros.models.lifting.keypoint_network import KeypointNetwork
 from stdformer_ros.models.lifting.weights import REMARK, describe

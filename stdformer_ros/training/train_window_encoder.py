@@ -7,8 +7,8 @@ from pathlib import Path
 
 import torch
 
+from stdformer_ros.body.body_landmarks import LANDMARK_NAMES
 from stdformer_ros.body.body_model import BodyModel
-from stdformer_ros.body.landmarks import LANDMARK_NAMES
 from stdformer_ros.models.default.network import WINDOW
 from stdformer_ros.models.default.window_encoder import WindowEncoder
 from stdformer_ros.models.default.window_view import view_window

@@ -23,8 +23,7 @@ from stdformer_ros.bench.streaming import (
     poseformer,
 )
 from stdformer_ros.bench.timing import Stopwatch, in_alternation, resident_bytes, timed
-from stdformer_ros.body.embedded_mesh import embedded_mesh_sampling
-from stdformer_ros.body.mesh_sampling import LEVELS
+from stdformer_ros.body.mesh_levels import SAMPLING_LEVELS, embedded_mesh_sampling
 from stdformer_ros.evaluation.line_chart import OURS
 from stdformer_ros.models.registry import create_model
 from stdformer_ros.perception.tracking import MAX_LOST_SECONDS
@@ -128,7 +127,7 @@ def test_a_difference_is_noticed():
 
 def test_the_embedded_body_stands_in_for_smpls_mesh():
     mesh = embedded_mesh_sampling()
-    assert [a.shape for a in mesh.adjacency] == [(n, n) for n in LEVELS]
+    assert [a.shape for a in mesh.adjacency] == [(n, n) for n in SAMPLING_LEVELS]
     assert [u.shape for u in mesh.upsampling] == [(6890, 1723), (1723, 431)]
     for upsampling in mesh.upsampling:
         np.testing.assert_allclose(upsampling.sum(axis=1), 1.0, atol=1e-5)

@@ -14,7 +14,7 @@ pytest.importorskip("stdformer_ros.msg", reason="needs the built workspace (./ru
 
 import rclpy
 
-from helpers.ros_client import FAKE_NODE
+from helpers.paths import FAKE_NODE
 from stdformer_ros.bench.soak import PLAYER, REMAPPED, Sample, sample, soak, summary
 
 pytestmark = pytest.mark.ros

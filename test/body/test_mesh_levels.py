@@ -1,4 +1,4 @@
-"""The nested mesh levels 6890, 1723, 431, 108 and the way up from one to the next."""
+"""The mesh levels 6890, 1723, 431 and 108 of the embedded body, and upsampling between them."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ STEPS = [(coarse, fine) for fine, coarse in combinations(LEVELS, 2)]
 
 
 @pytest.mark.parametrize(("coarse", "fine"), STEPS)
-def test_coarse_vertices_are_fine_vertices(coarse: int, fine: int) -> None:
+def test_coarse_vertices_are_a_subset_of_the_fine_ones(coarse: int, fine: int) -> None:
     data = load_body_arrays()
     assert set(level_index(data, coarse)) <= set(level_index(data, fine))
     assert len(set(level_index(data, coarse))) == coarse
 
 
 @pytest.mark.parametrize("level", LEVELS[1:])
-def test_posed_coarse_vertices_lie_where_the_fine_ones_lie(level: int) -> None:
+def test_posed_coarse_vertices_equal_the_fine_ones(level: int) -> None:
     rotations, betas = random_pose(0, 2), random_betas(0, 2)
     fine, fine_joints = BodyModel()(rotations, betas)
     coarse, joints = BodyModel(level)(rotations, betas)
@@ -42,7 +42,7 @@ def test_every_vertex_is_in_a_face_and_the_mesh_is_closed(level: int) -> None:
 
 
 @pytest.mark.parametrize(("coarse", "fine"), STEPS)
-def test_upsampling_passes_coarse_vertices_unchanged(coarse: int, fine: int) -> None:
+def test_upsampling_does_not_change_coarse_vertices(coarse: int, fine: int) -> None:
     data = load_body_arrays()
     values = torch.randn(2, coarse, 3, generator=torch.Generator().manual_seed(0))
     place = {vertex: i for i, vertex in enumerate(level_index(data, fine))}
@@ -51,7 +51,7 @@ def test_upsampling_passes_coarse_vertices_unchanged(coarse: int, fine: int) -> 
 
 
 @pytest.mark.parametrize(("coarse", "fine"), STEPS)
-def test_upsampling_takes_weighted_means(coarse: int, fine: int) -> None:
+def test_rows_of_the_upsampling_matrix_are_weighted_means(coarse: int, fine: int) -> None:
     matrix = torch.from_numpy(upsampling_matrix(coarse, fine))
     assert matrix.shape == (fine, coarse)
     assert matrix.min() >= 0
@@ -64,7 +64,7 @@ def test_upsampling_takes_weighted_means(coarse: int, fine: int) -> None:
 def test_upsampling_the_template_gives_nearly_the_fine_template(
     coarse: int, fine: int, millimetres: float
 ) -> None:
-    """Linear functions of the place pass but for the skin's bulge over the coarse triangles."""
+    """The error is how far the fine skin bulges over the coarse triangles."""
     data = load_body_arrays()
     template = torch.from_numpy(data["v_template"])
     coarse_template = template[torch.from_numpy(level_index(data, coarse))]
@@ -73,7 +73,7 @@ def test_upsampling_the_template_gives_nearly_the_fine_template(
     assert 1e3 * error.max() < 8 * millimetres
 
 
-def test_a_batch_goes_up_as_each_of_it_alone() -> None:
+def test_upsampling_a_batch_equals_upsampling_each_alone() -> None:
     values = torch.randn(3, 108, 3, generator=torch.Generator().manual_seed(0))
     upsample = Upsample(108, 6890)
     matrix = torch.from_numpy(upsampling_matrix(108, 6890))
@@ -81,14 +81,14 @@ def test_a_batch_goes_up_as_each_of_it_alone() -> None:
     torch.testing.assert_close(upsample(values)[1:2], upsample(values[1:2]), atol=0, rtol=0)
 
 
-def test_gradients_pass_down() -> None:
+def test_gradients_pass_through_upsampling() -> None:
     values = torch.randn(2, 108, 3, generator=torch.Generator().manual_seed(0)).requires_grad_()
     Upsample(108, 431)(values).sum().backward()
     wanted = torch.from_numpy(upsampling_matrix(108, 431)).sum(0)[:, None].expand(2, 108, 3)
     torch.testing.assert_close(values.grad, wanted, atol=1e-4, rtol=0)
 
 
-def test_two_steps_up_are_the_steps_one_after_the_other() -> None:
+def test_upsampling_over_several_levels_equals_the_single_steps() -> None:
     values = torch.randn(1, 108, 3, generator=torch.Generator().manual_seed(0))
     stepwise = values
     for fine, coarse in reversed(list(pairwise(LEVELS))):
@@ -96,12 +96,12 @@ def test_two_steps_up_are_the_steps_one_after_the_other() -> None:
     torch.testing.assert_close(Upsample(108, 6890)(values), stepwise, atol=1e-5, rtol=0)
 
 
-def test_a_level_up_to_itself_changes_nothing() -> None:
+def test_upsampling_to_the_same_level_changes_nothing() -> None:
     values = torch.randn(1, 431, 3, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(Upsample(431, 431)(values), values)
 
 
 @pytest.mark.parametrize(("coarse", "fine"), [(431, 108), (100, 431), (431, 7000)])
-def test_impossible_steps_are_refused(coarse: int, fine: int) -> None:
+def test_impossible_levels_are_refused(coarse: int, fine: int) -> None:
     with pytest.raises(ValueError, match=f"cannot upsample {coarse} to {fine}"):
         Upsample(coarse, fine)

@@ -1,4 +1,4 @@
-"""SMPL from a user's file, and the estimators that answer with it. The file here is made up."""
+"""SMPL from a user's file, and the estimators that use it. The file here is invented."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def smplx_body(smpl_file: Path) -> SmplBody:
 
 @pytest.fixture(scope="module", params=["plain", "smplx"])
 def body(request: pytest.FixtureRequest) -> Body:
-    """The same body twice: by the formula alone, which needs no smplx, and by smplx."""
+    """The same body twice: by the formula, which needs no smplx, and by smplx."""
     return PlainSmpl() if request.param == "plain" else request.getfixturevalue("smplx_body")
 
 
@@ -53,7 +53,7 @@ def random_rotations(count: int, seed: int = 0) -> torch.Tensor:
 
 
 def skinned(rotations: np.ndarray, betas: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """SMPL as its paper defines it, one body at a time, written down plainly."""
+    """SMPL as its paper defines it, for one body."""
     a = smpl_arrays()
     shaped = a["v_template"] + a["shapedirs"] @ betas
     rest = a["J_regressor"] @ shaped
@@ -74,7 +74,7 @@ def skinned(rotations: np.ndarray, betas: np.ndarray) -> tuple[np.ndarray, np.nd
     return vertices, joints
 
 
-def test_the_mesh_is_smpl_s_own_formula(body: Body) -> None:
+def test_the_mesh_equals_the_formula_of_smpls_paper(body: Body) -> None:
     rotations = random_rotations(2)
     betas = torch.randn(2, 10, generator=torch.Generator().manual_seed(0))
     vertices, joints = body(rotations, betas)
@@ -89,7 +89,7 @@ def test_a_missing_file_says_what_it_is_and_where_it_comes_from(tmp_path: Path) 
         load_smpl_arrays(tmp_path / "SMPL.pkl")
 
 
-def test_a_pickle_that_names_code_is_refused_and_nothing_runs(tmp_path: Path) -> None:
+def test_a_pickle_that_names_code_is_refused_and_nothing_is_called(tmp_path: Path) -> None:
     class Hostile:
         def __reduce__(self) -> tuple:
             return (exec, (f"open({str(tmp_path / 'ran')!r}, 'w')",))
@@ -100,7 +100,7 @@ def test_a_pickle_that_names_code_is_refused_and_nothing_runs(tmp_path: Path) ->
     assert not (tmp_path / "ran").exists()
 
 
-def test_another_body_model_is_refused_with_what_does_not_fit(tmp_path: Path) -> None:
+def test_another_body_model_is_refused_with_the_array_that_does_not_fit(tmp_path: Path) -> None:
     arrays = smpl_arrays()
     arrays["weights"] = arrays["weights"][:, :16]
     (tmp_path / "mano.pkl").write_bytes(pickle.dumps(arrays, protocol=2))
@@ -112,7 +112,7 @@ def test_another_body_model_is_refused_with_what_does_not_fit(tmp_path: Path) ->
         load_smpl_arrays(tmp_path / "half.pkl")
 
 
-def test_three_hundred_shapes_are_cut_to_the_ten_that_networks_give(
+def test_of_300_shape_parameters_the_first_ten_are_used(
     smplx_body: SmplBody, tmp_path: Path
 ) -> None:
     arrays = smpl_arrays()
@@ -120,11 +120,11 @@ def test_three_hundred_shapes_are_cut_to_the_ten_that_networks_give(
     (tmp_path / "v110.pkl").write_bytes(pickle.dumps(arrays, protocol=2))
     rotations, betas = random_rotations(1), torch.ones(1, 10)
     ten, _ = smplx_body(rotations, betas)
-    all_of_them, _ = SmplBody(tmp_path / "v110.pkl")(rotations, betas)
-    assert all_of_them.numpy() == pytest.approx(ten.numpy(), abs=1e-5)
+    of_300, _ = SmplBody(tmp_path / "v110.pkl")(rotations, betas)
+    assert of_300.numpy() == pytest.approx(ten.numpy(), abs=1e-5)
 
 
-def test_fastmetro_s_regressor_poses_smpl(body: Body) -> None:
+def test_the_smpl_regressor_of_fastmetro_poses_smpl(body: Body) -> None:
     model = tiny_stdformer(window=2, smpl_regressor=True)
     estimator = ImageEstimator("stdformer_S", model, tiny_mesh(), smpl=body)
     (human,) = stream(estimator, [noise_frame(0)], [person((100, 100, 220, 400))])
@@ -136,7 +136,7 @@ def test_fastmetro_s_regressor_poses_smpl(body: Body) -> None:
     assert answer.vertices - answer.joints[0] == pytest.approx(expected, abs=1e-4)
 
 
-def test_smpl_without_a_network_that_poses_it_is_refused(body: Body) -> None:
+def test_smpl_is_refused_for_a_network_that_does_not_regress_its_parameters(body: Body) -> None:
     with pytest.raises(ValueError, match="regresses no SMPL parameters"):
         ImageEstimator("stdformer_S", tiny_stdformer(2), tiny_mesh(), smpl=body)
     regressing = tiny_stdformer(2, smpl_regressor=True)
@@ -144,11 +144,11 @@ def test_smpl_without_a_network_that_poses_it_is_refused(body: Body) -> None:
         ImageEstimator("stdformer_S", regressing, tiny_mesh(), mesh_level=431, smpl=body)
 
 
-def test_sgre_is_given_what_openpose_would_give_on_the_map_of_64_cells() -> None:
+def test_sgre_gets_openposes_joints_on_a_map_of_64_cells() -> None:
     someone = person((200, 100, 300, 300))
     someone.landmarks[25] = (250, 200)  # left knee in the middle
     someone.visibility[26] = 0.1  # right knee hidden
-    someone.landmarks[15] = (900, 200)  # left wrist far outside of the crop
+    someone.landmarks[15] = (900, 200)  # left wrist far outside the crop
     square = square_around(someone, (480, 640, 3), CROP_SCALE)
     joints, valid = given_joints(someone, square)
     known = dict(zip(JOINT_NAMES, valid, strict=True))
@@ -160,7 +160,7 @@ def test_sgre_is_given_what_openpose_would_give_on_the_map_of_64_cells() -> None
 
 
 class KnownSGRE(SGRE):
-    """Small, and says what it was told."""
+    """A network without layers whose answer is known."""
 
     def __init__(self, camera: list[float]) -> None:
         torch.nn.Module.__init__(self)
@@ -180,7 +180,7 @@ class KnownSGRE(SGRE):
         }
 
 
-def test_sgre_s_body_shows_in_the_whole_image_where_it_shows_in_the_crop(
+def test_sgres_body_projects_to_the_same_place_in_the_image_and_in_the_crop(
     body: Body,
 ) -> None:
     """The published camera: 5000 pixels of focal length over a crop of 256, far away."""
@@ -204,7 +204,7 @@ def test_sgre_s_body_shows_in_the_whole_image_where_it_shows_in_the_crop(
     assert human.body.vertices.shape == (6890, 3)
 
 
-def test_sgre_from_files_streams_what_the_network_says_of_the_crop(
+def test_sgre_from_files_answers_what_the_network_answers_for_the_crop(
     smpl_file: Path, smplx_body: SmplBody, tmp_path: Path
 ) -> None:
     torch.manual_seed(0)
@@ -232,12 +232,12 @@ def test_sgre_from_files_streams_what_the_network_says_of_the_crop(
     assert moved == pytest.approx(np.tile(moved[0], (6890, 1)), abs=1e-3), "one shift for all"
 
 
-def test_sgre_has_smpl_s_vertices_only(body: Body) -> None:
+def test_sgre_refuses_other_mesh_levels_than_smpls(body: Body) -> None:
     with pytest.raises(ValueError, match="431"):
         SGREEstimator(KnownSGRE([0, 0, 0]), body, mesh_level=431)
 
 
-def test_without_smplx_it_says_how_to_get_it_and_why_it_is_not_there(
+def test_without_smplx_the_error_says_why_and_how_to_install_it(
     smpl_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "smplx", None)

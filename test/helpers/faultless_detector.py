@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from helpers.poses import standing
+from stdformer_ros.body.body_landmarks import LANDMARK_NAMES
 from stdformer_ros.body.body_model import BodyModel
-from stdformer_ros.body.landmarks import LANDMARK_NAMES
 from stdformer_ros.evaluation.motion.scenes import standing_height
 from stdformer_ros.training.people import landmark_noise
 from stdformer_ros.training.people.landmark_noise import disturb

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import scipy.sparse
 
-from stdformer_ros.body.mesh_sampling import MeshSampling
+from stdformer_ros.body.mesh_levels import MeshSampling
 
 
 def ring(vertices: int) -> scipy.sparse.csr_matrix:

@@ -7,8 +7,8 @@ import torch
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 
+from stdformer_ros.body.body_landmarks import BodyLandmarks
 from stdformer_ros.body.body_model import BodyModel, forward_kinematics
-from stdformer_ros.body.landmarks import BodyLandmarks
 from stdformer_ros.body.skeleton import JOINT_NAMES
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from stdformer_ros.body.body_model import forward_kinematics
-from stdformer_ros.body.mesh_sampling import LEVELS, MeshSampling
+from stdformer_ros.body.mesh_levels import SAMPLING_LEVELS, MeshSampling
 from stdformer_ros.body.skeleton import PARENTS
 from stdformer_ros.models.disentangling import SpatioTemporalDisentangling
 from stdformer_ros.models.published.stdformer import BACKBONE_CHANNELS, STDFormer
@@ -24,10 +24,10 @@ def tiny_mesh() -> MeshSampling:
         scipy.sparse.csr_matrix(
             (np.ones(2 * n), (np.tile(np.arange(n), 2), np.r_[np.arange(1, n + 1), -1 : n - 1] % n))
         )
-        for n in LEVELS
+        for n in SAMPLING_LEVELS
     ]
     upsampling = []
-    for fine, coarse in pairwise(LEVELS):
+    for fine, coarse in pairwise(SAMPLING_LEVELS):
         rows = np.arange(fine)
         columns = np.r_[rows % coarse, (rows + 1) % coarse]
         values = np.full(2 * fine, 0.5)
@@ -35,7 +35,7 @@ def tiny_mesh() -> MeshSampling:
             scipy.sparse.csr_matrix((values, (np.tile(rows, 2), columns)), (fine, coarse))
         )
     faces = [np.stack([np.arange(n), np.arange(1, n + 1) % n, np.arange(2, n + 2) % n], 1)
-             for n in LEVELS]  # fmt: skip
+             for n in SAMPLING_LEVELS]  # fmt: skip
     return MeshSampling(
         tuple(adjacency), tuple(upsampling), tuple(f.astype(np.int32) for f in faces)
     )

@@ -7,10 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from stdformer_ros.body.body_model import BodyModel, forward_kinematics
-from stdformer_ros.body.joint_regressors import H36M_NAMES, h36m_joint_regressor
-from stdformer_ros.body.landmarks import BLAZEPOSE_INDEX, BodyLandmarks
-from stdformer_ros.body.skeleton import JOINT_NAMES
+from stdformer_ros.body.body_landmarks import BLAZEPOSE_INDEX, BodyLandmarks
+from stdformer_ros.body.body_model import BodyModel, forward_kinematics, h36m_joint_regressor
+from stdformer_ros.body.skeleton import H36M_NAMES, JOINT_NAMES
 from stdformer_ros.models.keypoints import (
     H36M_FROM_LANDMARKS,
     MARKED,

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from helpers.tiny_networks import PlainSmpl, tiny_mesh
-from stdformer_ros.body.landmarks import BLAZEPOSE_INDEX
+from stdformer_ros.body.body_landmarks import BLAZEPOSE_INDEX
 from stdformer_ros.camera.pinhole import Camera
 from stdformer_ros.config import EstimatorSettings
 from stdformer_ros.models import create_model

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
+from stdformer_ros.body.body_landmarks import BLAZEPOSE_INDEX, BodyLandmarks
 from stdformer_ros.body.body_model import BodyModel, forward_kinematics
-from stdformer_ros.body.landmarks import BLAZEPOSE_INDEX, BodyLandmarks
 from stdformer_ros.body.skeleton import BONES, JOINT_NAMES
 from stdformer_ros.camera.pinhole import Camera
 from stdformer_ros.postprocess.reprojection import CORRECTION_SECONDS, ReprojectionCorrection

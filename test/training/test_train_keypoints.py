@@ -9,8 +9,8 @@ import torch
 
 from helpers.handmade_motion import lively
 from helpers.poses import random_betas, random_pose
-from stdformer_ros.body.body_model import BodyModel
-from stdformer_ros.body.joint_regressors import H36M_NAMES, h36m_joint_regressor
+from stdformer_ros.body.body_model import BodyModel, h36m_joint_regressor
+from stdformer_ros.body.skeleton import H36M_NAMES
 from stdformer_ros.models.lifting.keypoint_network import KeypointNetwork
 from stdformer_ros.models.lifting.weights import describe, load_keypoint_network
 from stdformer_ros.models.registry import create_model

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from stdformer_ros.body.body_landmarks import LANDMARK_NAMES
 from stdformer_ros.body.body_model import LEVELS, BodyModel
-from stdformer_ros.body.landmarks import LANDMARK_NAMES
 from stdformer_ros.body.skeleton import JOINT_NAMES
 from stdformer_ros.evaluation.motion.causal_answers import causal_answers
 from stdformer_ros.evaluation.motion.errors import JOINTS, FrameErrors

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from stdformer_ros.body.landmarks import BLAZEPOSE_INDEX, LANDMARK_MIRROR, LANDMARK_NAMES
+from stdformer_ros.body.body_landmarks import BLAZEPOSE_INDEX, LANDMARK_MIRROR, LANDMARK_NAMES
 from stdformer_ros.perception.landmark_filters import SideFilter
 from stdformer_ros.perception.landmarks import LANDMARKS, ROI_MARGIN
 from stdformer_ros.perception.people import BOX_MARGIN

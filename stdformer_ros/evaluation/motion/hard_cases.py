@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from stdformer_ros.body.landmarks import LANDMARK_NAMES
+from stdformer_ros.body.body_landmarks import LANDMARK_NAMES
 from stdformer_ros.body.skeleton import JOINT_NAMES
 from stdformer_ros.training.people.retarget import BodyMotion
 

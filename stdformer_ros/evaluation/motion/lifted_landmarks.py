@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from stdformer_ros.body.landmarks import LANDMARK_NAMES
+from stdformer_ros.body.body_landmarks import LANDMARK_NAMES
 
 Array = NDArray[np.float64]
 

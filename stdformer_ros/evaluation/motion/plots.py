@@ -7,8 +7,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from stdformer_ros.body.body_landmarks import BLAZEPOSE_INDEX
 from stdformer_ros.body.body_model import BodyModel
-from stdformer_ros.body.landmarks import BLAZEPOSE_INDEX
 from stdformer_ros.evaluation.calibration import Reliability
 from stdformer_ros.evaluation.line_chart import GRAY, OTHER, OURS, Line, draw_chart
 from stdformer_ros.evaluation.motion.evaluate import SceneResult, true_vertices

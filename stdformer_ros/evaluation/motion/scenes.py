@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 
+from stdformer_ros.body.body_landmarks import BodyLandmarks
 from stdformer_ros.body.body_model import BodyModel, forward_kinematics
-from stdformer_ros.body.landmarks import BodyLandmarks
 from stdformer_ros.camera.pinhole import Camera
 from stdformer_ros.evaluation.motion.hard_cases import PLAIN, Case
 from stdformer_ros.training.people.bvh import read_bvh

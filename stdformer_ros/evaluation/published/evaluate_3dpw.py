@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from stdformer_ros.body.joint_regressors import EVALUATION_ORDER
+from stdformer_ros.body.skeleton import EVALUATION_ORDER
 from stdformer_ros.body.smpl import SmplBody
 from stdformer_ros.camera.pinhole import Camera
 from stdformer_ros.evaluation.motion.tally import Tally

@@ -9,8 +9,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from stdformer_ros.body.body_landmarks import (
+    BLAZEPOSE_INDEX,
+    LANDMARK_NAMES,
+    LIMB_ROWS,
+    BodyLandmarks,
+)
 from stdformer_ros.body.body_model import BodyModel, forward_kinematics
-from stdformer_ros.body.landmarks import BLAZEPOSE_INDEX, LANDMARK_NAMES, LIMB_ROWS, BodyLandmarks
 from stdformer_ros.evaluation.views.cameras import CalibratedCamera
 from stdformer_ros.pipeline import Pipeline
 from stdformer_ros.types import Body, Frame, Human

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from stdformer_ros.body.landmarks import BLAZEPOSE_INDEX, LIMB_ROWS, BodyLandmarks
+from stdformer_ros.body.body_landmarks import BLAZEPOSE_INDEX, LIMB_ROWS, BodyLandmarks
 from stdformer_ros.body.skeleton import BONES, JOINT_NAMES
 from stdformer_ros.camera.pinhole import weak_perspective_to_metres
 from stdformer_ros.models.default.network import LEVEL_KEYS, STDFormerKeypoints

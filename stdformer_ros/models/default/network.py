@@ -16,8 +16,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from stdformer_ros.body.body_model import BodyModel, load_body_arrays, places_in
-from stdformer_ros.body.landmarks import LANDMARK_NAMES
+from stdformer_ros.body.body_landmarks import LANDMARK_NAMES
+from stdformer_ros.body.body_model import BodyModel, load_body_arrays, vertices_in
 from stdformer_ros.body.mesh_levels import Upsample, upsampling_matrix
 from stdformer_ros.body.skeleton import JOINT_NAMES
 from stdformer_ros.models.default.window_encoder import BodyParameters, WindowEncoder
@@ -229,7 +229,9 @@ class STDFormerKeypoints(nn.Module):
         device = self.joint_regressor.device
         self.body = BodyModel(level).to(device)
         self.upsample = Upsample(REFINED_LEVEL, level).to(device)
-        self.register_buffer("coarse", places_in(level, REFINED_LEVEL).to(device), persistent=False)
+        self.register_buffer(
+            "coarse", vertices_in(level, REFINED_LEVEL).to(device), persistent=False
+        )
 
     def encode(self, rays: Tensor, visibility: Tensor) -> Features:
         """Compute the features of single frames.
@@ -275,7 +277,7 @@ class STDFormerKeypoints(nn.Module):
         )
         return Prediction(
             parameters,
-            skeleton.turns,
+            skeleton.global_rotations,
             skeleton.joints + joint_moves - root,
             first_mesh + self.upsample(refinement.vertices) - root,
             camera,

@@ -21,8 +21,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from stdformer_ros.body.body_landmarks import LANDMARK_NAMES, BodyLandmarks
 from stdformer_ros.body.body_model import BodyModel
-from stdformer_ros.body.landmarks import LANDMARK_NAMES, BodyLandmarks
 from stdformer_ros.camera.pinhole import weak_perspective_to_metres
 from stdformer_ros.models.rotations import rotation_from_6d
 
@@ -263,7 +263,7 @@ class BodyCorrector(nn.Module):
     def _project(self, raw: RawParameters, half_size: Tensor) -> tuple[Tensor, Tensor]:
         """The body's landmarks in the view (B, L, 2), and their depths about the pelvis (B, L)."""
         body = self.body.skeleton(raw.rotations, raw.betas)
-        points = self.landmarks(body.turns, body.joints, body.rest, raw.betas)
+        points = self.landmarks(body.global_rotations, body.joints, body.rest, raw.betas)
         place = weak_perspective_to_metres(raw.weak_perspective, half_size)
         there = points + place[:, None]
         tangent = there[..., :2] / there[..., 2:].clamp(min=0.2)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from stdformer_ros.body.joint_regressors import H36M_NAMES
+from stdformer_ros.body.skeleton import H36M_NAMES
 from stdformer_ros.models.estimator import METRIC, SIGHT, Estimator, Features, to_numpy
 from stdformer_ros.models.keypoints import VIEW_SCALE, h36m_keypoints, sight_of_joints
 from stdformer_ros.models.lifting.keypoint_network import FRAMES, KeypointNetwork

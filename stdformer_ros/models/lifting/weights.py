@@ -16,7 +16,7 @@ apart:
 
 Those that ship are `SHIPPED` among the assets. Make the metadata with `describe`; floats may be
 half precision. Inputs are those of `h36m_keypoints`, outputs the joints of
-`body.joint_regressors.h36m_joint_regressor` in metres, relative to the pelvis, in camera axes.
+`body.body_model.h36m_joint_regressor` in metres, relative to the pelvis, in camera axes.
 """
 
 from __future__ import annotations

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stdformer_ros.body.joint_regressors import EVALUATION_ORDER
-from stdformer_ros.body.mesh_sampling import LEVELS, MeshSampling
+from stdformer_ros.body.mesh_levels import SAMPLING_LEVELS, MeshSampling
+from stdformer_ros.body.skeleton import EVALUATION_ORDER
 from stdformer_ros.body.smpl import LEFT_HIP, RIGHT_HIP, SmplBody
 from stdformer_ros.models.estimator import (
     METRIC,
@@ -56,7 +56,7 @@ _BONES = (
 )  # fmt: skip
 
 _HIPS = (JOINT_NAMES.index("right_hip") - 1, JOINT_NAMES.index("left_hip") - 1)
-_LEVEL_KEYS = dict(zip(LEVELS, ("fine", "intermediate", "coarse"), strict=True))
+_LEVEL_KEYS = dict(zip(SAMPLING_LEVELS, ("fine", "intermediate", "coarse"), strict=True))
 
 
 class ImageEstimator(Estimator):
@@ -103,7 +103,7 @@ class ImageEstimator(Estimator):
         self.name = name
         self.model = model
         self.window = model.window
-        self.mesh_levels = LEVELS if smpl is None else LEVELS[:1]
+        self.mesh_levels = SAMPLING_LEVELS if smpl is None else SAMPLING_LEVELS[:1]
         self._faces = mesh.faces
         self._smpl = smpl
         self._device_crops = device_crops
@@ -158,7 +158,7 @@ class ImageEstimator(Estimator):
             there = " or ".join(map(str, self.mesh_levels))
             raise ValueError(f"{self.name} has meshes of {there} vertices, not {level}")
         self.mesh_level = level
-        self.faces = self._faces[LEVELS.index(level)]
+        self.faces = self._faces[SAMPLING_LEVELS.index(level)]
 
     def _crops(self, frame: Frame, squares: Sequence[Square]) -> Tensor:
         """(P, 3, 224, 224) in 0..255 on the device; a GPU gets the image once, not P crops."""

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from stdformer_ros.body.mesh_sampling import LEVELS, MeshSampling, MeshUpsample
+from stdformer_ros.body.mesh_levels import SAMPLING_LEVELS, MeshSampling, MeshUpsample
 from stdformer_ros.models.estimator import Features
 from stdformer_ros.models.published.hrnet import HRNet
 from stdformer_ros.models.published.resnet import BasicBlock
@@ -27,7 +27,7 @@ WIDE_FEEDFORWARD, NARROW_FEEDFORWARD = 1024, 512
 JOINTS = 14
 RINGS = (7, 5, 3, 1)
 """How many edges far a vertex attends in each encoder."""
-VERTICES = LEVELS[2]
+VERTICES = SAMPLING_LEVELS[2]
 OTHERS = 1 + GRID**2 + JOINTS
 """Tokens of the camera, of the grid and of the joints, before those of the vertices."""
 TOKENS = "tokens"

@@ -18,7 +18,7 @@ from typing import Protocol, cast
 import torch
 from torch import Tensor, nn
 
-from stdformer_ros.body.mesh_sampling import LEVELS, MeshSampling, MeshUpsample
+from stdformer_ros.body.mesh_levels import SAMPLING_LEVELS, MeshSampling, MeshUpsample
 from stdformer_ros.models.disentangling import SpatioTemporalDisentangling
 from stdformer_ros.models.estimator import Features
 from stdformer_ros.models.rotations import rotation_from_matrix
@@ -37,7 +37,7 @@ HEADS = 8
 WIDE, WIDE_FEEDFORWARD = 512, 2048
 NARROW, NARROW_FEEDFORWARD = 128, 512
 JOINTS = 14
-FINE, MIDDLE, COARSE = LEVELS
+FINE, MIDDLE, COARSE = SAMPLING_LEVELS
 
 REGRESSOR_WIDTH = 1024
 ROTATIONS, BETAS = 24, 10

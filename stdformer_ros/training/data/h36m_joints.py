@@ -6,16 +6,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from stdformer_ros.body.body_model import forward_kinematics, load_body_arrays
-from stdformer_ros.body.joint_regressors import H36M_NAMES, h36m_joint_regressor
-from stdformer_ros.body.skeleton import JOINT_NAMES
+from stdformer_ros.body.body_model import forward_kinematics, h36m_joint_regressor, load_body_arrays
+from stdformer_ros.body.skeleton import H36M_NAMES, JOINT_NAMES
 
 _HEAD = slice(9, 11)
 """Which of the 17 are places of the head and not joints of ours."""
 
 
 class H36MJoints(nn.Module):
-    """The joints of `body.joint_regressors.h36m_joint_regressor`, by its own definition.
+    """The joints of `body.body_model.h36m_joint_regressor`, by its own definition.
 
     Limbs, neck and pelvis are the skeleton's joints, the torso is the middle of the lower and the
     upper spine joint, and the two places of the head move with its joint.

@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from stdformer_ros.body.landmarks import BLAZEPOSE_INDEX
+from stdformer_ros.body.body_landmarks import BLAZEPOSE_INDEX
 from stdformer_ros.models.keypoints import LANDMARKS, h36m_keypoints
 from stdformer_ros.training.data.h36m_joints import H36MJoints
 from stdformer_ros.training.people.motion_library import MotionLibrary

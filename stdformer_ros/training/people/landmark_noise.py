@@ -7,7 +7,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from stdformer_ros.body.landmarks import LANDMARK_MIRROR, LANDMARK_NAMES
+from stdformer_ros.body.body_landmarks import LANDMARK_MIRROR, LANDMARK_NAMES
 
 PLAIN = 0.5
 """Part of the people with the plain noise by which `cli evaluate --motion` judges."""

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from stdformer_ros.body.body_landmarks import BodyLandmarks
 from stdformer_ros.body.body_model import BodyModel, forward_kinematics
-from stdformer_ros.body.landmarks import BodyLandmarks
 from stdformer_ros.body.skeleton import JOINT_NAMES, MIRROR, PARENTS
 from stdformer_ros.training.people.motion_library import MotionLibrary
 from stdformer_ros.training.people.quaternions import (

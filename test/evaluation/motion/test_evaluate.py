@@ -14,8 +14,8 @@ import torch
 
 from helpers.handmade_motion import bvh_text, lively
 from stdformer_ros import cli
+from stdformer_ros.body.body_landmarks import LANDMARK_NAMES
 from stdformer_ros.body.body_model import BodyModel
-from stdformer_ros.body.landmarks import LANDMARK_NAMES
 from stdformer_ros.body.skeleton import BONES, JOINT_NAMES
 from stdformer_ros.camera.pinhole import Camera
 from stdformer_ros.config import EstimatorSettings

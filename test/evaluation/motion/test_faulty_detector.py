@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from stdformer_ros.body.landmarks import BLAZEPOSE_INDEX, LANDMARK_MIRROR, LANDMARK_NAMES
+from stdformer_ros.body.body_landmarks import BLAZEPOSE_INDEX, LANDMARK_MIRROR, LANDMARK_NAMES
 from stdformer_ros.evaluation.motion import faulty_detector
 from stdformer_ros.evaluation.motion.faulty_detector import Detections, as_people, bursts, detect
 

@@ -12,8 +12,8 @@ from scipy.spatial.transform import Rotation
 
 from helpers.handmade_motion import bvh_text, lively, still
 from stdformer_ros import cli
+from stdformer_ros.body.body_landmarks import LANDMARK_NAMES
 from stdformer_ros.body.body_model import BodyModel
-from stdformer_ros.body.landmarks import LANDMARK_NAMES
 from stdformer_ros.body.skeleton import JOINT_NAMES
 from stdformer_ros.evaluation.calibration import Reliability
 from stdformer_ros.evaluation.motion.conditions import conditions

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from helpers.calibrated_views import CAMERAS, one_person
-from stdformer_ros.body.landmarks import LANDMARK_NAMES, BodyLandmarks
+from stdformer_ros.body.body_landmarks import LANDMARK_NAMES, BodyLandmarks
 from stdformer_ros.body.skeleton import JOINT_NAMES
 from stdformer_ros.evaluation.views.recording import JOINTS, ViewRecorder
 

@@ -11,8 +11,8 @@ from torch import nn
 
 from helpers.handmade_motion import moving
 from helpers.poses import standing
+from stdformer_ros.body.body_landmarks import BLAZEPOSE_INDEX
 from stdformer_ros.body.body_model import BodyModel
-from stdformer_ros.body.landmarks import BLAZEPOSE_INDEX
 from stdformer_ros.body.skeleton import JOINT_NAMES
 from stdformer_ros.camera.pinhole import Camera
 from stdformer_ros.config import EstimatorSettings

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from helpers.paths import ROOT
 from stdformer_ros.assets import FOLDER
-from stdformer_ros.body.joint_regressors import H36M_NAMES
+from stdformer_ros.body.skeleton import H36M_NAMES
 from stdformer_ros.camera.pinhole import Camera
 from stdformer_ros.config import EstimatorSettings
 from stdformer_ros.models import CheckpointError, create_model

@@ -13,8 +13,8 @@ from torch import Tensor
 from helpers.image_stream import CAMERA, noise_frame, person, stream
 from helpers.paths import ROOT
 from helpers.tiny_networks import tiny_mesh, tiny_stdformer, write_mesh_sampling
-from stdformer_ros.body.joint_regressors import EVALUATION_ORDER, H36M_NAMES
-from stdformer_ros.body.mesh_sampling import load_mesh_sampling
+from stdformer_ros.body.mesh_levels import load_mesh_sampling
+from stdformer_ros.body.skeleton import EVALUATION_ORDER, H36M_NAMES
 from stdformer_ros.body.smpl import load_joint_regressor
 from stdformer_ros.camera.pinhole import Camera
 from stdformer_ros.config import EstimatorSettings

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from helpers import published
 from helpers.polygon_mesh import MESH
-from stdformer_ros.body.mesh_sampling import load_mesh_sampling
+from stdformer_ros.body.mesh_levels import load_mesh_sampling
 from stdformer_ros.models import create_model
 from stdformer_ros.models.published.pointhmr import (
     OTHERS,

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from helpers.polygon_mesh import MESH
-from stdformer_ros.body.mesh_sampling import MeshUpsample
+from stdformer_ros.body.mesh_levels import MeshUpsample
 from stdformer_ros.models import create_model
 from stdformer_ros.models.disentangling import SpatioTemporalDisentangling
 from stdformer_ros.models.published.hrnet import HRNetClassification

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from helpers.faultless_detector import HEIGHT, WRIST, error_of, faultless, lag, people, steady
-from stdformer_ros.body.landmarks import LANDMARK_MIRROR, LANDMARK_NAMES
+from stdformer_ros.body.body_landmarks import LANDMARK_MIRROR, LANDMARK_NAMES
 from stdformer_ros.training.people import landmark_noise
 from stdformer_ros.training.people.landmark_noise import disturb
 

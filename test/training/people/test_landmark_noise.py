@@ -9,8 +9,8 @@ from torch import Tensor
 
 from helpers.faultless_detector import FRAMES, HEIGHT, PEOPLE, error_of, faultless, lag, people
 from helpers.poses import random_betas, standing
+from stdformer_ros.body.body_landmarks import LANDMARK_NAMES
 from stdformer_ros.body.body_model import BodyModel
-from stdformer_ros.body.landmarks import LANDMARK_NAMES
 from stdformer_ros.evaluation.motion import faulty_detector
 from stdformer_ros.evaluation.motion.scenes import standing_height
 from stdformer_ros.perception.landmarks import ROI_MARGIN

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from helpers.handmade_motion import lively
 from helpers.poses import landmarks_of
+from stdformer_ros.body.body_landmarks import LANDMARK_NAMES
 from stdformer_ros.body.body_model import BodyModel
-from stdformer_ros.body.landmarks import LANDMARK_NAMES
 from stdformer_ros.body.skeleton import JOINT_NAMES, PARENTS
 from stdformer_ros.training.people import posed_motion
 from stdformer_ros.training.people.motion_library import MotionLibrary

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from helpers.handmade_motion import lively, moving, still
 from helpers.poses import landmarks_of
-from stdformer_ros.body.landmarks import LANDMARK_NAMES
+from stdformer_ros.body.body_landmarks import LANDMARK_NAMES
 from stdformer_ros.camera.pinhole import Camera
 from stdformer_ros.models.estimator import Estimator, Features
 from stdformer_ros.pipeline import Pipeline

@@ -1,4 +1,4 @@
-"""The embedded body: skinning, shape, joints."""
+"""The embedded body: skinning, shape, forward kinematics, joints regressed from vertices."""
 
 from __future__ import annotations
 
@@ -6,23 +6,27 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from scipy.spatial.transform import Rotation
 
-from helpers.poses import landmarks_of, random_betas, random_pose
+from helpers.poses import random_betas, random_pose
 from stdformer_ros.assets import FOLDER
 from stdformer_ros.body.body_model import (
     LEVELS,
     BodyModel,
     forward_kinematics,
+    h36m_joint_regressor,
     load_body_arrays,
-    places_in,
+    smpl_joint_regressor,
+    vertices_in,
 )
-from stdformer_ros.body.landmarks import (
-    BLAZEPOSE_INDEX,
-    LANDMARK_MIRROR,
-    LANDMARK_NAMES,
+from stdformer_ros.body.skeleton import (
+    BONES,
+    EVALUATION_ORDER,
+    H36M_NAMES,
+    JOINT_NAMES,
+    MIRROR,
+    PARENTS,
 )
-from stdformer_ros.body.skeleton import BONES, JOINT_NAMES, MIRROR, PARENTS
 
 REST = torch.eye(3).expand(1, 24, 3, 3)
 AVERAGE = torch.zeros(1, 10)
@@ -90,7 +94,7 @@ def test_the_rest_body_is_an_adult_who_stands_upright_and_looks_along_z() -> Non
     assert place["pelvis"].tolist() == [0, 0, 0]
 
 
-def test_left_joints_lie_on_positive_x_and_right_ones_mirror_them() -> None:
+def test_left_joints_have_positive_x_and_right_joints_are_their_mirror_image() -> None:
     _, joints = BodyModel()(REST, AVERAGE)
     across = torch.tensor([-1.0, 1.0, 1.0])
     torch.testing.assert_close(joints[0, MIRROR, :] * across, joints[0], atol=0.01, rtol=0)
@@ -99,8 +103,8 @@ def test_left_joints_lie_on_positive_x_and_right_ones_mirror_them() -> None:
             assert place[0] > 0.02
 
 
-def test_faces_look_outward() -> None:
-    """A closed mesh with outward faces encloses a positive volume, that of a person's body."""
+def test_face_normals_point_outward() -> None:
+    """Then a closed mesh encloses a positive volume, that of a person's body in m^3."""
     for level in LEVELS:
         body = BodyModel(level)
         vertices, _ = body(REST, AVERAGE)
@@ -109,7 +113,7 @@ def test_faces_look_outward() -> None:
         assert 0.05 < volume < 0.08, level
 
 
-def test_turning_the_pelvis_turns_the_whole_body() -> None:
+def test_rotating_the_pelvis_rotates_the_whole_body() -> None:
     rotations, betas = random_pose(5), random_betas(5)
     body = BodyModel(431)
     vertices, joints = body(rotations, betas)
@@ -144,7 +148,7 @@ def test_bones_keep_their_length_in_every_pose() -> None:
     )
 
 
-def test_each_body_of_a_batch_is_the_same_alone() -> None:
+def test_a_body_of_a_batch_equals_the_body_alone() -> None:
     rotations, betas = random_pose(4, 3), random_betas(4, 3)
     body = BodyModel(431)
     together = body(rotations, betas)
@@ -168,7 +172,7 @@ def test_an_unknown_level_is_refused() -> None:
         BodyModel(500)
 
 
-def test_regressed_joints_are_within_a_centimetre_of_the_skeleton() -> None:
+def test_regressed_joints_are_within_a_centimetre_of_the_true_ones_on_average() -> None:
     regressor = torch.from_numpy(load_body_arrays()["joint_regressor_431"])
     vertices, joints = BodyModel(431)(random_pose(7, 50, degrees=30.0), random_betas(7, 50))
     error = (regressor @ vertices - joints).norm(dim=-1)
@@ -176,8 +180,8 @@ def test_regressed_joints_are_within_a_centimetre_of_the_skeleton() -> None:
     assert regressor.sum(1).numpy() == pytest.approx(np.ones(24), abs=1e-5)
 
 
-def test_legs_turn_at_the_heights_of_anatomy() -> None:
-    """Hip, knee and ankle of the stature, after Winter, "Biomechanics and Motor Control"."""
+def test_hip_knee_and_ankle_have_the_heights_of_anatomy() -> None:
+    """In parts of the stature, after Winter, "Biomechanics and Motor Control"."""
     vertices, joints = BodyModel()(REST, AVERAGE)
     sole, crown = float(vertices[0, :, 1].min()), float(vertices[0, :, 1].max())
     for side in ("left", "right"):
@@ -191,99 +195,8 @@ def test_legs_turn_at_the_heights_of_anatomy() -> None:
         assert height["ankle"] == pytest.approx(0.039, abs=0.016)
 
 
-def skin_landmarks(rotations: Tensor, betas: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
-    """Name -> the landmark, and the vertex of the posed mesh that it moves with."""
-    names = (
-        "nose", "left_ear", "left_heel", "left_foot_index", "right_ear", "right_heel",
-        "right_foot_index",
-    )  # fmt: skip
-    places = landmarks_of(rotations, betas)[0]
-    vertices, _ = BodyModel()(rotations, betas)
-    index = load_body_arrays()["landmark_vertices"]
-    return {
-        name: (places[LANDMARK_NAMES.index(name)], vertices[0, int(vertex)])
-        for name, vertex in zip(names, index, strict=True)
-    }
-
-
-def test_ears_and_nose_lie_in_the_head_heels_and_toes_in_the_foot() -> None:
-    offset = {name: (a - b).tolist() for name, (a, b) in skin_landmarks(REST, AVERAGE).items()}
-    assert offset["nose"] == pytest.approx([0, 0, -0.035], abs=1e-5)
-    assert offset["left_ear"] == pytest.approx([-0.02, 0, 0], abs=1e-5)
-    assert offset["right_ear"] == pytest.approx([0.02, 0, 0], abs=1e-5)
-    for side in ("left", "right"):
-        assert offset[f"{side}_heel"] == pytest.approx([0, 0.04, 0.009], abs=1e-4)
-        assert offset[f"{side}_foot_index"] == pytest.approx([0, 0, -0.03], abs=1e-4)
-
-
-def test_skin_landmarks_move_with_their_vertices() -> None:
-    rest, posed = (skin_landmarks(r, random_betas(8)) for r in (REST, random_pose(8)))
-    turns = forward_turns(random_pose(8))
-    for name, (place, vertex) in posed.items():
-        before = rest[name][0] - rest[name][1]
-        # blended skin shortens an offset a little
-        assert (place - vertex).norm().item() == pytest.approx(before.norm().item(), rel=0.1)
-    head = turns[JOINT_NAMES.index("head")]
-    for name in ("nose", "left_ear", "right_ear"):
-        expected = head @ (rest[name][0] - rest[name][1])
-        torch.testing.assert_close(posed[name][0] - posed[name][1], expected, atol=2e-3, rtol=0)
-
-
-def forward_turns(rotations: Tensor) -> list[Tensor]:
-    """Global rotations of the 24 joints."""
-    turns = [rotations[0, 0]]
-    for joint in range(1, 24):
-        turns.append(turns[PARENTS[joint]] @ rotations[0, joint])
-    return turns
-
-
-def test_heels_and_toes_keep_their_distance_from_the_ankle() -> None:
-    at_rest, bent = landmarks_of(REST, AVERAGE)[0], landmarks_of(random_pose(8), AVERAGE)[0]
-    for part in ("heel", "foot_index"):
-        pair = [LANDMARK_NAMES.index(f"right_{name}") for name in (part, "ankle")]
-        lengths = [float((body[pair[0]] - body[pair[1]]).norm()) for body in (at_rest, bent)]
-        assert lengths[0] == pytest.approx(lengths[1], abs=0.04)  # toes bend, skin blends
-
-
-def test_landmarks_lie_where_their_names_say() -> None:
-    place = dict(zip(LANDMARK_NAMES, landmarks_of(REST, AVERAGE)[0], strict=True))
-    _, joints = BodyModel(108)(REST, AVERAGE)
-    for name, offset in (
-        ("shoulder", (-0.007, 0.028, 0.0)),
-        ("elbow", (0.0, 0.0, 0.0)),
-        ("wrist", (0.015, 0.0, 0.0)),
-        ("hip", (-0.0145, -0.013, 0.0)),
-        ("knee", (0.0, 0.0, 0.0)),
-        ("ankle", (0.0, 0.024, 0.0)),
-    ):
-        for side, sign in (("left", 1.0), ("right", -1.0)):
-            joint = joints[0, JOINT_NAMES.index(f"{side}_{name}")]
-            moved = (place[f"{side}_{name}"] - joint) * torch.tensor([sign, 1.0, 1.0])
-            assert moved.tolist() == pytest.approx(offset, abs=1e-6), name
-    assert abs(place["nose"][0]) < 0.01
-    assert place["nose"][2] > place["left_ear"][2] + 0.05
-    assert place["left_ear"][0] > 0.04
-    assert place["right_ear"][0] < -0.04
-    assert place["left_heel"][2] < place["left_ankle"][2] < place["left_foot_index"][2]
-    assert place["left_heel"][1] < place["left_ankle"][1]
-
-
-def test_mirrored_landmarks_are_on_the_other_side() -> None:
-    landmarks = landmarks_of(REST, AVERAGE)[0]
-    across = torch.tensor([-1.0, 1.0, 1.0])
-    torch.testing.assert_close(
-        landmarks[list(LANDMARK_MIRROR)] * across, landmarks, atol=0.012, rtol=0
-    )
-    assert [LANDMARK_MIRROR[i] for i in LANDMARK_MIRROR] == list(range(len(LANDMARK_NAMES)))
-
-
-def test_landmarks_come_from_different_places_of_blazepose() -> None:
-    assert len(set(BLAZEPOSE_INDEX)) == len(LANDMARK_NAMES) == 21
-    assert all(0 <= i < 33 for i in BLAZEPOSE_INDEX)
-
-
-def test_a_joint_is_where_the_bones_above_it_lead() -> None:
-    """Generation by generation gives what walking down from the pelvis joint by joint gives."""
+def test_forward_kinematics_equals_a_loop_over_the_bones() -> None:
+    """It computes a generation of joints at once."""
     rotations, rest = random_pose(3, 5, degrees=90.0), torch.randn(5, 24, 3)
     turns, joints = forward_kinematics(rotations, rest)
     expected_turns, expected = {0: rotations[:, 0]}, {0: torch.zeros(5, 3)}
@@ -299,8 +212,57 @@ def test_a_joint_is_where_the_bones_above_it_lead() -> None:
 
 
 @pytest.mark.parametrize("level", LEVELS)
-def test_a_coarser_mesh_is_some_of_the_finer_ones_vertices(level: int) -> None:
+def test_a_coarser_mesh_is_a_subset_of_the_finer_vertices(level: int) -> None:
     rotations, betas = random_pose(4, 2, degrees=40.0), random_betas(4, 2)
     fine, _ = BodyModel(level)(rotations, betas)
     coarse, _ = BodyModel(108)(rotations, betas)
-    torch.testing.assert_close(fine[:, places_in(level, 108)], coarse, atol=1e-6, rtol=0)
+    torch.testing.assert_close(fine[:, vertices_in(level, 108)], coarse, atol=1e-6, rtol=0)
+
+
+# Joints regressed from vertices.
+
+
+def posed_body():
+    """A sitting person who raises the left arm."""
+    rotations = torch.eye(3).repeat(1, 24, 1, 1)
+    for joint, axis, angle in (
+        ("left_hip", 0, -1.4), ("right_hip", 0, -1.4), ("left_knee", 0, 1.4),
+        ("right_knee", 0, 1.4), ("left_shoulder", 2, 1.2), ("right_shoulder", 2, 1.3),
+    ):  # fmt: skip
+        turn = Rotation.from_euler("xyz"[axis], angle).as_matrix()
+        rotations[:, JOINT_NAMES.index(joint)] = torch.from_numpy(turn).float()
+    vertices, joints = BodyModel()(rotations, torch.zeros(1, 10))
+    return vertices[0].numpy(), joints[0].numpy()
+
+
+def test_regressor_rows_are_weighted_means():
+    for regressor in (smpl_joint_regressor(), h36m_joint_regressor()):
+        assert (regressor >= 0).all()
+        np.testing.assert_allclose(regressor.sum(1), 1.0, atol=1e-5)
+
+
+def test_the_24_regressed_joints_of_a_bent_body_are_within_three_centimetres():
+    vertices, joints = posed_body()
+    errors = np.linalg.norm(smpl_joint_regressor() @ vertices - joints, axis=1)
+    assert errors.mean() < 0.012
+    assert errors.max() < 0.03
+
+
+def test_human36m_joints_lie_where_their_names_say():
+    vertices, joints = posed_body()
+    found = dict(zip(H36M_NAMES, h36m_joint_regressor() @ vertices, strict=True))
+    for name in ("left_knee", "right_wrist", "neck"):
+        assert np.linalg.norm(found[name] - joints[JOINT_NAMES.index(name)]) < 0.03
+    assert found["head_top"][1] > found["head"][1] > found["neck"][1]
+    # Human3.6M's bones from neck to head and from head to its top are about equally long
+    lower, upper = (np.linalg.norm(found["head"] - found[name]) for name in ("neck", "head_top"))
+    assert 0.8 < lower / upper < 1.25
+    assert found["neck"][1] > found["torso"][1] > found["pelvis"][1]
+
+
+def test_the_evaluated_joints_are_those_of_published_methods():
+    assert [H36M_NAMES[i] for i in EVALUATION_ORDER] == [
+        "right_ankle", "right_knee", "right_hip", "left_hip", "left_knee", "left_ankle",
+        "right_wrist", "right_elbow", "right_shoulder", "left_shoulder", "left_elbow",
+        "left_wrist", "neck", "head_top",
+    ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Files from elsewhere hold arrays or are refused; whatever they name is never called."""
+"""Pickles and npz files hold arrays or are refused; nothing that they name is ever called."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from stdformer_ros.body.mesh_sampling import load_mesh_sampling
+from stdformer_ros.body.mesh_levels import load_mesh_sampling
 from stdformer_ros.body.safe_pickle import RefusedPickleError, load_object_npz, load_pickle
 from stdformer_ros.models import CheckpointError, create_model, load_checkpoint
 
@@ -51,7 +51,7 @@ def named(module: str, name: str, arguments: bytes = b")") -> bytes:
 
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
-def test_containers_numbers_and_arrays_come_back(tmp_path: Path, protocol: int) -> None:
+def test_containers_numbers_and_arrays_are_read(tmp_path: Path, protocol: int) -> None:
     arrays = {
         "float": np.linspace(0, 1, 6).reshape(2, 3),
         "fortran": np.asfortranarray(np.arange(6, dtype=np.float32).reshape(2, 3)),
@@ -72,7 +72,7 @@ def test_containers_numbers_and_arrays_come_back(tmp_path: Path, protocol: int) 
 
 
 @pytest.mark.parametrize("kind", ["csc", "csr"])
-def test_sparse_matrices_come_back(tmp_path: Path, kind: str) -> None:
+def test_sparse_matrices_are_read(tmp_path: Path, kind: str) -> None:
     matrix = scipy.sparse.random(7, 5, 0.4, format=kind, rng=np.random.default_rng(0))
     matrix = {"csc": scipy.sparse.csc_matrix, "csr": scipy.sparse.csr_matrix}[kind](matrix)
     back = read(tmp_path, pickle.dumps([matrix, matrix]))
@@ -88,7 +88,7 @@ def test_shared_arrays_stay_shared_and_own_their_memory(tmp_path: Path) -> None:
 
 
 def test_chumpy_arrays_become_arrays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As SMPL's and MANO's files hold them; chumpy itself is not needed to read them."""
+    """SMPL's and MANO's files hold them; chumpy itself is not needed to read them."""
 
     class Ch:
         pass
@@ -112,7 +112,7 @@ def test_chumpy_arrays_become_arrays(tmp_path: Path, monkeypatch: pytest.MonkeyP
     np.testing.assert_array_equal(back["shapedirs"], np.arange(0.0, 24, 2).reshape(2, 3, 2))
 
 
-def test_python_2s_oldest_protocol(tmp_path: Path) -> None:
+def test_python_2s_oldest_protocol_is_read(tmp_path: Path) -> None:
     """Protocol 0 with `copy_reg._reconstructor` and 8-bit strings, as SMPL's files of 2015."""
     values = np.array([1.0, 2.0])
     content = (
@@ -126,8 +126,8 @@ def test_python_2s_oldest_protocol(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read(tmp_path, content)["v_template"], values)
 
 
-def test_named_arrays_of_an_npz_come_back_and_others_are_not_looked_at(tmp_path: Path) -> None:
-    """`mesh_downsampling.npz` holds meshes of a class that nobody has, beside its matrices."""
+def test_only_the_named_arrays_of_an_npz_are_read(tmp_path: Path) -> None:
+    """`mesh_downsampling.npz` also holds objects of a class that is not public."""
     objects = np.empty(2, object)
     objects[:] = [scipy.sparse.csc_matrix(np.eye(3)), scipy.sparse.csc_matrix(np.ones((2, 3)))]
     hostile = np.array([Call(os.system, "exit 1")], object)
@@ -180,7 +180,9 @@ SIDE_EFFECTS = [
 
 
 @pytest.mark.parametrize(("module", "name"), SIDE_EFFECTS)
-def test_everything_else_is_refused_by_name(tmp_path: Path, module: str, name: str) -> None:
+def test_all_other_names_are_refused_and_named_in_the_error(
+    tmp_path: Path, module: str, name: str
+) -> None:
     with pytest.raises(RefusedPickleError, match=f"it names {module}.{name}, which is no array"):
         read(tmp_path, named(module, name))
     by_stack = b"\x80\x04\x8c" + bytes([len(module)]) + module.encode()
@@ -213,7 +215,9 @@ def test_no_way_of_calling_gets_through(tmp_path: Path, opcode: str) -> None:
         lambda call: np.array([np.array([call], object), 2], object),
     ],
 )
-def test_a_call_is_found_wherever_it_hides(tmp_path: Path, hide: Callable[[Any], Any]) -> None:
+def test_a_call_inside_containers_and_arrays_is_refused(
+    tmp_path: Path, hide: Callable[[Any], Any]
+) -> None:
     touched = tmp_path / "touched"
     content = pickle.dumps(hide(Call(os.system, f"touch {touched}")))
     with pytest.raises(RefusedPickleError, match="system"):
@@ -235,9 +239,7 @@ def test_a_call_is_found_wherever_it_hides(tmp_path: Path, hide: Callable[[Any],
         (b"\x80\x02\x82\x01.", "not an intact pickle"),  # the extension registry
     ],
 )
-def test_tricks_with_allowed_names_are_refused(
-    tmp_path: Path, content: bytes, message: str
-) -> None:
+def test_misuse_of_allowed_names_is_refused(tmp_path: Path, content: bytes, message: str) -> None:
     with pytest.raises(RefusedPickleError, match=message):
         read(tmp_path, content)
 
@@ -247,7 +249,7 @@ def test_tricks_with_allowed_names_are_refused(
     [b"cnumpy\nndarray\n", b"cnumpy.core.multiarray\n_reconstruct\n", b"c__builtin__\nset\n"],
 )
 def test_no_pickle_can_change_how_the_next_is_read(tmp_path: Path, target: bytes) -> None:
-    """Setting state on what a name gives, instead of on an instance of it."""
+    """They set state on the stand-in class itself, instead of on an instance."""
     state = b"(dVarguments\nI1\nsV__setstate__\nI2\ns"
     for content in (target + state + b"b.", target + b"(N" + state + b"tb."):
         with pytest.raises(RefusedPickleError):
@@ -274,7 +276,7 @@ def test_the_handwritten_array_is_read(tmp_path: Path) -> None:
     ("shape", "data"),
     [((2,), b"\0" * 8), ((1,), b"\0" * 9), ((-1,), b""), ((2**62, 4), b""), ((2**40,), b"")],
 )
-def test_an_array_holds_as_many_bytes_as_its_shape_says(
+def test_an_array_must_hold_as_many_bytes_as_its_shape_needs(
     tmp_path: Path, shape: tuple[int, ...], data: bytes
 ) -> None:
     with pytest.raises(RefusedPickleError, match=r"bytes, but holds|cannot have the shape"):
@@ -294,8 +296,8 @@ def test_a_sparse_matrix_cannot_point_outside_itself(tmp_path: Path) -> None:
         read(tmp_path, pickle.dumps(matrix))
 
 
-def test_a_few_bytes_cannot_claim_gigabytes(tmp_path: Path) -> None:
-    """Object number 2^30 of those to remember, a frame or text of 4 GB, 10^12 zero bytes."""
+def test_a_few_bytes_cannot_allocate_gigabytes(tmp_path: Path) -> None:
+    """They memorise object number 2^30, announce a frame or text of 4 GB, or 10^12 zero bytes."""
     assert read(tmp_path, b"\x80\x02]r\x00\x00\x00\x40.") == []
     assert read(tmp_path, b"\x80\x04\x95\xff\xff\xff\xff\x00\x00\x00\x00].") == []
     for content in (
@@ -306,7 +308,7 @@ def test_a_few_bytes_cannot_claim_gigabytes(tmp_path: Path) -> None:
             read(tmp_path, content)
 
 
-def test_endless_nesting_ends(tmp_path: Path) -> None:
+def test_very_deep_or_circular_nesting_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RefusedPickleError):
         read(tmp_path, b"]" * 100_000 + b"a" * 99_999 + b".")
     itself = b"]p0\n(cnumpy\nndarray\nI0\nt)Rg0\nb."
@@ -326,7 +328,7 @@ def test_a_truncated_pickle_is_refused(tmp_path_factory: pytest.TempPathFactory,
 
 
 @given(st.dictionaries(st.integers(0, len(INTACT) - 1), st.integers(0, 255), min_size=1))
-def test_noise_is_read_or_refused(
+def test_a_pickle_with_changed_bytes_is_read_or_refused(
     tmp_path_factory: pytest.TempPathFactory, noise: dict[int, int]
 ) -> None:
     content = bytearray(INTACT)
@@ -339,7 +341,7 @@ def test_noise_is_read_or_refused(
 # The files that the product reads.
 
 
-def test_an_npz_that_is_none_is_refused(tmp_path: Path) -> None:
+def test_a_broken_npz_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.npz"
     path.write_bytes(b"PK\x03\x04 and nothing more")
     with pytest.raises(RefusedPickleError, match="not an intact npz"):
@@ -349,7 +351,7 @@ def test_an_npz_that_is_none_is_refused(tmp_path: Path) -> None:
         load_object_npz(path, ("U",))
 
 
-def test_an_npz_whose_header_lies_is_refused(tmp_path: Path) -> None:
+def test_an_npz_whose_header_announces_another_shape_is_refused(tmp_path: Path) -> None:
     header = io.BytesIO()
     np.lib.format.write_array(header, np.empty(0, object), allow_pickle=True)
     content = header.getvalue()[:128] + pickle.dumps(np.array([1, 2], object))
@@ -384,7 +386,7 @@ def test_a_mesh_sampling_file_of_another_mesh_is_refused(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("new_format", [True, False])
-def test_a_checkpoint_that_calls_is_refused_by_name(tmp_path: Path, new_format: bool) -> None:
+def test_a_checkpoint_that_names_a_function_is_refused(tmp_path: Path, new_format: bool) -> None:
     touched, path = tmp_path / "touched", tmp_path / "a.pth"
     content = {"fc1.weight": torch.zeros(1), "a": Call(os.system, f"touch {touched}")}
     torch.save(content, path, _use_new_zipfile_serialization=new_format)
@@ -393,14 +395,16 @@ def test_a_checkpoint_that_calls_is_refused_by_name(tmp_path: Path, new_format: 
     assert not touched.exists()
 
 
-def test_a_network_saved_as_a_whole_is_refused_with_the_way_out(tmp_path: Path) -> None:
+def test_a_network_saved_as_a_whole_is_refused_with_a_hint_to_save_its_state_dict(
+    tmp_path: Path,
+) -> None:
     torch.save(nn.Linear(2, 2), tmp_path / "model.bin")
     with pytest.raises(CheckpointError, match=r"names torch\.nn.*Linear.*save its state_dict\(\)"):
         load_checkpoint(create_model("lstm_posenet_81"), tmp_path / "model.bin")
 
 
-def test_training_state_in_a_checkpoint_calls_nothing(tmp_path: Path) -> None:
-    """An array of 10^12 numbers would be allocated, if the names stood for what they name."""
+def test_unknown_entries_of_a_checkpoint_are_not_built(tmp_path: Path) -> None:
+    """If the named functions were called, an array of 10^12 numbers would be allocated."""
     state = create_model("lstm_posenet_81").state_dict()
     sneaky = Call(np.dtype, f"S{10**9}"), Call(np.ndarray, (10**12,))
     torch.save({"model": state, "sneaky": sneaky}, tmp_path / "a.pth")

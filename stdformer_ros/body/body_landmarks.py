@@ -1,13 +1,13 @@
-"""The landmarks that the default estimator reads, as places on the embedded body.
+"""Where the embedded body has the landmarks that the default estimator uses.
 
-Of BlazePose's 33 landmarks 21 are used; the rest (eyes, mouth, thumbs, little fingers) say nothing
-more about the body's pose. Limb landmarks lie near joints, the others on the skin.
+Of BlazePose's 33 landmarks 21 are used; the others (eyes, mouth, thumbs, little fingers) say
+nothing more about the body's pose. Limb landmarks lie near joints, the others on the skin.
 
-BlazePose does not mark joint centres, nor the skin's extremes. In videos of standing and walking
-people, and triangulated from four views of one, its shoulders are higher than the joints of a body
-of the same height, its ankles and heels higher above the toes, its ears and nose deeper in the
-head. The offsets below were set so that the lengths agree; without them a standing person seems to
-crouch and to lean.
+BlazePose's landmarks are neither joint centres nor the outermost points of the skin. In videos of
+standing and walking people, and triangulated from four views of one person, its shoulders are
+higher than the joints of a body of the same height, its ankles and heels higher above the toes, its
+ears and nose deeper in the head. The offsets below make these lengths agree; without them a
+standing person seems to crouch and to lean.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ _SKIN: tuple[tuple[str, int, tuple[float, float, float]], ...] = (
     ("right_foot_index", 32, _TOE),
 )
 """In the order in which tools/build_body.py lists the vertices: name, BlazePose's index, and an
-offset in metres from the vertex, moving with it."""
+offset in metres from the vertex, which moves with it."""
 
 _LIMBS = tuple(
     (f"{side}_{name}", i + k) for name, i, _ in _LEFT_LIMBS for k, side in enumerate(_SIDES)
@@ -76,7 +76,7 @@ LIMB_ROWS = tuple(LANDMARK_NAMES.index(name) for name, _ in _LIMBS)
 
 
 class BodyLandmarks(nn.Module):
-    """The 21 landmarks of posed bodies."""
+    """Computes the 21 landmarks of posed bodies."""
 
     template: Tensor
     shapedirs: Tensor
@@ -113,28 +113,30 @@ class BodyLandmarks(nn.Module):
             tensor = torch.from_numpy(array.astype(np.float32))
             self.register_buffer(name, tensor, persistent=False)
 
-    def limbs(self, turns: Tensor, joints: Tensor) -> Tensor:
-        """The limb landmarks (B, 14, 3) alone, in the order of `LIMB_ROWS`.
+    def limbs(self, global_rotations: Tensor, joints: Tensor) -> Tensor:
+        """The limb landmarks (B, 14, 3) without the others, in the order of `LIMB_ROWS`, metres.
 
         Args:
-            turns: (B, 24, 3, 3) global rotations.
+            global_rotations: (B, 24, 3, 3).
             joints: (B, 24, 3) posed joints, metres.
         """
-        moved = (turns[:, self._frames] @ self.offsets[..., None])[..., 0]
-        return joints[:, self._joints] + moved
+        offsets = (global_rotations[:, self._frames] @ self.offsets[..., None])[..., 0]
+        return joints[:, self._joints] + offsets
 
-    def forward(self, turns: Tensor, joints: Tensor, rest_joints: Tensor, betas: Tensor) -> Tensor:
+    def forward(
+        self, global_rotations: Tensor, joints: Tensor, rest_joints: Tensor, betas: Tensor
+    ) -> Tensor:
         """Landmarks (B, 21, 3) in metres.
 
         Args:
-            turns: (B, 24, 3, 3) global rotations.
+            global_rotations: (B, 24, 3, 3).
             joints: (B, 24, 3) posed joints.
             rest_joints: (B, 24, 3) joints of the rest pose.
             betas: (B, 10).
         """
-        skeleton = Skeleton(rest_joints, turns, joints)
+        skeleton = Skeleton(rest_joints, global_rotations, joints)
         skin = skinned(self.weights, self.template, self.shapedirs, skeleton, betas)
-        return torch.cat([self.limbs(turns, joints), skin], dim=1)[:, self._order]
+        return torch.cat([self.limbs(global_rotations, joints), skin], dim=1)[:, self._order]
 
 
 def _joint(side: str, name: str) -> int:
