@@ -7,17 +7,20 @@ from torch import Tensor
 
 
 def mean_position_error(predicted: Tensor, true: Tensor) -> Tensor:
-    """Mean distance per body: (B, N, 3) metres -> (B,) millimetres. Align the pelvis before."""
+    """The mean distance per body: (B, N, 3) metres -> (B,) millimetres.
+
+    It is MPJPE or MPVPE if the pelvises are aligned before.
+    """
     return 1e3 * torch.linalg.vector_norm(predicted - true, dim=-1).mean(-1)
 
 
 def aligned_position_error(predicted: Tensor, true: Tensor) -> Tensor:
-    """PA-MPJPE: the mean distance per body after similarity Procrustes, (B,) millimetres."""
+    """PA-MPJPE: the mean distance per body (B, N, 3) after Procrustes alignment, (B,) mm."""
     return mean_position_error(procrustes(predicted, true), true)
 
 
 def procrustes(predicted: Tensor, true: Tensor) -> Tensor:
-    """`predicted` (B, N, 3) moved, turned and scaled onto `true` with least squares.
+    """`predicted` (B, N, 3), translated, rotated and scaled onto `true` by least squares.
 
     Umeyama, "Least-squares estimation of transformation parameters between two point patterns",
     PAMI 1991.
@@ -34,9 +37,10 @@ def procrustes(predicted: Tensor, true: Tensor) -> Tensor:
 
 
 def acceleration_error(predicted: Tensor, true: Tensor) -> Tensor:
-    """Accel: mean norm of the second differences' error, (F, N, 3) metres -> () mm/frame^2."""
+    """Accel: the mean error of the second differences, (F, N, 3) metres -> () mm/frame^2."""
 
-    def second(x: Tensor) -> Tensor:
+    def acceleration(x: Tensor) -> Tensor:
         return x[2:] - 2 * x[1:-1] + x[:-2]
 
-    return 1e3 * torch.linalg.vector_norm(second(predicted) - second(true), dim=-1).mean()
+    error = acceleration(predicted) - acceleration(true)
+    return 1e3 * torch.linalg.vector_norm(error, dim=-1).mean()

@@ -1,4 +1,4 @@
-"""The errors that human mesh recovery is compared by."""
+"""The error measures of human mesh recovery."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_the_error_is_the_mean_of_the_distances_and_not_their_root_mean_square()
     assert mean_position_error(wrong, true).item() == pytest.approx(200.0)
 
 
-def test_every_body_has_an_error_of_its_own() -> None:
+def test_every_body_has_its_own_error() -> None:
     true = random_bodies()
     wrong = true.clone()
     wrong[1, :, 0] += 0.01
@@ -50,14 +50,14 @@ def test_procrustes_undoes_any_similarity(seed: int, scale: float) -> None:
     assert aligned_position_error(moved, true).max() < 1e-5
 
 
-def test_procrustes_does_not_turn_a_left_hand_into_a_right_one() -> None:
+def test_procrustes_does_not_mirror() -> None:
     true = random_bodies()
     mirrored = true * torch.tensor([-1.0, 1.0, 1.0])
     assert aligned_position_error(mirrored, true).min() > 100.0
 
 
 def test_procrustes_finds_the_best_similarity() -> None:
-    """No rotation, scale or shift near the answer is better."""
+    """No rotation, scale or translation near it is better."""
     true = random_bodies(1, count=1)
     predicted = true + 0.3 * random_bodies(2, count=1)
     best = procrustes(predicted, true)
@@ -79,7 +79,7 @@ def test_alignment_never_makes_the_squared_error_worse() -> None:
     assert (after <= before).all()
 
 
-def test_a_prediction_that_is_a_single_point_does_not_divide_by_zero() -> None:
+def test_procrustes_of_a_single_point_is_finite() -> None:
     true = random_bodies()
     assert torch.isfinite(procrustes(torch.zeros_like(true), true)).all()
 

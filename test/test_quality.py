@@ -1,4 +1,4 @@
-"""Adaptive quality: the order of what is given up, and that it neither sticks nor swings."""
+"""Adaptive quality: the order of the steps; it recovers and does not oscillate."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from stdformer_ros.quality import (
 BEST = Quality(detect_every=10, landmarks="full", mesh_level=6890)
 
 
-def test_searches_become_rarer_then_landmarks_lighter_then_meshes_coarser() -> None:
+def test_first_searches_become_rarer_then_landmarks_lighter_then_meshes_coarser() -> None:
     assert quality_steps(BEST, (6890, 1723, 431)) == (
         BEST,
         Quality(20, "full", 6890),
@@ -29,7 +29,7 @@ def test_searches_become_rarer_then_landmarks_lighter_then_meshes_coarser() -> N
     )
 
 
-def test_nothing_is_given_up_that_is_not_there() -> None:
+def test_settings_that_are_low_already_are_not_reduced() -> None:
     frugal = Quality(detect_every=50, landmarks="lite", mesh_level=431)
     assert quality_steps(frugal, (6890, 1723, 431)) == (frugal,)
     assert quality_steps(Quality(30, "lite", 6890), ()) == (
@@ -39,7 +39,7 @@ def test_nothing_is_given_up_that_is_not_there() -> None:
 
 
 class Machine:
-    """Frames that take as long as the step says, on a clock of their own."""
+    """Simulates frames whose processing time depends on the step, with its own clock."""
 
     def __init__(self, controller: QualityController) -> None:
         self.controller = controller
@@ -59,43 +59,45 @@ def machine() -> Machine:
     return Machine(QualityController(target_fps=20.0, steps=6))
 
 
-def test_within_the_budget_nothing_changes(machine: Machine) -> None:
+def test_frames_within_the_budget_change_nothing(machine: Machine) -> None:
     machine.run(60.0, lambda step: 0.049)
     assert machine.changes == []
 
 
-def test_it_goes_down_as_far_as_needed_and_no_further(machine: Machine) -> None:
+def test_quality_goes_down_as_far_as_needed_and_no_further(machine: Machine) -> None:
     machine.run(60.0, lambda step: 0.059 - 0.005 * step)
     assert [step for _, step in machine.changes] == [1, 2]
     times = [when for when, _ in machine.changes]
-    assert times[1] - times[0] >= PERIOD, "a step was judged before it could tell"
+    assert times[1] - times[0] >= PERIOD, "a step was judged too early"
 
 
-def test_it_stops_at_the_last_step_and_still_runs(machine: Machine) -> None:
+def test_quality_stops_at_the_last_step(machine: Machine) -> None:
     machine.run(60.0, lambda step: 0.5)
     assert [step for _, step in machine.changes] == [1, 2, 3, 4, 5]
 
 
-def test_single_slow_frames_do_not_count_only_their_mean(machine: Machine) -> None:
-    """The detector makes every tenth frame slow, as it should be."""
+def test_single_slow_frames_change_nothing_if_the_mean_is_within_the_budget(
+    machine: Machine,
+) -> None:
+    """The person detector makes every tenth frame slow."""
     frames = iter(range(10**6))
     machine.run(60.0, lambda step: 0.12 if next(frames) % 10 == 0 else 0.03)
     assert machine.changes == []
 
 
-def test_when_the_load_falls_quality_comes_back_step_by_step(machine: Machine) -> None:
+def test_at_low_load_quality_rises_step_by_step(machine: Machine) -> None:
     machine.run(20.0, lambda step: 0.5)
     machine.run(20.0 + 7 * (PATIENCE + 2 * PERIOD), lambda step: 0.01, idle=0.02)
     assert [step for _, step in machine.changes] == [1, 2, 3, 4, 5, 4, 3, 2, 1, 0]
 
 
-def test_just_below_the_budget_is_no_reason_to_go_back_up(machine: Machine) -> None:
+def test_frames_just_within_the_budget_do_not_raise_the_quality(machine: Machine) -> None:
     machine.run(60.0, lambda step: 0.055 if step == 0 else 0.045)
     assert [step for _, step in machine.changes] == [1]
 
 
-def test_between_two_steps_trials_become_rarer_instead_of_swinging(machine: Machine) -> None:
-    """Step 0 is too slow, step 1 has room: each trial fails, and waits twice as long."""
+def test_trials_of_a_step_that_is_too_slow_become_rarer(machine: Machine) -> None:
+    """Step 0 is too slow, step 1 has a low load: each trial fails, the next waits twice as long."""
     machine.run(600.0, lambda step: 0.06 if step == 0 else 0.02)
     assert {step for _, step in machine.changes} == {0, 1}
     assert len(machine.changes) < 2 * 600 / MAX_PATIENCE + 10
@@ -107,7 +109,7 @@ def test_between_two_steps_trials_become_rarer_instead_of_swinging(machine: Mach
     assert slow < 0.05 * 600
 
 
-def test_a_trial_that_lasts_makes_it_patient_no_longer(machine: Machine) -> None:
+def test_after_a_successful_trial_the_next_trial_waits_the_usual_time(machine: Machine) -> None:
     machine.run(300.0, lambda step: 0.06 if step == 0 else 0.02)
     began = machine.now
     machine.run(began + MAX_PATIENCE + 2 * PATIENCE, lambda step: 0.02)  # the load has gone
@@ -116,9 +118,9 @@ def test_a_trial_that_lasts_makes_it_patient_no_longer(machine: Machine) -> None
     machine.run(began + 2 * PERIOD, lambda step: 0.06 if step == 0 else 0.02)
     assert machine.controller.step == 1
     machine.run(machine.now + PATIENCE + 2 * PERIOD, lambda step: 0.02)
-    assert machine.controller.step == 0, "the old failures still count"
+    assert machine.controller.step == 0, "the old failures must not count"
 
 
-def test_frames_slower_than_the_period_are_judged_too(machine: Machine) -> None:
+def test_frames_longer_than_the_period_lower_the_quality_too(machine: Machine) -> None:
     machine.run(40.0, lambda step: 2.0 * PERIOD)
     assert machine.controller.step >= 2

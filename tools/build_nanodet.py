@@ -6,9 +6,9 @@
 
 The package holds NanoDet (80 COCO classes) as a TensorFlow.js graph with float16 weights. It is
 translated operation by operation into OpenVINO's intermediate representation, again with float16
-weights, so that no value changes. Two things are freed on the way: the image size (feature maps
-are resized by a factor instead of to fixed sizes), so that the detector may letterbox into a
-rectangle, and the names of the outputs, which become `scores_8` ... `distances_32`.
+weights, so that no value changes. Two things change: the image size is variable (feature maps are
+resized by a factor instead of to fixed sizes), so that the detector can letterbox into a rectangle,
+and the outputs get the names `scores_8` ... `distances_32`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ TO_NHWC = np.array([0, 2, 3, 1])
 
 
 def read_weights(manifest: dict[str, Any], folder: Path) -> dict[str, NDArray[Any]]:
-    """The constants of the graph by name, as a TensorFlow.js weights manifest describes them.
+    """Read the constants of the graph by name, as a TensorFlow.js weights manifest lists them.
 
     Raises:
         ValueError: for a storage other than int32 and float16, or leftover bytes.
@@ -54,7 +54,7 @@ def read_weights(manifest: dict[str, Any], folder: Path) -> dict[str, NDArray[An
 
 
 def translate(nodes: list[dict[str, Any]], weights: dict[str, NDArray[Any]]) -> ov.Model:
-    """The OpenVINO model of a TensorFlow graph whose nodes come in any order.
+    """The OpenVINO model of a TensorFlow graph; its nodes may be in any order.
 
     Raises:
         ValueError: for an operation that this detector does not use.
@@ -116,7 +116,7 @@ def translate(nodes: list[dict[str, Any]], weights: dict[str, NDArray[Any]]) -> 
 
 
 def named(output: ov.Output, name: str) -> Any:
-    """The result node of `output`, under a name of its own."""
+    """The result node of `output`, with this name."""
     result = ops.result(output)
     result.output(0).get_tensor().set_names({name})
     result.set_friendly_name(name)
@@ -124,9 +124,9 @@ def named(output: ov.Output, name: str) -> Any:
 
 
 def transpose(x: ov.Output, order: NDArray[Any]) -> ov.Output:
-    """A transposition, or nothing where it undoes the one that made x.
+    """X transposed; or the input of the transposition that made x, if the two cancel.
 
-    The graph wraps every convolution in a pair of them, which OpenVINO would carry out.
+    The graph has such a pair around every convolution, and OpenVINO would compute both.
     """
     node = x.get_node()
     if node.get_type_name() == "Transpose":
@@ -137,7 +137,7 @@ def transpose(x: ov.Output, order: NDArray[Any]) -> ov.Output:
 
 
 def add(x: ov.Output, y: ov.Output) -> ov.Output:
-    """The sum; the bias of a convolution (constant y, NHWC) is added where x is still NCHW."""
+    """The sum; a convolution's bias (constant y, NHWC) is added before x is transposed to NHWC."""
     if y.get_node().get_type_name() == "Constant":
         bias = np.broadcast_to(y.get_node().data, (1, 1, 1, x.get_shape()[3]))
         return transpose(ops.add(transpose(x, TO_NCHW), bias.transpose(TO_NCHW)).output(0), TO_NHWC)
@@ -185,7 +185,7 @@ def spatial(attributes: dict[str, Any], name: str) -> list[int]:
 
 
 def main() -> None:
-    """Read the package's model, write the asset."""
+    """Read the package's model and write the asset."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model", type=Path, help="nanodet.json, its nanodet.bin beside it")
     parser.add_argument("--out", type=Path, default=ASSETS, help="folder to write into")

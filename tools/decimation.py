@@ -1,8 +1,8 @@
 """Mesh decimation that keeps a subset of the vertices, and barycentric coordinates between levels.
 
 Half-edge collapse ordered by quadric error (Garland and Heckbert, "Surface simplification using
-quadric error metrics", 1997). Moving a vertex onto its neighbour, never to a new place, nests the
-levels: each coarse vertex is also a fine one.
+quadric error metrics", 1997). A vertex is moved onto its neighbour, never to a new position. So the
+levels are nested: each coarse vertex is also a fine one.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import heapq
 import numpy as np
 
 EVENNESS = 0.02
-"""Weight of an edge's length squared against the quadric error: without it flat skin keeps no
-vertex at all and the fingers keep most of them."""
+"""Weight of an edge's length to the fourth power beside the quadric error: without it flat skin
+keeps no vertex and the fingers keep most of them."""
 
 
 def decimate(vertices: np.ndarray, faces: np.ndarray, target: int) -> tuple[np.ndarray, np.ndarray]:
@@ -25,7 +25,7 @@ def decimate(vertices: np.ndarray, faces: np.ndarray, target: int) -> tuple[np.n
         target: number of vertices to keep.
 
     Returns:
-        (target,) indices of the kept vertices, ascending, and the faces over those.
+        (target,) indices of the kept vertices, ascending, and faces (F', 3) over those.
 
     Raises:
         ValueError: if no legal collapse is left before the target is reached.
@@ -111,7 +111,7 @@ def _flips(
     around: list[set[int]],
     vertices: np.ndarray,
 ) -> bool:
-    """Whether moving `v` onto `w` would turn a triangle by more than about 80 degrees."""
+    """Whether moving `v` onto `w` would rotate a triangle by more than about 80 degrees."""
     for t in around[v]:
         corners = triangles[t]
         if w in corners:
@@ -128,7 +128,7 @@ def _flips(
 def locate_on_mesh(
     points: np.ndarray, vertices: np.ndarray, faces: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The nearest place of each point on a mesh: corners and barycentric weights, (P, 3) each."""
+    """The nearest point on a mesh of each point: corners and barycentric weights, (P, 3) each."""
     a, b, c = (vertices[faces[:, k]].astype(np.float64) for k in range(3))
     centres = (a + b + c) / 3
     corners = np.zeros((len(points), 3), dtype=np.int64)

@@ -1,9 +1,10 @@
-"""How BlazePose answers when its region of interest jitters: the figures of `faulty_detector.py`.
+"""Measures how BlazePose's landmarks change when its region of interest jitters.
 
     python tools/measure_roi_response.py VIDEO [VIDEO ...]
 
-People are followed; in every fifth frame each person's region is moved and resized by 5 % (standard
-deviation), and the landmarks are compared with those of the region as it was.
+They are the figures in `faulty_detector.py`. People are tracked; in every fifth frame the region
+of each person is moved and resized by 5 % (standard deviation), and the landmarks are compared with
+those of the original region.
 """
 
 from __future__ import annotations
@@ -19,13 +20,13 @@ from stdformer_ros.perception.people import PeopleTracker
 JITTER = 0.05
 TRIES = 8
 EVERY = 5
-"""Frames from one look to the next."""
-SURE = 0.5
-"""Visibility of the landmarks that are compared."""
+"""Frames from one measurement to the next."""
+MIN_VISIBILITY = 0.5
+"""Landmarks that are less visible are not compared."""
 
 
 def main(videos: list[str]) -> None:
-    """Print the response to shifts and scales, and the scatter that is left."""
+    """Print the response to shifts and scales, and the remaining scatter."""
     rng = np.random.default_rng(0)
     find, rows = LandmarkDetector("full"), []
     for video in videos:
@@ -39,7 +40,7 @@ def main(videos: list[str]) -> None:
                 pose = find(frame.image, Roi.around_box(np.concatenate([low, high])))
                 roi = pose.roi
                 pose = find(frame.image, roi)
-                seen = pose.visibility > SURE
+                seen = pose.visibility > MIN_VISIBILITY
                 if pose.score < 0.7 or seen.sum() < 20:
                     continue
                 true = pose.landmarks[seen].astype(np.float64)
@@ -53,10 +54,10 @@ def main(videos: list[str]) -> None:
                     step = (moved - true).mean(0)
                     centred = moved - moved.mean(0)
                     scale = float((centred * around).sum() / (around**2).sum())
-                    left = centred - scale * around
+                    rest = centred - scale * around
                     rows.append(
                         (*(step / roi.side), *shift, scale - 1, size - 1,
-                         np.sqrt((left**2).mean()) / height)
+                         np.sqrt((rest**2).mean()) / height)
                     )  # fmt: skip
     table = np.array(rows)
     for name, answer, cause in (("x", 0, 2), ("y", 1, 3), ("size", 4, 5)):
@@ -64,11 +65,11 @@ def main(videos: list[str]) -> None:
         rest = table[:, answer] - slope * table[:, cause]
         robust = 1.4826 * np.median(np.abs(rest - np.median(rest)))
         print(
-            f"{name}: follows the region by {slope:+.3f}; beside that it moves by {robust:.4f} "
-            f"(1.48 median deviations; {rest.std():.4f} with outliers)"
+            f"{name}: changes by {slope:+.3f} of the region's change; besides by {robust:.4f} "
+            f"(1.48 median absolute deviations; standard deviation {rest.std():.4f})"
         )
     print(f"each landmark: {np.sqrt((table[:, 6] ** 2).mean()):.4f} of the height (RMS),", end=" ")
-    print(f"median {np.median(table[:, 6]):.4f}; {len(table)} looks")
+    print(f"median {np.median(table[:, 6]):.4f}; {len(table)} regions")
 
 
 if __name__ == "__main__":

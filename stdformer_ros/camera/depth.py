@@ -1,4 +1,4 @@
-"""Depth images, and how far away a person's torso is in them."""
+"""Depth images, and the depth of a person's torso in them."""
 
 from __future__ import annotations
 
@@ -8,20 +8,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 SHOULDERS_AND_HIPS = (11, 12, 23, 24)
-"""Of BlazePose's landmarks: left, right; left, right."""
+"""Indices of BlazePose's landmarks: left and right shoulder, left and right hip."""
 
 NEAREST, FARTHEST = 0.15, 30.0
-"""Metres; what lies outside was not measured: holes are 0, sky is infinite or a constant."""
+"""Metres; values outside count as not measured: holes are 0, sky is infinite or a constant."""
 
 GRID = 16
-"""The torso is looked at in GRID x GRID places."""
+"""The torso's depth is read at GRID x GRID points."""
 INSET = 0.2
-"""The outer part of the torso's quadrilateral, where the background shows, is left out."""
+"""So much of the torso's quadrilateral is left out at each edge, where the background shows."""
 SPREAD = 0.25
-"""Metres; the surface of one torso lies within so much of its median."""
+"""Metres; points farther from the median than this are not of the torso's surface."""
 MIN_SHARE = 0.3
-"""So many of the places must have been measured, and agree."""
+"""This part of the points must have been measured, and be of the torso's surface."""
 MIN_VISIBILITY = 0.5
+"""Of shoulders and hips on average; below, the torso counts as hidden."""
 
 
 @dataclass(frozen=True)
@@ -30,27 +31,27 @@ class DepthImage:
 
     Attributes:
         values: (H, W) uint16 or float32; the resolution may differ from the colour image's.
-        metres: how many metres one unit of the values is.
+        metres: the length of one unit of the values, metres.
     """
 
     values: NDArray[np.uint16] | NDArray[np.float32]
     metres: float
 
     def at(self, pixels: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
-        """The depth where the colour image, of width and height `size`, has these pixels.
+        """The depth at these pixels of the colour image.
 
         Args:
-            pixels: (N, 2).
-            size: of the colour image.
+            pixels: (N, 2) of the colour image.
+            size: width and height of the colour image.
 
         Returns:
             (N,) metres, NaN outside the image and where nothing was measured.
         """
         height, width = self.values.shape
         scale = np.array([width / size[0], height / size[1]])
-        places = np.floor((pixels + 0.5) * scale)
-        inside = np.all((places >= 0) & (places < (width, height)), axis=1)
-        x, y = np.where(inside[:, None], places, 0).astype(int).T
+        cells = np.floor((pixels + 0.5) * scale)
+        inside = np.all((cells >= 0) & (cells < (width, height)), axis=1)
+        x, y = np.where(inside[:, None], cells, 0).astype(int).T
         depth = self.values[y, x].astype(np.float32) * np.float32(self.metres)
         known = inside & np.isfinite(depth) & (depth > NEAREST) & (depth < FARTHEST)
         return np.where(known, depth, np.nan).astype(np.float32)
@@ -62,10 +63,10 @@ def torso_depth(
     visibility: NDArray[np.float32],
     size: tuple[int, int],
 ) -> float:
-    """How far away the visible surface of a torso is.
+    """The depth of a torso's visible surface.
 
-    The median over a grid between shoulders and hips, of those places that agree with it: holes,
-    sky, an arm in front of it and background beside it are outvoted.
+    It is read on a grid between shoulders and hips; the answer is the median of the points near the
+    median. So holes, sky, an arm in front of the torso and background beside it do not count.
 
     Args:
         depth: aligned to the colour image.
@@ -88,7 +89,7 @@ def torso_depth(
     measured = values[np.isfinite(values)]
     if len(measured) < MIN_SHARE * len(values):
         return float("nan")
-    agreeing = measured[np.abs(measured - np.median(measured)) < SPREAD]
-    if len(agreeing) < MIN_SHARE * len(values):
+    surface = measured[np.abs(measured - np.median(measured)) < SPREAD]
+    if len(surface) < MIN_SHARE * len(values):
         return float("nan")
-    return float(np.median(agreeing))
+    return float(np.median(surface))

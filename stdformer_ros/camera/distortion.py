@@ -1,4 +1,4 @@
-"""Lens distortion, as sensor_msgs/CameraInfo names it."""
+"""Lens distortion, with the models of sensor_msgs/CameraInfo."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ COUNTS: dict[str, tuple[int, ...]] = {
     "rational_polynomial": (8,),
     "equidistant": (4,),
 }
-"""The models, and how many coefficients each may have."""
+"""How many coefficients each model may have."""
 
 MAX_COEFFICIENT = 1e4
-"""No lens has larger ones; what they would make of a point is no number."""
-ROUNDS = 50
-EXACT = 1e-3
-"""A point that comes back no nearer to where it was, at unit depth, was not inverted."""
+"""No lens has larger ones; with them a distorted point is not a finite number."""
+MAX_ITERATIONS = 50
+MAX_INVERSION_ERROR = 1e-3
+"""At unit depth; if distorting an undistorted point gives a larger error, the inversion failed."""
 MAX_ANGLE = np.radians(85.0)
-"""Rays further from the optical axis have no useful place at unit depth."""
+"""Rays farther from the optical axis have no useful point at unit depth."""
 
 _UNIT = np.eye(3)
 
 
 @dataclass(frozen=True)
 class Distortion:
-    """How a lens bends what a pinhole would show, at unit depth.
+    """How a lens moves the points that a pinhole camera would see, at unit depth.
 
     Attributes:
         model: `plumb_bob` (Brown and Conrady: k1, k2, p1, p2[, k3]), `rational_polynomial` (and
@@ -43,10 +43,11 @@ class Distortion:
     coefficients: tuple[float, ...]
 
     def __post_init__(self) -> None:
-        """Refuse what is no such model.
+        """Refuse impossible models.
 
         Raises:
-            ValueError: if the model is unknown, or a coefficient is missing or no sensible number.
+            ValueError: if the model is unknown, or the coefficients are too few, too many, too
+                large or not finite.
         """
         if self.model not in COUNTS:
             raise ValueError(
@@ -64,7 +65,7 @@ class Distortion:
             )
 
     def distort(self, points: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Where the lens shows the points (..., 2) of a pinhole at unit depth."""
+        """Points (..., 2) of a pinhole camera at unit depth, moved as by the lens."""
         flat = points.reshape(-1, 1, 2).astype(np.float64)
         if not len(flat):
             return points
@@ -77,10 +78,10 @@ class Distortion:
         return bent.reshape(points.shape).astype(np.float32)
 
     def undistort(self, points: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The inverse of `distort`.
+        """The inverse of `distort`, for points (..., 2) at unit depth.
 
-        A point that no ray is shown at (far outside the image, where polynomials fold back) stays
-        where it is.
+        A point that no ray reaches (far outside the image, where the polynomials fold back) stays
+        as it is.
         """
         flat = points.reshape(-1, 1, 2).astype(np.float64)
         if not len(flat):
@@ -88,21 +89,21 @@ class Distortion:
         if self.model == "equidistant":
             straight = self._undistort_fisheye(flat.reshape(-1, 2))
         else:
-            until = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, ROUNDS, 1e-9)
+            until = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, MAX_ITERATIONS, 1e-9)
             found = cv2.undistortPointsIter(flat, _UNIT, self._array(), _UNIT, _UNIT, until)
             straight = np.asarray(found)
         straight = np.nan_to_num(straight.reshape(points.shape), posinf=0, neginf=0)
         missed = np.linalg.norm(self.distort(straight.astype(np.float32)) - points, axis=-1)
-        good = missed < EXACT * (1 + np.linalg.norm(points, axis=-1))
+        good = missed < MAX_INVERSION_ERROR * (1 + np.linalg.norm(points, axis=-1))
         return np.where(good[..., None], straight, points).astype(np.float32)
 
     def _undistort_fisheye(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Newton's method for the angle whose image lies so far from the middle."""
+        """Undistort points (N, 2) by Newton's method for the angle to the optical axis."""
         k = np.array(self.coefficients)
         radius = np.linalg.norm(points, axis=1)
         angle = np.minimum(radius, MAX_ANGLE)
         powers = np.arange(1, 5) * 2
-        for _ in range(ROUNDS):
+        for _ in range(MAX_ITERATIONS):
             series = angle[:, None] ** powers
             value = angle * (1 + series @ k) - radius
             slope = 1 + series @ (k * (powers + 1))

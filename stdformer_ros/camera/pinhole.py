@@ -1,4 +1,4 @@
-"""The pinhole camera: intrinsics, rays, and from weak perspective to metres."""
+"""The pinhole camera: intrinsics, rays, projection, and weak perspective in metres."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from stdformer_ros.camera.distortion import Distortion
 
 ASSUMED_FIELD_OF_VIEW = radians(60.0)
+"""Over the longer side of an image without calibration."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,7 @@ class Camera:
 
     Attributes:
         fx, fy, cx, cy: focal lengths and principal point in pixels.
-        known: False if the intrinsics were assumed, so that distances are only plausible.
+        known: False if the intrinsics were assumed; then distances are only plausible.
         distortion: of the lens; None for a rectified image.
     """
 
@@ -34,7 +35,7 @@ class Camera:
     distortion: Distortion | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be a camera.
+        """Refuse impossible intrinsics.
 
         Raises:
             ValueError: if the size or a focal length is not positive, or a number is not finite.
@@ -55,38 +56,41 @@ class Camera:
         return cls(width, height, focal, focal, 0.5 * width, 0.5 * height, known=False)
 
     def rays(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Pixels (..., 2) to x/z, y/z in camera coordinates, without the lens' distortion."""
+        """Pixels (..., 2) to x/z, y/z in camera coordinates; the distortion is removed."""
         centre = np.array([self.cx, self.cy], np.float32)
         rays = ((pixels - centre) / np.array([self.fx, self.fy], np.float32)).astype(np.float32)
         return rays if self.distortion is None else self.distortion.undistort(rays)
 
     def project(self, points: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Points (..., 3) in camera coordinates, z > 0, to pixels (..., 2) of this lens."""
+        """Points (..., 3) in camera coordinates, z > 0, to pixels (..., 2) of this camera."""
         centre = np.array([self.cx, self.cy], np.float32)
         focal = np.array([self.fx, self.fy], np.float32)
         rays = points[..., :2] / points[..., 2:]
         if self.distortion is not None:
-            rays = self._bent(rays)
+            rays = self._distorted(rays)
         return (rays * focal + centre).astype(np.float32)
 
-    def _bent(self, rays: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Distorted rays. Far outside the image polynomials fold back into it: not there."""
+    def _distorted(self, rays: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Rays (..., 2), distorted unless they are far outside the image.
+
+        There the polynomials of the other models than `equidistant` fold back into the image.
+        """
         assert self.distortion is not None
-        bent = self.distortion.distort(rays)
+        distorted = self.distortion.distort(rays)
         if self.distortion.model == "equidistant":
-            return bent
+            return distorted
         size = np.array([self.width, self.height], np.float32)
         focal = np.array([self.fx, self.fy], np.float32)
         pixels = rays * focal + np.array([self.cx, self.cy], np.float32)
         near = np.all((pixels > -0.5 * size) & (pixels < 1.5 * size), axis=-1, keepdims=True)
-        return np.where(near, bent, rays).astype(np.float32)
+        return np.where(near, distorted, rays).astype(np.float32)
 
 
 def weak_perspective_to_metres(weak: torch.Tensor, half_size: torch.Tensor) -> torch.Tensor:
-    """Where the body's origin is, from the weak-perspective camera of a view straight at it.
+    """The position of a body's origin, from the weak-perspective camera of a view centred on it.
 
-    A point X of the body shows at s (X + t) of the view's [-1, 1], so at the origin's depth the
-    view's half size, `half_size` at unit depth, is 1 / s metres: z = 1 / (s half_size).
+    A point X of the body is at s (X + t) in the view's range of [-1, 1]. So at the origin's depth
+    half of the view is 1 / s metres wide; at unit depth it is `half_size`: z = 1 / (s half_size).
 
     Args:
         weak: (B, 3) s, tx, ty; s > 0 in 1/m, tx and ty in metres.

@@ -1,4 +1,4 @@
-"""Lens distortion: our pixels are OpenCV's, and rays come back from where they went."""
+"""Lens distortion: pixels equal OpenCV's, and `rays` inverts `project`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from stdformer_ros.camera.distortion import Distortion
 from stdformer_ros.camera.pinhole import Camera
 
-# As calibrations of real cameras have them: a webcam, a wide lens, a fisheye.
+# Typical calibrations of real cameras: a webcam, a wide lens, a fisheye.
 PLUMB_BOB = Distortion("plumb_bob", (-0.28, 0.07, 0.0002, -0.0005, 0.01))
 RATIONAL = Distortion("rational_polynomial", (4.3, 1.7, -0.0003, 0.0002, 0.03, 4.7, 2.9, 0.35))
 FISHEYE = Distortion("equidistant", (-0.018, 0.006, -0.005, 0.0008))
@@ -31,7 +31,7 @@ def grid() -> np.ndarray:
 
 
 @pytest.mark.parametrize("distortion", ALL, ids=lambda d: d.model)
-def test_points_are_projected_to_the_pixels_of_opencv(distortion: Distortion) -> None:
+def test_points_project_to_the_pixels_of_opencv(distortion: Distortion) -> None:
     points = grid().astype(np.float64)[:, None]
     zero, d = np.zeros(3), np.array(distortion.coefficients)
     if distortion.model == "equidistant":
@@ -44,14 +44,14 @@ def test_points_are_projected_to_the_pixels_of_opencv(distortion: Distortion) ->
 
 
 @pytest.mark.parametrize("distortion", ALL, ids=lambda d: d.model)
-def test_the_rays_of_projected_points_are_the_points(distortion: Distortion) -> None:
+def test_the_rays_of_projected_points_are_their_directions(distortion: Distortion) -> None:
     points = grid()
     rays = camera(distortion).rays(camera(distortion).project(points))
     np.testing.assert_allclose(rays, points[:, :2] / points[:, 2:], atol=2e-4)
 
 
-def test_the_distortion_is_worth_it() -> None:
-    """Without it a landmark at the edge would be some 20 pixels off."""
+def test_distortion_moves_points_at_the_edge_by_more_than_20_pixels() -> None:
+    """So it must not be neglected."""
     pinhole = Camera(640, 480, 500.0, 510.0, 320.0, 240.0)
     corner = np.array([[1.2, 0.9, 2.0]], np.float32)
     away = np.linalg.norm(camera(PLUMB_BOB).project(corner) - pinhole.project(corner))
@@ -62,13 +62,13 @@ def test_the_distortion_is_worth_it() -> None:
     st.sampled_from(ALL),
     st.lists(st.tuples(*[st.floats(-1e4, 1e4)] * 2), min_size=1, max_size=20),
 )
-def test_pixels_far_outside_the_image_stay_finite(
+def test_rays_of_pixels_far_outside_the_image_are_finite(
     distortion: Distortion, pixels: list[tuple[float, float]]
 ) -> None:
     assert np.isfinite(camera(distortion).rays(np.array(pixels, np.float32))).all()
 
 
-def test_no_points_are_no_points() -> None:
+def test_zero_points_give_zero_points() -> None:
     none = np.zeros((0, 2), np.float32)
     for distortion in ALL:
         assert distortion.undistort(none).shape == distortion.distort(none).shape == (0, 2)
@@ -84,6 +84,6 @@ def test_no_points_are_no_points() -> None:
         ("barrel", (), "unknown distortion model 'barrel'"),
     ],
 )
-def test_what_is_no_such_lens_is_refused(model, coefficients, reason) -> None:
+def test_impossible_models_are_refused(model, coefficients, reason) -> None:
     with pytest.raises(ValueError, match=reason):
         Distortion(model, coefficients)

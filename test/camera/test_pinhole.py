@@ -1,4 +1,4 @@
-"""The pinhole camera: pixels, rays, and metres from weak perspective."""
+"""The pinhole camera: rays, projection, and metres from weak perspective."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def camera_of(fx: float = 600.0, fy: float = 610.0, **changes: float) -> Camera:
     return Camera(640, 480, fx, fy, **numbers)
 
 
-def test_the_principal_point_is_straight_ahead() -> None:
+def test_the_ray_of_the_principal_point_is_the_optical_axis() -> None:
     assert camera_of().rays(np.array([310.0, 250.0], np.float32)) == pytest.approx([0.0, 0.0])
 
 
@@ -30,7 +30,7 @@ def test_right_in_the_image_is_positive_x_and_down_is_positive_y() -> None:
     assert (x, y) == pytest.approx((1.0, 0.5))
 
 
-def test_a_point_one_metre_ahead_and_one_to_the_right_is_a_focal_length_from_the_centre() -> None:
+def test_a_point_at_45_degrees_is_one_focal_length_from_the_principal_point() -> None:
     pixel = camera_of().project(np.array([1.0, -0.5, 1.0], np.float32))
     assert pixel == pytest.approx([310.0 + 600.0, 250.0 - 305.0])
 
@@ -45,7 +45,7 @@ def test_the_ray_of_a_projected_point_is_the_points_direction(
 
 
 @given(st.integers(2, 4000), st.integers(2, 4000))
-def test_without_calibration_the_longer_side_spans_sixty_degrees(width: int, height: int) -> None:
+def test_without_calibration_the_longer_side_sees_60_degrees(width: int, height: int) -> None:
     camera = Camera.assumed(width, height)
     longer = np.array([[0.0, 0.0], [width, height]], np.float32)
     low, high = np.arctan(camera.rays(longer)[:, 0 if width >= height else 1])

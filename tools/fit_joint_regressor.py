@@ -1,4 +1,4 @@
-"""Fit joints as convex combinations of the 431 coarse vertices, over random shapes and poses."""
+"""Fits joints as convex combinations of the 431 coarse vertices, over random shapes and poses."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from scipy.spatial.transform import Rotation
 
 SAMPLES = 400
 BEND_DEGREES = 35.0
-"""Spread of the random bends: a regressor fitted on the rest pose alone fails in bent joints."""
+"""Standard deviation of the random joint angles: a regressor fitted on the rest pose alone fails at
+bent joints."""
 
 
-def fit_regressor(
+def fit_joint_regressor(
     arrays: dict[str, np.ndarray], names: tuple[str, ...]
 ) -> tuple[np.ndarray, float]:
     """Non-negative weights (24, 431) whose rows sum to one.
@@ -33,7 +34,7 @@ def fit_regressor(
         near = _near(arrays, index, joint)
         a = np.concatenate([vertices_[:half, near].transpose(0, 2, 1).reshape(-1, len(near))])
         b = joints_[:half, joint].reshape(-1)
-        # the heavy last row asks for a sum of one, which makes the regressor follow translations
+        # the last row, of large weight, asks for a sum of one: translations then move the joint
         weight, _ = nnls(np.vstack([a, np.full(len(near), 1e3)]), np.append(b, 1e3))
         regressor[joint, near] = weight / weight.sum()
     predicted = np.einsum("jv,nvc->njc", regressor, vertices_[half:])
@@ -41,7 +42,7 @@ def fit_regressor(
 
 
 def _near(arrays: dict[str, np.ndarray], index: np.ndarray, joint: int) -> np.ndarray:
-    """The coarse vertices around a joint: the 40 nearest of those it or its neighbours move."""
+    """The indices (40,) of the coarse vertices that are nearest to a joint."""
     distance = np.linalg.norm(
         arrays["v_template"][index] - arrays["joints_template"][joint], axis=1
     )
@@ -59,13 +60,13 @@ def _random_body(
     local = Rotation.from_rotvec(
         np.radians(BEND_DEGREES) * rng.standard_normal((len(parents), 3))
     ).as_matrix()
-    turn, place = local.copy(), joints.copy()
+    rotations, positions = local.copy(), joints.copy()
     for j in range(1, len(parents)):
         p = parents[j]
-        turn[j] = turn[p] @ local[j]
-        place[j] = place[p] + turn[p] @ (joints[j] - joints[p])
+        rotations[j] = rotations[p] @ local[j]
+        positions[j] = positions[p] + rotations[p] @ (joints[j] - joints[p])
     influences = arrays["weights_index"][index]
     values = arrays["weights_value"][index].astype(np.float64)
     offset = rest[:, None] - joints[influences]
-    moved = np.einsum("vkij,vkj->vki", turn[influences], offset) + place[influences]
-    return (values[..., None] * moved).sum(1), place
+    moved = np.einsum("vkij,vkj->vki", rotations[influences], offset) + positions[influences]
+    return (values[..., None] * moved).sum(1), positions
