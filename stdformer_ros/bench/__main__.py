@@ -1,7 +1,8 @@
-"""`./run bench`: the frame's budget, measured.
+"""`./run bench`: how long everything takes, measured.
 
-Milliseconds are this machine's at this moment; ratios are between two things timed in alternation
-and mean something elsewhere too. `docs/performance.md` explains each figure.
+Milliseconds hold for this machine at this moment; ratios are between two things that were timed in
+alternation and hold elsewhere too. `docs/performance.md` explains each figure. The parts that need
+ROS are programs of their own (`ros_topics`), which this one starts if ROS 2 is installed.
 """
 
 from __future__ import annotations
@@ -9,48 +10,88 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from importlib.util import find_spec
 from multiprocessing import get_context
 from pathlib import Path
 
+import cv2
+import numpy as np
 import torch
 
 from stdformer_ros.bench.device import bench_device
-from stdformer_ros.bench.footage import one_person
-from stdformer_ros.bench.growth import bench_growth
+from stdformer_ros.bench.growth import bench_growth, growth_charts
 from stdformer_ros.bench.leak import bench_leak
-from stdformer_ros.bench.pipeline import bench_pipeline
-from stdformer_ros.bench.plots import growth_charts
+from stdformer_ros.bench.pipeline import bench_pipeline, one_person
 from stdformer_ros.bench.streaming import bench_streaming
 from stdformer_ros.bench.timing import Figures
-from stdformer_ros.bench.topics import bench_overload, bench_ros_costs
 from stdformer_ros.io.pictures import write_png
 from stdformer_ros.io.video import VideoError, sample_clip
 from stdformer_ros.models.registry import usable_device
 from stdformer_ros.types import ImageArray
 
 Part = Callable[[Sequence[ImageArray]], Figures]
-
-PARTS: dict[str, Part] = {
-    "pipeline": bench_pipeline,
-    "ros": bench_ros_costs,
-    "overload": bench_overload,
-    "streaming": lambda _: bench_streaming(),
-    "growth": bench_growth,
-    "leak": lambda _: in_a_process_of_its_own(bench_leak),
-}
+"""Measures something on images of one person (640x480, RGB)."""
 
 
-def in_a_process_of_its_own(part: Callable[[], Figures]) -> Figures:
-    """What a part measures where nothing has run before.
+def bench_ros_overhead(images: Sequence[ImageArray]) -> Figures:
+    """Overhead of the node, and of the mesh markers."""
+    with tempfile.TemporaryDirectory() as folder:
+        film = Path(folder) / "film.npy"
+        np.save(film, np.stack(images))
+        return _over_topics("overhead", film)
 
-    What earlier parts have freed, the heap keeps or returns when it likes, in steps of 64 MB.
+
+def bench_overload(images: Sequence[ImageArray]) -> Figures:
+    """Latency, memory and dropped frames under 60 frames of 1080p per second."""
+    with tempfile.TemporaryDirectory() as folder:
+        picture = Path(folder) / "picture.png"
+        write_png(picture, np.asarray(cv2.resize(images[0], (1920, 1080)), np.uint8))
+        return _over_topics("overload", picture)
+
+
+def _over_topics(measurement: str, source: Path) -> Figures:
+    """Run a measurement of `ros_topics`; without ROS there are no figures."""
+    if find_spec("rclpy") is None:
+        print(f"{measurement}: skipped, because ROS 2 is not installed", file=sys.stderr)
+        return {}
+    result = source.with_suffix(".json")
+    command = [sys.executable, "-m", "stdformer_ros.bench.ros_topics", measurement]
+    # A ROS domain of its own, so that other nodes on this machine and network take no part.
+    isolation = {
+        "ROS_DOMAIN_ID": str(100 + os.getpid() % 100),
+        "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
+    }
+    command += [str(source), str(result)]
+    if subprocess.run(command, env={**os.environ, **isolation}, check=False).returncode:
+        raise RuntimeError(f"{measurement} failed (its message is above)")
+    figures: Figures = json.loads(result.read_text())
+    return figures
+
+
+def in_fresh_process(part: Callable[[], Figures]) -> Figures:
+    """The figures of a part that runs in a new process.
+
+    Memory that earlier parts have freed stays in the heap, or returns to the system at any time in
+    steps of 64 MB: either would distort a measurement of memory.
     """
     with ProcessPoolExecutor(1, get_context("spawn")) as process:
         return process.submit(part).result()
+
+
+PARTS: dict[str, Part] = {
+    "pipeline": bench_pipeline,
+    "ros": bench_ros_overhead,
+    "overload": bench_overload,
+    "streaming": lambda _: bench_streaming(),
+    "growth": bench_growth,
+    "leak": lambda _: in_fresh_process(bench_leak),
+}
 
 
 GATES: dict[str, tuple[str, float]] = {
@@ -68,14 +109,14 @@ GATES: dict[str, tuple[str, float]] = {
     "device_difference_mm_1_people": ("<=", 1.0),
     "leak_resident_growth": ("<=", 0.02),
 }
-"""What is asked for: of two cores without a GPU, and for `device_` of an H200."""
+"""The goals, for a machine with two cores and no GPU; those of `device_...` for an H200."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure, print a table, write JSON where asked.
+    """Measure, print a table, and write JSON and a chart if asked to.
 
     Returns:
-        0, or 2 if something could not be measured; a missed goal is shown, not punished.
+        0, or 2 if something could not be measured. A missed goal is shown and is not an error.
     """
     parser = argparse.ArgumentParser(prog="./run bench", description=__doc__.splitlines()[0])
     parser.add_argument("--json", type=Path, metavar="FILE")
@@ -85,12 +126,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--device",
         metavar="NAME",
-        help="instead of all that STDFormer-L on this device (cuda)",
+        help="measure only STDFormer-L on this device (cuda)",
     )
-    parser.add_argument("--plot", type=Path, metavar="FILE", help="growth, as a PNG")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="chart of growth, as a PNG")
     options = parser.parse_args(arguments)
     if options.plot and (options.device or "growth" not in options.only):
-        parser.error("--plot shows what the part 'growth' has measured")
+        parser.error("--plot draws the figures of the part 'growth': measure it too")
     cache = Path(os.environ.get("STDFORMER_CACHE", Path.home() / ".cache" / "stdformer_ros"))
     try:
         if options.device:
@@ -111,12 +152,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def device_name(device: torch.device) -> str:
-    """The card's name, or the device's."""
+    """The name of the graphics card, or else of the device."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
 
 
 def measure(parts: Mapping[str, Part], images: Sequence[ImageArray]) -> Figures:
-    """The figures of these parts, printed as they come."""
+    """The figures of these parts; those of each part are printed when it has ended."""
     figures: Figures = {}
     for name, part in parts.items():
         began = time.monotonic()
@@ -128,7 +169,7 @@ def measure(parts: Mapping[str, Part], images: Sequence[ImageArray]) -> Figures:
 
 
 def table(figures: Figures) -> list[str]:
-    """A line for each figure, with the goal where there is one."""
+    """A line for each figure, with its goal if there is one."""
     lines = []
     for name, value in figures.items():
         line = f"  {name:38s} {value:12.4g}"

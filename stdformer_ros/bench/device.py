@@ -1,8 +1,12 @@
-"""`./run bench --device cuda`: STDFormer-L as published, streaming, and in our fast form.
+"""`./run bench --device cuda`: three ways to run STDFormer-L on a GPU.
 
-Three ways to the newest frame's meshes of everybody in a 1080p image: eager float32 over the whole
-window, as the published code does; eager float32 streaming; and what the node runs on that device.
-Crops are part of all three.
+Each way computes the meshes of all people in the newest frame, an image of 1080p:
+
+- `recompute`: eager float32 over the whole window, as the published code does;
+- `stream`: eager float32, one new frame after the other;
+- `ours`: what the node runs on that device.
+
+The time to cut the crops out of the image is part of all three.
 """
 
 from __future__ import annotations
@@ -15,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stdformer_ros.bench.streaming import normalise
+from stdformer_ros.bench.streaming import set_batch_norm_statistics
 from stdformer_ros.bench.timing import Figures, in_alternation
 from stdformer_ros.body.mesh_levels import embedded_mesh_sampling
 from stdformer_ros.models.published.acceleration import CudaSTDFormer, fold_batch_norm
@@ -29,13 +33,13 @@ MESH = "pred_3d_vertices_fine"
 
 
 def bench_device(device: torch.device, repeats: int = 10) -> Figures:
-    """Milliseconds and frames a second of the three ways, and how far ours is from float32."""
+    """Milliseconds and frames per second of each way, and how far `ours` is from float32 (mm)."""
     torch.manual_seed(0)
     network = create_model(
         "stdformer_L", mesh_sampling=embedded_mesh_sampling(), smpl_regressor=False
     )
     assert isinstance(network, STDFormer)
-    normalise(network.backbone)  # or half precision overflows
+    set_batch_norm_statistics(network.backbone)  # otherwise half precision overflows
     network = network.to(device).eval()
     figures: Figures = {}
     with torch.inference_mode():
@@ -45,7 +49,7 @@ def bench_device(device: torch.device, repeats: int = 10) -> Figures:
 
 
 def compare(network: STDFormer, device: torch.device, people: int, repeats: int) -> Figures:
-    """The figures for so many people."""
+    """The figures for this number of people."""
     random = np.random.default_rng(people)
     y, x, _ = np.mgrid[:HEIGHT, :WIDTH, :3]
     image = (128 + 100 * np.sin(x / 37) * np.cos(y / 29)).astype(np.uint8)
@@ -66,9 +70,9 @@ def compare(network: STDFormer, device: torch.device, people: int, repeats: int)
         )
 
     ours = copy.deepcopy(network)
-    fold_batch_norm(ours.backbone)  # before it is rounded, as the node does
-    fast = CudaSTDFormer(ours)
-    earlier = [crops()] * (network.window - 1)  # a recomputation still has the earlier crops
+    folded(ours.backbone)  # batch norms are folded before weights are rounded, as the node does
+    fast = AcceleratedSTDFormer(ours)
+    earlier = [crops()] * (network.window - 1)  # not timed: a recomputation keeps earlier crops
 
     def recompute() -> Tensor:
         return network(torch.stack([*earlier, crops()], dim=1))[MESH][:, -1]
@@ -87,9 +91,9 @@ def compare(network: STDFormer, device: torch.device, people: int, repeats: int)
         "stream": streaming(network, crops),
         "ours": streaming(fast, device_crops),
     }
-    # Reading the meshes back waits for the device, as the node has to.
-    took = in_alternation({name: partial(_read, way) for name, way in ways.items()}, repeats)
-    rounded, exact = streaming(fast, crops)(), streaming(network, crops)()  # of the same crops
+    # Copying the meshes to the CPU waits for the device, as the node has to.
+    took = in_alternation({name: partial(_to_cpu, way) for name, way in ways.items()}, repeats)
+    rounded, exact = streaming(fast, crops)(), streaming(network, crops)()  # from the same crops
     difference = float((rounded - exact).abs().max())
     return {
         **{f"device_{name}_ms_{people}_people": ms for name, ms in took.items()},
@@ -99,5 +103,5 @@ def compare(network: STDFormer, device: torch.device, people: int, repeats: int)
     }
 
 
-def _read(way: Callable[[], Tensor]) -> Tensor:
+def _to_cpu(way: Callable[[], Tensor]) -> Tensor:
     return way().cpu()

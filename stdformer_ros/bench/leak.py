@@ -1,7 +1,8 @@
-"""20,000 frames in which people come and go: the process must not grow.
+"""Does the process grow? 20,000 frames in which people come and go.
 
-Who is where is scripted, because the networks of perception hold no memory from frame to frame;
-identities, landmark filters, windows, velocities and the estimator are the real ones.
+A script decides who is where, because the networks of perception keep no state between frames.
+Everything that keeps state is real: identities, left/right correction, windows, velocities and the
+estimator.
 """
 
 from __future__ import annotations
@@ -19,15 +20,16 @@ from stdformer_ros.pipeline import Pipeline
 from stdformer_ros.types import Frame, Person
 
 FRAMES = 20_000
-SETTLED = 2_000
+WARM_UP_FRAMES = 2_000
 STAY, ABSENCE = 45, 60
-"""Frames for which each person is in the image and then away, long enough to be forgotten."""
+"""Frames for which each person is in the image, and then out of it: long enough that the tracker
+forgets them."""
 PLACES = 3
 WIDTH, HEIGHT = 640, 480
 
 
-class ComingAndGoing:
-    """Perception in which people enter, stay, leave, and come back as somebody new."""
+class ScriptedPerception:
+    """Perception in which people enter, stay, leave, and come back under a new identity."""
 
     def __init__(self) -> None:
         self._tracker = Tracker()
@@ -37,7 +39,7 @@ class ComingAndGoing:
         self.identities: set[int] = set()
 
     def __call__(self, frame: Frame) -> list[Person]:
-        """Three people, one soon after another, for 45 frames of every 105."""
+        """Up to three people, who enter one soon after another, for 45 of every 105 frames."""
         self._frames += 1
         sightings = [
             self._sighting(place)
@@ -66,15 +68,15 @@ class ComingAndGoing:
         return Sighting(pose, np.full((2, 3), 0.5, np.float32))
 
 
-def bench_leak(frames: int = FRAMES, settled: int = SETTLED) -> Figures:
-    """Growth of the resident memory between frame `settled` and the last, as a part of it."""
-    people = ComingAndGoing()
+def bench_leak(frames: int = FRAMES, warm_up: int = WARM_UP_FRAMES) -> Figures:
+    """Growth of the resident memory between frame `warm_up` and the last, as a fraction of it."""
+    people = ScriptedPerception()
     pipeline = Pipeline(people, create_estimator(EstimatorSettings("stdformer_s_keypoints")))
     camera = Camera.assumed(WIDTH, HEIGHT)
     image = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
     before = 0
     for i in range(frames):
-        if i == settled:
+        if i == warm_up:
             before = resident_bytes()
         pipeline(Frame(image, i / 30, camera))
     return {

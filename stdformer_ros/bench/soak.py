@@ -1,7 +1,8 @@
-"""How node and topics hold out: `python -m stdformer_ros.bench.soak VIDEO --minutes 30`.
+"""Endurance test of the node: `python -m stdformer_ros.bench.soak VIDEO --minutes 30`.
 
-The node and a player of the video run as processes of their own, as in `./run demo`; this one
-listens, and looks every so often at what the node holds: memory, threads, open files.
+The node and a player that repeats the video run as processes of their own, as in `./run demo`. This
+process receives the answers and samples the resources of the node's process at regular intervals:
+memory, threads, open files.
 """
 
 from __future__ import annotations
@@ -32,20 +33,20 @@ REMAPPED = ["-r", "image:=/camera/image", "-r", "camera_info:=/camera/camera_inf
 NODE = [sys.executable, "-m", "stdformer_ros.ros.node", "--ros-args", "-p", "autostart:=true"]
 PLAYER = [sys.executable, "-m", "stdformer_ros.demo.player", "--loop"]
 STARTING = 300.0
-"""Seconds that the node gets until its first answer."""
+"""Seconds that the node may take until its first answer."""
 
 
 @dataclass(frozen=True)
 class Sample:
-    """What the node's process holds at one time.
+    """Resources of the node's process at one time.
 
     Attributes:
         seconds: since the first answer.
-        megabytes: of memory that it has taken (resident).
-        threads: in the process.
-        files: open ones, sockets and shared memory included.
-        answers: HumanArrays so far.
-        in_use: megabytes of memory that it uses, by its own diagnostics; NaN before the first.
+        megabytes: resident memory.
+        threads: number of them.
+        files: number of open files, sockets and shared memory included.
+        answers: number of HumanArrays so far.
+        in_use: megabytes that it uses according to its own diagnostics; NaN before the first.
     """
 
     seconds: float
@@ -58,10 +59,14 @@ class Sample:
 
 @dataclass
 class Listener:
-    """Counts the answers; `ages` in seconds from stamp to arrival, `times` of arrival.
+    """Counts the answers of the node.
 
-    `in_use` is the least that the node has said to use since it was last asked: what an image at
-    work takes comes and goes.
+    Attributes:
+        node: receives the messages.
+        ages: seconds from stamp to arrival, of each answer.
+        times: of arrival, of each answer (monotonic clock, seconds).
+        people: number of humans in all answers.
+        in_use: the memory in use that the diagnostics reported since `memory_in_use` was called.
     """
 
     node: Node
@@ -70,27 +75,30 @@ class Listener:
     people: int = 0
     in_use: list[float] = field(default_factory=list)
 
-    def hear(self, humans: HumanArray) -> None:
-        """A HumanArray has come."""
+    def on_humans(self, humans: HumanArray) -> None:
+        """Count an answer."""
         age = self.node.get_clock().now() - Time.from_msg(humans.header.stamp)
         self.ages.append(1e-9 * age.nanoseconds)
         self.times.append(time.monotonic())
         self.people += len(humans.humans)
 
-    def hear_diagnostics(self, told: DiagnosticArray) -> None:
-        """The node has said how it is."""
-        for item in told.status[0].values if told.status else ():
+    def on_diagnostics(self, message: DiagnosticArray) -> None:
+        """Keep the memory in use that the node reports."""
+        for item in message.status[0].values if message.status else ():
             if item.key == "memory in use MB":
                 self.in_use.append(float(item.value))
 
     def memory_in_use(self) -> float:
-        """The least since the last call, in megabytes; NaN if nothing was said."""
-        heard, self.in_use = self.in_use, []
-        return min(heard, default=nan)
+        """The least memory in use since the last call, in megabytes; NaN if none was reported.
+
+        The least, because the memory for an image in processing comes and goes.
+        """
+        reported, self.in_use = self.in_use, []
+        return min(reported, default=nan)
 
 
 def sample(pid: int, seconds: float, answers: int, in_use: float = nan) -> Sample:
-    """Look at a process of this machine (Linux)."""
+    """Sample the resources of a process (Linux only)."""
     status = Path(f"/proc/{pid}/status").read_text().splitlines()
     values = dict(line.split(":", 1) for line in status)
     return Sample(
@@ -104,21 +112,21 @@ def sample(pid: int, seconds: float, answers: int, in_use: float = nan) -> Sampl
 
 
 def summary(samples: Sequence[Sample], listener: Listener) -> dict[str, float | None]:
-    """The figures of a soak. Growth is that of a line through the second half of the samples.
+    """The figures of a run. Growth is the slope of a line through the second half of the samples.
 
     Args:
         samples: at least four, in order.
         listener: at least two answers.
     """
-    late = samples[len(samples) // 2 :]
-    hours = np.array([s.seconds for s in late]) / 3600.0
-    growth = float(np.polyfit(hours, [s.megabytes for s in late], 1)[0])
-    in_use = [s.in_use for s in late if not isnan(s.in_use)]
+    second_half = samples[len(samples) // 2 :]
+    hours = np.array([s.seconds for s in second_half]) / 3600.0
+    growth = float(np.polyfit(hours, [s.megabytes for s in second_half], 1)[0])
+    in_use = [s.in_use for s in second_half if not isnan(s.in_use)]
     rates = [
         (after.answers - before.answers) / (after.seconds - before.seconds)
         for before, after in pairwise(samples)
     ]
-    median, late_age = np.percentile(listener.ages, [50, 99])
+    median_age, high_age = np.percentile(listener.ages, [50, 99])
     return {
         "seconds": samples[-1].seconds,
         "answers": len(listener.ages),
@@ -126,18 +134,18 @@ def summary(samples: Sequence[Sample], listener: Listener) -> dict[str, float | 
         "fps_median": float(np.median(rates)),
         "fps_lowest": min(rates),
         "longest_silence_s": float(np.diff(listener.times).max()),
-        "latency_p50_ms": 1e3 * float(median),
-        "latency_p99_ms": 1e3 * float(late_age),
+        "latency_p50_ms": 1e3 * float(median_age),
+        "latency_p99_ms": 1e3 * float(high_age),
         "memory_first_mb": samples[0].megabytes,
-        "memory_half_mb": late[0].megabytes,
+        "memory_half_mb": second_half[0].megabytes,
         "memory_last_mb": samples[-1].megabytes,
         "memory_growth_mb_per_hour": growth,
-        # The least of a quarter of the time, in which no image was at work.
+        # The least over a quarter of the run: memory while no image was being processed.
         "memory_in_use_3rd_quarter_mb": min(in_use[: len(in_use) // 2], default=None),
         "memory_in_use_4th_quarter_mb": min(in_use[len(in_use) // 2 :], default=None),
-        "threads_half": late[0].threads,
+        "threads_half": second_half[0].threads,
         "threads_last": samples[-1].threads,
-        "files_half": late[0].files,
+        "files_half": second_half[0].files,
         "files_last": samples[-1].files,
     }
 
@@ -145,17 +153,15 @@ def summary(samples: Sequence[Sample], listener: Listener) -> dict[str, float | 
 def soak(
     node_command: Sequence[str], player_command: Sequence[str], seconds: float, every: float
 ) -> dict[str, float | None]:
-    """Run both processes for so many seconds after the first answer; see `summary`.
+    """Run both processes for so many seconds after the first answer; returns `summary`.
 
     Raises:
-        RuntimeError: if the node does not answer, or has ended before its time.
+        RuntimeError: if the node does not answer, or node or player end early.
     """
     executor = SingleThreadedExecutor()
     listener = Listener(rclpy.create_node("soak"))
-    listener.node.create_subscription(HumanArray, "/stdformer/humans", listener.hear, 5)
-    listener.node.create_subscription(
-        DiagnosticArray, "/diagnostics", listener.hear_diagnostics, 10
-    )
+    listener.node.create_subscription(HumanArray, "/stdformer/humans", listener.on_humans, 5)
+    listener.node.create_subscription(DiagnosticArray, "/diagnostics", listener.on_diagnostics, 10)
     executor.add_node(listener.node)
     processes = [
         subprocess.Popen(command, stdout=subprocess.DEVNULL)
@@ -163,7 +169,7 @@ def soak(
     ]
     samples: list[Sample] = []
 
-    def look(seconds: float) -> Sample:
+    def take_sample(seconds: float) -> Sample:
         return sample(processes[0].pid, seconds, len(listener.ages), listener.memory_in_use())
 
     try:
@@ -177,9 +183,9 @@ def soak(
             if any(process.poll() is not None for process in processes):
                 raise RuntimeError(f"node or player has ended after {now:.0f} s")
             if now >= len(samples) * every:
-                samples.append(look(now))
+                samples.append(take_sample(now))
             executor.spin_once(timeout_sec=0.2)
-        samples.append(look(now))
+        samples.append(take_sample(now))
     finally:
         for process in processes:
             process.send_signal(signal.SIGINT)
@@ -194,11 +200,11 @@ def soak(
 
 
 def main(args: Sequence[str] | None = None) -> int:
-    """Soak the node with a video that plays over and over, and print the figures as JSON."""
+    """Run the endurance test and print the figures as JSON."""
     parser = argparse.ArgumentParser(prog="soak", description=__doc__.splitlines()[0])
     parser.add_argument("video", type=Path, help="a video file or a folder of images")
     parser.add_argument("--minutes", type=float, default=30.0)
-    parser.add_argument("--every", type=float, default=10.0, help="seconds between looks")
+    parser.add_argument("--every", type=float, default=10.0, help="seconds between samples")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
     options = parser.parse_args(args)
     os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")

@@ -1,6 +1,8 @@
-"""Streaming against recomputation: one new frame through the kept window, or the whole window.
+"""Streaming against recomputation.
 
-Weights are random where none can ship; they change neither the operations nor their number.
+Streaming encodes only the new frame and keeps the features of the others in the window;
+recomputation encodes the whole window again. Networks whose weights cannot be distributed get
+random weights, which change neither the operations nor their number.
 """
 
 from __future__ import annotations
@@ -34,23 +36,24 @@ def bench_streaming(repeats: int = 3) -> Figures:
             "default": (default_network(), 10 * repeats),
         }
         figures: Figures = {}
-        for name, (halves, times) in networks.items():
-            figures |= _speed(name, *halves, times)
-        difference = max(largest_difference(*halves) for halves, _ in networks.values())
+        for name, (pair, times) in networks.items():
+            figures |= _speed(name, *pair, times)
+        difference = max(largest_difference(*pair) for pair, _ in networks.values())
     return figures | {"stream_max_abs_difference": difference}
 
 
-Halves = tuple[Callable[[], Answer], Callable[[], Answer]]
-"""Streaming, and recomputation as the published code does it; both give the newest frame."""
+Pair = tuple[Callable[[], Answer], Callable[[], Answer]]
+"""The two functions that are compared: streaming, and recomputation as the published code does it.
+Both return the answer for the newest frame."""
 
 
-def stdformer(name: str, **options: object) -> Halves:
-    """A full STDFormer on noise; recomputation gives the meshes of all frames, as published."""
-    options = {"smpl_regressor": False, **options}  # its SVD has no say in streaming
+def stdformer(name: str, **options: object) -> Pair:
+    """A whole STDFormer on noise; recomputation gives the meshes of all frames, as published."""
+    options = {"smpl_regressor": False, **options}  # its SVD is not part of streaming
     network = create_model(name, mesh_sampling=embedded_mesh_sampling(), **options)
     assert isinstance(network, STDFormer)
-    normalise(network.backbone)
-    ours = accelerate(copy.deepcopy(network.eval()), name)  # as the node runs it
+    set_batch_norm_statistics(network.backbone)
+    ours = compiled(copy.deepcopy(network.eval()), name)  # as the node runs it
     images = torch.randn(1, network.window, 3, IMAGE_SIZE, IMAGE_SIZE)
     kept = [ours.encode(images[:, i]) for i in range(network.window - 1)]
 
@@ -63,20 +66,20 @@ def stdformer(name: str, **options: object) -> Halves:
     return stream, recompute if network.window > 1 else lambda: network(images[:, 0])
 
 
-def normalise(backbone: nn.Module) -> None:
-    """Let batch normalisations know their inputs, as training leaves them.
+def set_batch_norm_statistics(backbone: nn.Module) -> None:
+    """Give batch normalisations the mean and variance of their inputs, as training does.
 
-    With the statistics that they are made with, random weights let maps grow to 1e9, where the
-    rounding of float32 is no longer that of a trained network.
+    With the initial statistics (0 and 1), random weights let feature maps grow to 1e9, and float32
+    rounds such numbers much more coarsely than those of a trained network.
     """
     for module in backbone.modules():
         if isinstance(module, nn.BatchNorm2d):
-            module.momentum = None  # the mean over all batches, of which there is one
+            module.momentum = None  # the statistics are the mean over all batches, here one
     backbone.train()(torch.randn(4, 3, IMAGE_SIZE, IMAGE_SIZE))
 
 
-def poseformer() -> Halves:
-    """PoseFormer over 81 frames, answering for the newest frame."""
+def poseformer() -> Pair:
+    """PoseFormer over 81 frames, which answers for the newest frame."""
     network = create_model("poseformer_81").eval()
     assert isinstance(network, KeypointNetwork)
     keypoints = torch.rand(1, network.window, 17, 2)
@@ -90,8 +93,8 @@ def poseformer() -> Halves:
     return stream, lambda: network(whole)
 
 
-def default_network() -> Halves:
-    """The default network on a made-up window of landmarks."""
+def default_network() -> Pair:
+    """The default network on a window of random landmarks."""
     network: nn.Module = STDFormerKeypoints().eval()
     assert isinstance(network, STDFormerKeypoints)
     landmarks = len(LANDMARK_NAMES)
@@ -108,7 +111,7 @@ def default_network() -> Halves:
 
 
 def largest_difference(stream: Callable[[], Answer], recompute: Callable[[], Answer]) -> float:
-    """Over everything that both answer."""
+    """The largest absolute difference over all outputs that both functions return."""
     a, b = stream(), recompute()
     return max(float((a[name] - b[name]).abs().max()) for name in a.keys() & b.keys())
 

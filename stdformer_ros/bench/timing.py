@@ -1,4 +1,4 @@
-"""Stopwatches that disturb nothing, and comparisons that a busy machine does not distort."""
+"""Stopwatches that add almost no time, and comparisons that a busy machine does not distort."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ from typing import Any
 import numpy as np
 
 Figures = dict[str, float]
+"""What a benchmark measured: name to number. The names are the keys of the JSON file."""
 
 
 class Stopwatch:
-    """Wraps a function and remembers what its calls took, in milliseconds."""
+    """Wraps a function and remembers the duration of each call in milliseconds."""
 
     def __init__(self, function: Callable) -> None:
         self.function = function
         self.milliseconds: list[float] = []
 
     def __call__(self, *arguments: Any, **named: Any) -> Any:
-        """Call it, timed."""
+        """Call the function and time it."""
         began = time.perf_counter()
         result = self.function(*arguments, **named)
         self.milliseconds.append(1e3 * (time.perf_counter() - began))
@@ -30,11 +31,11 @@ class Stopwatch:
 
 @contextmanager
 def timed(owner: type, name: str) -> Iterator[Stopwatch]:
-    """Time every call of a method of a class, as long as the context lasts."""
+    """Time every call of a method of a class while the context lasts."""
     function = getattr(owner, name)
     own = name in vars(owner)
     watch = Stopwatch(function)
-    # A plain function, since a Stopwatch in a class would not become a method.
+    # A plain function, because a Stopwatch as a class attribute would not become a method.
     setattr(owner, name, lambda *arguments, **named: watch(*arguments, **named))
     try:
         yield watch
@@ -48,10 +49,10 @@ def timed(owner: type, name: str) -> Iterator[Stopwatch]:
 def in_alternation(
     functions: Mapping[str, Callable[[], object]], repeats: int, warm_up: int = 1
 ) -> dict[str, float]:
-    """Median milliseconds of each function, all of them called in turn.
+    """Median milliseconds of each function; they are called in turn: a, b, a, b ...
 
-    What else the machine does hits all of them alike, so that ratios of the results mean something
-    on a busy machine too.
+    Other work on the machine then slows all of them down alike, so that ratios of the results are
+    meaningful on a busy machine too.
     """
     watches = {name: Stopwatch(function) for name, function in functions.items()}
     for _ in range(warm_up):
@@ -64,7 +65,7 @@ def in_alternation(
 
 
 def resident_bytes(pid: int | None = None) -> int:
-    """Resident memory of a process, this one by default (Linux)."""
+    """Resident memory of a process in bytes; of this process by default (Linux only)."""
     status = Path(f"/proc/{pid or 'self'}/status").read_text()
     (line,) = (line for line in status.splitlines() if line.startswith("VmRSS:"))
     return 1024 * int(line.split()[1])

@@ -1,4 +1,4 @@
-"""The node under a camera for a minute: nothing grows, nothing falls silent."""
+"""The endurance test and its figures: one minute of the node leaves no growth behind."""
 
 import os
 import subprocess
@@ -20,7 +20,7 @@ from stdformer_ros.bench.soak import PLAYER, REMAPPED, Sample, sample, soak, sum
 pytestmark = pytest.mark.ros
 
 
-def test_the_figures_of_a_leak_are_those_of_the_leak():
+def test_a_known_leak_is_measured():
     samples = [
         Sample(10.0 * i, 100.0 + (2.0 * i if i >= 5 else 50.0), 9, 20 + i, 200 * i, 80.0 + i)
         for i in range(11)
@@ -39,23 +39,23 @@ def test_the_figures_of_a_leak_are_those_of_the_leak():
     assert figures["latency_p50_ms"] == pytest.approx(20.0)
 
 
-def test_what_a_process_holds_is_seen():
+def test_the_resources_of_a_process_are_sampled():
     code = "import sys; a = [open(sys.executable) for _ in range(50)]; print('up'); input()"
     process = subprocess.Popen(
         [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
     process.stdout.readline()
-    held = sample(process.pid, 1.0, 7)
-    assert 53 <= held.files < 80
-    assert 3.0 < held.megabytes < 100.0
-    assert held.threads == 1
+    child = sample(process.pid, 1.0, 7)
+    assert 53 <= child.files < 80
+    assert 3.0 < child.megabytes < 100.0
+    assert child.threads == 1
     process.communicate(b"\n")
     own = sample(os.getpid(), 0.0, 0)
-    assert own.megabytes > held.megabytes
+    assert own.megabytes > child.megabytes
 
 
 @pytest.mark.slow
-def test_a_minute_at_thirty_frames_a_second_leaves_nothing_behind(tmp_path):
+def test_after_a_minute_at_thirty_frames_per_second_nothing_has_grown(tmp_path):
     picture = np.full((480, 640, 3), 90, np.uint8)
     picture[0, 0] = 0, 0, 2  # BGR: two people for the fake pipeline
     for i in range(30):

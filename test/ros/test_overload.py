@@ -11,7 +11,7 @@ import time
 
 from helpers.fake_pipeline import FakeMultiCameraPipeline
 from helpers.ros_client import NodeProcess
-from stdformer_ros.bench.ros_node import with_stopwatch
+from stdformer_ros.bench.ros_programs import with_stopwatch
 from stdformer_ros.bench.timing import resident_bytes
 from stdformer_ros.camera.pinhole import Camera
 from stdformer_ros.types import Frame

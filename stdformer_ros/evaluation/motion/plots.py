@@ -10,7 +10,7 @@ import numpy as np
 from stdformer_ros.body.body_landmarks import BLAZEPOSE_INDEX
 from stdformer_ros.body.body_model import BodyModel
 from stdformer_ros.evaluation.calibration import Reliability
-from stdformer_ros.evaluation.line_chart import GRAY, OTHER, OURS, Line, draw_chart
+from stdformer_ros.evaluation.line_chart import BLUE, GRAY, ORANGE, Line, draw_chart
 from stdformer_ros.evaluation.motion.evaluate import SceneResult, true_vertices
 from stdformer_ros.evaluation.motion.worst_frames import BadFrame, WorstFrames
 from stdformer_ros.models.estimator import Estimator
@@ -78,7 +78,7 @@ class MotionPlots:
 def reliability_chart(reliability: dict[str, Reliability]) -> ImageArray:
     """How often joints of a score were right, against the score."""
     lines = [Line(np.array([0.0, 1.0]), np.array([0.0, 1.0]), GRAY, "")]
-    for name, color in (("all", OURS), ("hidden", OTHER)):
+    for name, color in (("all", BLUE), ("hidden", ORANGE)):
         bins, error = reliability[name].bins(), reliability[name].error
         if error is not None:
             x, y = (np.array([b[key] for b in bins]) for key in ("score", "right"))
@@ -104,8 +104,8 @@ def _chart(results: list[SceneResult]) -> ImageArray:
         panels.append(
             draw_chart(
                 [
-                    Line(seconds, lifted.mpjpe[: len(seconds)], OTHER, "lifted landmarks"),
-                    Line(seconds, ours.mpjpe, OURS, "estimator"),
+                    Line(seconds, lifted.mpjpe[: len(seconds)], ORANGE, "lifted landmarks"),
+                    Line(seconds, ours.mpjpe, BLUE, "estimator"),
                 ],
                 title=f"{result.scene.clip}, camera {number + 1}: MPJPE {ours.mpjpe.mean():.0f} mm "
                 f"(lifted {lifted.mpjpe.mean():.0f}), Accel {np.nanmean(ours.accel):.1f}"

@@ -12,7 +12,7 @@ from helpers.handmade_motion import bvh_text, lively
 from stdformer_ros import cli
 from stdformer_ros.body.skeleton import BONES
 from stdformer_ros.camera.pinhole import Camera
-from stdformer_ros.evaluation.line_chart import OTHER, OURS, Line, draw_chart
+from stdformer_ros.evaluation.line_chart import BLUE, ORANGE, Line, draw_chart
 from stdformer_ros.evaluation.motion.worst_frames import APART, COUNT, BadFrame, WorstFrames
 
 CAMERA = Camera(1280, 720, 900.0, 900.0, 640.0, 360.0)
@@ -39,8 +39,8 @@ def where(picture: np.ndarray, color: tuple[int, int, int]) -> np.ndarray:
 
 def test_a_line_is_where_its_numbers_are() -> None:
     x = np.linspace(0.0, 10.0, 50)
-    low = where(chart(Line(x, np.full(50, 0.25), OURS, "")), OURS)
-    high = where(chart(Line(x, np.full(50, 0.75), OURS, "")), OURS)
+    low = where(chart(Line(x, np.full(50, 0.25), BLUE, "")), BLUE)
+    high = where(chart(Line(x, np.full(50, 0.75), BLUE, "")), BLUE)
     assert np.ptp(low[:, 0]) > 300
     assert np.ptp(low[:, 1]) <= 3
     plot = 200 - 30 - 42  # what is left below the title and above the axis
@@ -50,18 +50,18 @@ def test_a_line_is_where_its_numbers_are() -> None:
 def test_a_line_breaks_where_nothing_is_known_and_ends_at_the_border() -> None:
     x = np.linspace(0.0, 10.0, 51)
     y = np.where((x > 4) & (x < 6), np.nan, 0.5)
-    columns = np.unique(where(chart(Line(x, y, OURS, "")), OURS)[:, 0])
+    columns = np.unique(where(chart(Line(x, y, BLUE, "")), BLUE)[:, 0])
     assert np.diff(columns).max() > 50
-    outside = where(chart(Line(x, np.full(51, 7.0), OTHER, "")), OTHER)
+    outside = where(chart(Line(x, np.full(51, 7.0), ORANGE, "")), ORANGE)
     assert len(outside) == 0
 
 
 @pytest.mark.parametrize("y_limits", [(0.0, 1e-3), (0.0, 137.0), (-5.0, 2e6)])
 def test_any_scale_can_be_drawn(y_limits: tuple[float, float]) -> None:
     middle = np.full(5, sum(y_limits) / 2)
-    picture = chart(Line(np.arange(5.0), middle, OURS, "a"), y_limits=y_limits)
+    picture = chart(Line(np.arange(5.0), middle, BLUE, "a"), y_limits=y_limits)
     assert picture.shape == (200, 400, 3)
-    assert len(where(picture, OURS)) > 50
+    assert len(where(picture, BLUE)) > 50
 
 
 def bad_frame(error: float) -> BadFrame:
