@@ -1,6 +1,6 @@
-"""`cli train`: any network that can be trained here, from the command line.
+"""`cli train`: train a network from the command line.
 
-What takes long to import is imported when it is needed, so that `--help` is there at once.
+What takes long to import is imported when it is needed, so that `--help` answers at once.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     """Add the command `train`."""
     parser = commands.add_parser(
         "train",
-        help="a network's weights, from motion capture or from data sets of yours",
-        description="Train a network, or go on where OUT was left: docs/training.md.",
+        help="train a network on motion capture or on your data sets",
+        description="Train a network, or resume the training in OUT: docs/training.md.",
     )
     parser.add_argument(
         "--model", default=DEFAULT_MODEL, metavar="NAME", help=f"default: {DEFAULT_MODEL}"
@@ -45,7 +45,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--h36m",
         type=Path,
         metavar="FOLDER",
-        help="Human3.6M as VideoPose3D has it, for poseformer_ and _posenet_",
+        help="Human3.6M in VideoPose3D's layout, for poseformer_ and _posenet_",
     )
     how = parser.add_argument_group("how; not for the default model")
     how.add_argument(
@@ -54,15 +54,15 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="published (default): loss and schedule of the paper's code; shipped: of the small "
         "causal networks that come with this package",
     )
-    how.add_argument("--steps", type=int, metavar="N", help="of the optimiser, in all")
-    how.add_argument("--batch", type=int, metavar="N", help="sequences in a step")
+    how.add_argument("--steps", type=int, metavar="N", help="number of optimiser steps")
+    how.add_argument("--batch", type=int, metavar="N", help="sequences per step")
     how.add_argument("--learning-rate", type=float, metavar="R")
     how.add_argument("--report-every", type=int, metavar="N", help="steps between checkpoints")
     how.add_argument("--seed", type=int, metavar="N")
     how.add_argument(
         "--precision",
         choices=("auto", "float32", "bfloat16", "float16"),
-        help="of matrix products; auto: what the device computes in",
+        help="of matrix products; auto: half precision that the device supports",
     )
     how.add_argument("--backbone", metavar="NAME", help="of stdformer_: resnet50, hrnet_w32 ...")
     how.add_argument("--mesh-sampling", type=Path, metavar="FILE", help="with --crops")
@@ -74,7 +74,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def work(options: argparse.Namespace) -> int:
-    """The command; returns 0, or 2 after saying what was wrong."""
+    """Train; returns 0, or 2 after an error message on stderr."""
     try:
         weights = run(options)
     except (ValueError, OSError) as error:
@@ -85,7 +85,7 @@ def work(options: argparse.Namespace) -> int:
 
 
 def run(options: argparse.Namespace) -> Path:
-    """Train as asked; returns the file of the weights.
+    """Train; returns the file of the weights.
 
     Raises:
         ValueError, FileNotFoundError: with a message that says what is missing or wrong.
@@ -95,7 +95,7 @@ def run(options: argparse.Namespace) -> Path:
     if len(given) != 1 or given[0] not in _ACCEPTED[kind]:
         flags = " or ".join(f"--{name} FOLDER" for name in _ACCEPTED[kind])
         raise ValueError(f"{options.model} learns from {flags}: give one of them")
-    _refuse_useless(options, kind, given[0])
+    _check_useful(options, kind, given[0])
     return _TRAIN[kind](options)
 
 
@@ -106,11 +106,12 @@ def _kind(model: str) -> str:
         return "default"
     if model not in PUBLISHED:
         known = ", ".join((DEFAULT_MODEL, *PUBLISHED))
-        raise ValueError(f"there is no training for {model!r}; there is for {known}")
+        raise ValueError(f"{model!r} cannot be trained here; these can: {known}")
     return "crops" if model.startswith(("stdformer_", "fastmetro_")) else "keypoints"
 
 
-def _refuse_useless(options: argparse.Namespace, kind: str, data: str) -> None:
+def _check_useful(options: argparse.Namespace, kind: str, data: str) -> None:
+    """Raise a ValueError for options that have no effect on this model and data."""
     useful = {
         "default": (),
         "crops": (*_SCHEDULE, *(("backbone",) if options.model.startswith("stdformer_") else ())),
@@ -120,7 +121,7 @@ def _refuse_useless(options: argparse.Namespace, kind: str, data: str) -> None:
     useless = sorted(o for o in every - set(useful) if getattr(options, o) is not None)
     if useless:
         flags = ", ".join(f"--{o.replace('_', '-')}" for o in useless)
-        raise ValueError(f"training {options.model} on --{data} has no use for {flags}")
+        raise ValueError(f"training {options.model} on --{data} does not use {flags}")
 
 
 _ACCEPTED = {"default": ("motion",), "crops": ("motion", "crops"), "keypoints": ("motion", "h36m")}
@@ -131,8 +132,8 @@ _WITH = {"crops": ("mesh_sampling", "joint_regressor"), "h36m": ("keypoints",)}
 
 
 def _default(options: argparse.Namespace) -> Path:
-    from stdformer_ros.models.registry import usable_device
-    from stdformer_ros.training.default_preset import train_default
+    from stdformer_ros.models.estimators import usable_device
+    from stdformer_ros.training.runs import train_default
 
     device = str(usable_device(options.device))
     return train_default(options.motion, options.out, device, report=print)
@@ -175,7 +176,7 @@ _TRAIN = {"default": _default, "crops": _crops, "keypoints": _keypoints}
 
 
 def _recipe(options: argparse.Namespace) -> Recipe:
-    """The model's recipe with what the user wants otherwise."""
+    """The model's recipe with the user's changes."""
     from stdformer_ros.training.recipes import recipe_of
 
     recipe = recipe_of(options.model, options.recipe or "published")

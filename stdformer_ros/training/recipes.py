@@ -1,11 +1,12 @@
 """How each network is trained unless the user says otherwise.
 
-`PUBLISHED` are the published schedules. Those of PoseFormer (zczcwh/PoseFormer) and of the PoseNets
-count epochs of Human3.6M: 1,559,752 frames of the five training subjects, each mirrored too, 512 at
-a time, are 6,093 steps. That of STDFormer and FastMETRO is the one of STDFormer's training code,
-whose 600 epochs of 3DPW are 105,600 steps. They take no moving average and do not warm up.
+`PUBLISHED` are the published schedules, without moving average and warm-up. Those of PoseFormer
+(zczcwh/PoseFormer) and of the PoseNets count epochs of Human3.6M: 1,559,752 frames of the five
+training subjects, each also mirrored, in batches of 512, are 6,093 steps. That of STDFormer and
+FastMETRO is from STDFormer's training code, whose 600 epochs of 3DPW are 105,600 steps.
 
-`SHIPPED` are the small causal networks whose weights come with this package.
+`SHIPPED` are the small causal keypoint networks whose weights come with this package;
+`WINDOW_ENCODER` and `REFINER` are the two stages of the default network.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from stdformer_ros.training.loop import Schedule, constant, exponential
 
 EPOCH = 6093
 DECAY = 0.99
-"""Of the learning rate from one epoch of Human3.6M to the next."""
+"""Factor on the learning rate from one epoch of Human3.6M to the next."""
 
 
 @dataclass(frozen=True)
@@ -26,10 +27,10 @@ class Recipe:
     """How to train one network.
 
     Attributes:
-        schedule: see there.
-        options: of `create_model`, for networks of other sizes than the published.
-        answers: neighbouring windows in each sequence of a batch.
-        precision: see `precision_of`.
+        schedule: how long and with which learning rates.
+        options: of `create_model`, for networks whose size is not the published one.
+        answers: number of consecutive frames of each sequence that are answered for.
+        precision: name for `precision_of`.
     """
 
     schedule: Schedule
@@ -49,7 +50,7 @@ def _by_epochs(epochs: int, learning_rate: float, weight_decay: float) -> Recipe
             gradient_clip=inf,
             ema_decay=0.0,
             report_every=EPOCH,
-            fall=exponential(DECAY**epochs),
+            decay=exponential(DECAY**epochs),
         )
     )
 
@@ -64,7 +65,7 @@ _MESH = Recipe(
         gradient_clip=0.3,
         ema_decay=0.0,
         report_every=176,
-        fall=constant,
+        decay=constant,
     )
 )
 _POSENET = _by_epochs(15, 1e-3, 0.0)
@@ -93,11 +94,16 @@ SHIPPED: dict[str, Recipe] = {
     ),
 }
 
+WINDOW_ENCODER = Schedule(
+    steps=26000, sequences=320, learning_rate=1e-3, gradient_clip=3.0, report_every=500
+)
+REFINER = Schedule(steps=200, sequences=64, learning_rate=1e-3, warmup=50, report_every=50)
+
 RECIPES = {"published": PUBLISHED, "shipped": SHIPPED}
 
 
 def recipe_of(model: str, name: str) -> Recipe:
-    """The recipe of that name for a model.
+    """The recipe with a name, "published" or "shipped", for a model.
 
     Raises:
         ValueError: if there is none.

@@ -1,4 +1,7 @@
-"""What the estimator should answer for a synthetic batch, and how far it is from that."""
+"""Targets and losses of the default network for a batch of synthetic people.
+
+Sequences are cut into neighbouring windows, so that velocities and accelerations can be compared.
+"""
 
 from __future__ import annotations
 
@@ -14,19 +17,21 @@ from stdformer_ros.metrics import aligned_position_error, mean_position_error
 from stdformer_ros.models.default.network import WINDOW
 from stdformer_ros.models.default.window_encoder import BodyParameters
 from stdformer_ros.models.default.window_view import WindowView
-from stdformer_ros.training.people.subjects import ANSWERS
 from stdformer_ros.training.people.synthetic import SyntheticBatch
 
+ANSWERS = 3
+"""Neighbouring windows in each sequence."""
 NEAR = 0.1
-"""Metres within which a joint counts as right for its confidence."""
+"""Metres within which a joint counts as right, for the loss of its confidence."""
 
 
 class Target(NamedTuple):
-    """One body each, in the coordinates of its window's view.
+    """True bodies, one for each window, in the coordinates of the window's view.
 
     Attributes:
-        rotations: (B, 24, 3, 3).
-        vertices: (B, V, 3) and joints: (B, 24, 3), metres, pelvis at the origin.
+        rotations: (B, 24, 3, 3), the pelvis' in the view, the others relative to their parents.
+        vertices: (B, V, 3) metres, relative to the pelvis.
+        joints: (B, 24, 3) metres, relative to the pelvis.
         pelvis: (B, 3) metres.
     """
 
@@ -40,25 +45,25 @@ class Target(NamedTuple):
 def target_in_view(
     body: BodyModel, rotations: Tensor, betas: Tensor, pelvis: Tensor, view: WindowView
 ) -> Target:
-    """Pose the true body and turn it into the view's coordinates."""
+    """Pose the true body and rotate it from the camera to the view."""
     turned = torch.cat([view.turn[:, None] @ rotations[:, :1], rotations[:, 1:]], dim=1)
     vertices, joints = body(turned, betas)
     return Target(turned, vertices, joints, torch.einsum("bij,bj->bi", view.turn, pelvis))
 
 
 def windows_of(sequences: Tensor, moving: int) -> Tensor:
-    """Windows of sequences (B, F, ...).
+    """Cut sequences (B, F, ...) into windows.
 
-    Neighbouring windows differ little: only some sequences give all of them, for the losses on
-    motion, the others the newest.
+    Neighbouring windows differ little. Therefore only some sequences give all A = `ANSWERS`
+    windows, for the losses on motion; the others give only the newest.
 
     Args:
-        sequences: what is cut.
-        moving: how many sequences give all.
+        sequences: F = `WINDOW` + A - 1.
+        moving: number of sequences that give all windows.
 
     Returns:
-        (A * moving + B - moving, window, ...), those of the first `moving` sequences
-        first, earliest windows first.
+        (A * moving + B - moving, WINDOW, ...): the windows of the first `moving` sequences, sorted
+        by time and then by sequence, then the newest windows of the others.
     """
     newest = slice(ANSWERS - 1, ANSWERS - 1 + WINDOW)
     parts = [sequences[:moving, start : start + WINDOW] for start in range(ANSWERS)]
@@ -66,7 +71,7 @@ def windows_of(sequences: Tensor, moving: int) -> Tensor:
 
 
 def targets_of(body: BodyModel, batch: SyntheticBatch, view: WindowView, moving: int) -> Target:
-    """What to answer for each of `windows_of` the batch."""
+    """The target of each window that `windows_of` cuts from the batch."""
 
     def answers(values: Tensor) -> Tensor:
         return torch.cat([values[:moving].transpose(0, 1).flatten(0, 1), values[moving:, -1]])
@@ -76,15 +81,15 @@ def targets_of(body: BodyModel, batch: SyntheticBatch, view: WindowView, moving:
 
 
 def project(points: Tensor, place: Tensor, half_size: Tensor) -> Tensor:
-    """Perspective projection of (B, N, 3) around `place` into the view: (B, N, 2) in [-1, 1]."""
-    there = points + place[:, None]
-    return there[..., :2] / there[..., 2:].clamp(min=0.2) / half_size[:, None, None]
+    """Project points (B, N, 3) relative to `place` (B, 3) into the view: (B, N, 2) in [-1, 1]."""
+    placed = points + place[:, None]
+    return placed[..., :2] / placed[..., 2:].clamp(min=0.2) / half_size[:, None, None]
 
 
 def parameter_losses(
     parameters: BodyParameters, vertices: Tensor, joints: Tensor, target: Target, view: WindowView
 ) -> dict[str, Tensor]:
-    """Weighted losses of the window encoder, those of its body included."""
+    """Weighted losses of the window encoder: of its parameters and of the body posed by them."""
     place = weak_perspective_to_metres(parameters.camera, view.half_size)
     with torch.no_grad():
         near = (torch.linalg.vector_norm(joints - target.joints, dim=-1) < NEAR).float()
@@ -99,7 +104,11 @@ def parameter_losses(
 def point_losses(
     joints: Tensor, vertices: Tensor, place: Tensor, target: Target, view: WindowView
 ) -> dict[str, Tensor]:
-    """Weighted losses of a body and its place (B, 3): metres, view units, logarithm of distance."""
+    """Weighted losses of a body and its place (B, 3).
+
+    They compare joints and vertices in metres, their projections in units of the view, and the
+    logarithm of the distance.
+    """
     ours, true = torch.cat([joints, vertices], 1), torch.cat([target.joints, target.vertices], 1)
     projected = project(ours, place, view.half_size)
     wanted = project(true, target.pelvis, view.half_size)
@@ -112,18 +121,18 @@ def point_losses(
 
 
 def motion_losses(ours: Tensor, true: Tensor, moving: int) -> dict[str, Tensor]:
-    """STDFormer's sequence velocity loss, and the same of the acceleration.
+    """STDFormer's sequence velocity loss, and the same loss on the acceleration.
 
     Args:
-        ours: (W, N, 3) predictions for `windows_of` a batch, in the coordinates of the camera.
-        true: the truth.
-        moving: how many sequences gave neighbouring windows.
+        ours: (W, N, 3) predicted points for `windows_of` a batch, camera coordinates.
+        true: (W, N, 3) the true ones.
+        moving: number of sequences that gave neighbouring windows.
 
     Returns:
-        Weighted mean norms of the errors of first and second differences between frames.
+        Weighted mean norms of the errors of first and second differences over time.
     """
-    off = (ours - true)[: ANSWERS * moving].unflatten(0, (ANSWERS, moving))
-    step = off.diff(dim=0)
+    error = (ours - true)[: ANSWERS * moving].unflatten(0, (ANSWERS, moving))
+    step = error.diff(dim=0)
     return {
         "velocity": 6.0 * torch.linalg.vector_norm(step, dim=-1).mean(),
         "acceleration": 6.0 * torch.linalg.vector_norm(step.diff(dim=0), dim=-1).mean(),
@@ -131,18 +140,18 @@ def motion_losses(ours: Tensor, true: Tensor, moving: int) -> dict[str, Tensor]:
 
 
 def errors(joints: Tensor, vertices: Tensor, target: Target, view: WindowView) -> dict[str, float]:
-    """Mean errors in millimetres of pelvis-aligned bodies for each of `windows_of` a batch.
+    """Mean errors in millimetres of pelvis-aligned bodies over the windows of a batch.
 
     Args:
-        joints: (A * B, 24, 3) metres.
+        joints: (A * B, 24, 3) metres, of `windows_of` a batch whose sequences all give A windows.
         vertices: (A * B, V, 3) metres.
-        target: the truth.
-        view: whose coordinates these are.
+        target: the true bodies.
+        view: the coordinates of all of them.
     """
-    off = ((joints - target.joints) @ view.turn).unflatten(0, (ANSWERS, -1))
+    error = ((joints - target.joints) @ view.turn).unflatten(0, (ANSWERS, -1))
     return {
         "mpjpe_mm": float(mean_position_error(joints, target.joints).mean()),
         "pa_mpjpe_mm": float(aligned_position_error(joints, target.joints).mean()),
         "mpvpe_mm": float(mean_position_error(vertices, target.vertices).mean()),
-        "accel_mm": 1e3 * float(torch.linalg.vector_norm(off.diff(n=2, dim=0), dim=-1).mean()),
+        "accel_mm": 1e3 * float(torch.linalg.vector_norm(error.diff(n=2, dim=0), dim=-1).mean()),
     }

@@ -1,4 +1,4 @@
-"""Training of the networks from 2D keypoints of a window to one 3D pose."""
+"""Training of the networks that lift a window of 2D keypoints to one 3D pose."""
 
 from __future__ import annotations
 
@@ -12,16 +12,21 @@ from stdformer_ros.metrics import aligned_position_error, mean_position_error
 from stdformer_ros.models.lifting.keypoint_network import FRAMES, KeypointNetwork
 from stdformer_ros.models.lifting.posenets import LSTMPoseNet
 from stdformer_ros.training.data.keypoint_windows import KeypointBatch, KeypointSource
-from stdformer_ros.training.loop import Losses, Schedule, optimizer_of, train
-from stdformer_ros.training.precision import Precision
-from stdformer_ros.training.run_state import RunState
+from stdformer_ros.training.loop import (
+    Losses,
+    Precision,
+    RunState,
+    Schedule,
+    optimizer_of,
+    train,
+)
 
 UNSEEN = 2000
-"""Sequences of unseen people that errors are measured on."""
+"""Sequences of the validation subjects that errors are measured on."""
 
 
 def sequence_length(model: KeypointNetwork, answers: int) -> int:
-    """Frames of a sequence on which the network answers for `answers` neighbouring frames."""
+    """Length of a sequence in which the network answers for `answers` consecutive frames."""
     return model.frames if isinstance(model, LSTMPoseNet) else model.frames + answers - 1
 
 
@@ -34,16 +39,16 @@ def train_keypoint_network(
     precision: Precision,
     report: Callable[[str], None] = print,
 ) -> KeypointNetwork:
-    """Train, or go on training, in `run_folder`; returns the moving average.
+    """Train, or resume the training in `run_folder`; returns the moving average.
 
     Args:
-        model: on its device; trained in place.
-        seen: what to learn from, there.
-        unseen: what to measure on, there.
-        run_folder: checkpoints and log.
-        schedule: see there.
+        model: on its device; it is trained in place.
+        seen: training data on the same device.
+        unseen: validation data on the same device.
+        run_folder: for checkpoints and the log.
+        schedule: how long and with which learning rates.
         precision: of the network's matrix products.
-        report: takes a line of progress.
+        report: receives lines about the progress.
     """
     state = RunState(
         run_folder,
@@ -63,10 +68,10 @@ def train_keypoint_network(
 
 
 def answers(model: KeypointNetwork, batch: KeypointBatch) -> Tensor:
-    """The network's poses (B, K, 17, 3) where the batch has true ones.
+    """The network's poses (B, K, 17, 3) for the frames whose true poses the batch has.
 
-    Neighbouring windows share what is encoded of single frames, as they do when streaming. An LSTM
-    that has run through the sequence has answered after every frame.
+    Each frame is encoded once and shared by neighbouring windows, as in streaming. An LSTM runs
+    through the sequence once and answers after every frame.
     """
     count = batch.poses.shape[1]
     frames = model.encode(batch.keypoints.flatten(0, 1))[FRAMES]
@@ -78,13 +83,13 @@ def answers(model: KeypointNetwork, batch: KeypointBatch) -> Tensor:
 
 
 def position_loss(predicted: Tensor, true: Tensor) -> Tensor:
-    """MPJPE, the published loss of all of these networks: the mean distance in metres."""
+    """MPJPE in metres, the published loss of all these networks."""
     return torch.linalg.vector_norm(predicted - true, dim=-1).mean()
 
 
 @torch.no_grad()
 def evaluate(model: KeypointNetwork, people: KeypointSource) -> dict[str, float]:
-    """Errors of the last answer on unseen people, 17 joints, mm."""
+    """Errors in mm of the last answer on validation data, 17 joints."""
     batch = people.sample_fixed(UNSEEN)
     windows = batch.keypoints[:, -model.frames :]
     pose = torch.cat([model(part)["pose"][:, 0] for part in windows.split(256)])

@@ -1,17 +1,26 @@
-"""Errors of a scene, frame by frame, and their means over many scenes."""
+"""Errors of an estimator on motion capture: frame by frame, as means, and as the report.
+
+`FrameErrors` compares the answers of a scene with the truth. The lag is found by cross-correlation
+of velocities. `summary` computes means over many scenes, `MotionReport` collects all clips, and
+`report_table` prints the result.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from stdformer_ros.evaluation.motion.lag import lag_frames, velocity_correlation
+from stdformer_ros.evaluation.motion.hard_cases import conditions
+from stdformer_ros.evaluation.summaries import NEAR, Reliability
 from stdformer_ros.metrics import aligned_position_error, mean_position_error
+
+if TYPE_CHECKING:
+    from stdformer_ros.evaluation.motion.evaluate import SceneResult
 
 Array = NDArray[np.float64]
 
@@ -20,8 +29,7 @@ JOINTS = (
     "right_wrist", "right_elbow", "right_shoulder", "left_shoulder", "left_elbow", "left_wrist",
     "neck", "head",
 )  # fmt: skip
-"""The 14 joints (LSP's) that errors are means over; the pelvis is what they are aligned by."""
-
+"""The 14 joints of LSP, over which errors are means; skeletons are aligned at the pelvis."""
 
 POSE_KEYS = {
     "mpjpe_mm": "mpjpe",
@@ -29,7 +37,20 @@ POSE_KEYS = {
     "mpvpe_mm": "mpvpe",
     "accel_mm_per_frame2": "accel",
 }
-"""The keys of the JSON file and the attributes of `FrameErrors` whose means they are."""
+"""Keys of the JSON file, and the attributes of `FrameErrors` whose means they hold."""
+
+LAGS = np.arange(-5, 16)
+"""Lags in frames that are tried; a negative one would be an answer from the future."""
+
+COLUMNS = {
+    "frames": "frames",
+    "mpjpe_mm": "MPJPE",
+    "pa_mpjpe_mm": "PA-MPJPE",
+    "mpvpe_mm": "MPVPE",
+    "accel_mm_per_frame2": "Accel",
+    "lag_frames": "lag",
+}
+"""Keys and titles of the table's columns."""
 
 
 @dataclass(frozen=True)
@@ -38,13 +59,12 @@ class FrameErrors:
 
     Attributes:
         mpjpe, pa_mpjpe: (N,) mm.
-        mpvpe: (N,) mm, NaN without a mesh to compare.
+        mpvpe: (N,) mm, NaN without a comparable mesh.
         accel: (N,) mm/frame^2, NaN in the first and the last frame.
-        jump: (N,) mm, how far the step of the pelvis from the frame before is from the true step,
-            NaN in the first frame.
-        place: (N,) mm, how far the pelvis is from where it is in the camera frame.
-        height: (N,) metres of the body that was answered, standing; NaN where it is unknown.
-        true_height: metres.
+        jump: (N,) mm, error of the pelvis' step from the frame before; NaN in the first frame.
+        place: (N,) mm, error of the pelvis' place in the camera frame.
+        height: (N,) metres, standing height of the predicted body; NaN where it is unknown.
+        true_height: metres, the standing height.
         correlation: of velocities, see `velocity_correlation`.
     """
 
@@ -70,16 +90,16 @@ class FrameErrors:
         height: NDArray[np.floating] | None = None,
         mpvpe: NDArray[np.floating] | None = None,
     ) -> FrameErrors:
-        """Compare.
+        """Compare predicted with true joints.
 
         Args:
             joints: (N, 14, 3) of `JOINTS`, metres, camera frame.
-            pelvis: (N, 3).
+            pelvis: (N, 3) metres, camera frame.
             true_joints: (N, 14, 3).
             true_pelvis: (N, 3).
-            true_height: metres.
-            height: (N,) metres, if the answer tells the person's size.
-            mpvpe: (N,) mm, if there is a mesh to compare.
+            true_height: metres, standing.
+            height: (N,) metres, if the estimator gives the person's size.
+            mpvpe: (N,) mm, if there is a comparable mesh.
         """
         ours = np.asarray(joints - pelvis[:, None], np.float64)
         true = np.asarray(true_joints - true_pelvis[:, None], np.float64)
@@ -104,8 +124,44 @@ class FrameErrors:
         )
 
 
+def velocity_correlation(
+    predicted: NDArray[np.floating], true: NDArray[np.floating]
+) -> NDArray[np.float64]:
+    """How well velocities agree if the answer is assumed to be late by each of `LAGS` frames.
+
+    Args:
+        predicted: (N, J, 3) joints relative to the pelvis.
+        true: (N, J, 3) the true ones.
+
+    Returns:
+        (len(LAGS),) sums of scalar products over the same predicted frames for every lag. Those of
+        several clips can be added up; they are zero for a clip that is too short.
+    """
+    before, after = int(LAGS.max()), -int(LAGS.min())
+    v, w = np.diff(predicted, axis=0), np.diff(true, axis=0)
+    if len(v) <= before + after:
+        return np.zeros(len(LAGS))
+    frames = np.arange(before, len(v) - after)
+    return np.array([float((v[frames] * w[frames - lag]).sum()) for lag in LAGS])
+
+
+def lag_frames(correlation: NDArray[np.float64]) -> float:
+    """The lag of the highest correlation, refined to a fraction of a frame by a parabola.
+
+    Returns:
+        How many frames the answer comes after the truth, or NaN if nothing moved.
+    """
+    if not correlation.max() > 0:
+        return float("nan")
+    top = int(correlation.argmax())
+    if top in (0, len(LAGS) - 1):
+        return float(LAGS[top])
+    low, high, right = correlation[top - 1 : top + 2]
+    return float(LAGS[top] + 0.5 * (low - right) / (low - 2.0 * high + right))
+
+
 def summary(errors: Sequence[FrameErrors]) -> dict[str, Any]:
-    """Means over all frames of some scenes, as in the JSON file; None: not to be said."""
+    """Means over all frames of some scenes, as in the JSON file; None for what is unknown."""
     lag = lag_frames(np.sum([e.correlation for e in errors], axis=0))
     return {
         "frames": sum(len(e.mpjpe) for e in errors),
@@ -122,7 +178,7 @@ def summary(errors: Sequence[FrameErrors]) -> dict[str, Any]:
 def summary_where(
     errors: Sequence[FrameErrors], chosen: Sequence[NDArray[np.bool_]]
 ) -> dict[str, Any]:
-    """Means over the chosen frames of some scenes; `chosen` has an array (N,) for each scene."""
+    """Means over chosen frames of some scenes; `chosen` has an array (N,) bool for each scene."""
     return {
         "frames": int(sum(c.sum() for c in chosen)),
         **{
@@ -132,7 +188,86 @@ def summary_where(
     }
 
 
+class MotionReport:
+    """Collects the results of clips.
+
+    Attributes:
+        rows: a summary of each clip.
+        reliability: of the joint scores: of "all" joints, and of those whose landmark is "hidden".
+    """
+
+    def __init__(self) -> None:
+        self.rows: list[dict[str, Any]] = []
+        self.reliability = {"all": Reliability(), "hidden": Reliability()}
+        self._errors: list[FrameErrors] = []
+        self._unsmoothed: list[FrameErrors] = []
+        self._baseline: list[FrameErrors] = []
+        self._conditions: list[dict[str, NDArray[np.bool_]]] = []
+
+    def add(self, results: list[SceneResult]) -> None:
+        """Add all scenes of one clip."""
+        errors, baseline = [r.errors for r in results], [r.baseline for r in results]
+        row = {"clip": results[0].scene.clip, **summary(errors), "baseline": summary(baseline)}
+        self.rows.append(row)
+        self._errors += errors
+        self._unsmoothed += [r.unsmoothed for r in results]
+        self._baseline += baseline
+        for result in results:
+            found = conditions(result.scene, result.detections)
+            self._conditions.append({n: c[: len(result.bodies)] for n, c in found.items()})
+            right = np.linalg.norm(result.joints - result.true_joints, axis=-1) < NEAR
+            self.reliability["all"].add(result.scores, right)
+            self.reliability["hidden"].add(result.scores[result.hidden], right[result.hidden])
+
+    def summary(self) -> dict[str, Any]:
+        """All results except the names of model and data, see docs/accuracy.md."""
+        everything, hidden = self.reliability["all"], self.reliability["hidden"]
+        return {
+            **summary(self._errors),
+            "calibration_error": _rounded(everything.error),
+            "calibration_error_hidden": _rounded(hidden.error),
+            "unsmoothed": summary(self._unsmoothed),
+            "baseline": summary(self._baseline),
+            "conditions": {
+                name: summary_where(self._errors, [found[name] for found in self._conditions])
+                for name in self._conditions[0]
+            },
+            "reliability": {name: r.bins() for name, r in self.reliability.items()},
+            "clips": self.rows,
+        }
+
+
+def report_table(result: dict[str, Any]) -> str:
+    """The results as text: clips, best first; conditions; hard cases; overall; the baselines."""
+    clips = sorted(result["clips"], key=lambda row: float(row["mpjpe_mm"]))
+    blocks = [
+        {row["clip"]: row for row in clips},
+        result["conditions"],
+        result.get("hard_cases", {}),
+        {"overall": result, "unsmoothed": result["unsmoothed"], "baseline": result["baseline"]},
+    ]
+    width = max(len(name) for block in blocks for name in block)
+    text = [" " * width + "".join(f"{title:>10}" for title in COLUMNS.values())]
+    for block in blocks:
+        for name, row in block.items():
+            cells = "".join(f"{_cell(row.get(key)):>10}" for key in COLUMNS)
+            text.append(f"{name:<{width}}{cells}")
+        if block is not blocks[-1] and block:
+            text.append("")
+    return "\n".join(text)
+
+
 def _mean(parts: Sequence[Array]) -> float | None:
     values = np.concatenate(parts)
     values = values[~np.isnan(values)]
     return round(float(values.mean()), 3) if len(values) else None
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)
+
+
+def _cell(value: float | int | None) -> str:
+    if value is None:
+        return "-"
+    return str(value) if isinstance(value, int) else f"{value:.1f}"

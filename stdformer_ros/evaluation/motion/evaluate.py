@@ -1,8 +1,12 @@
-"""An estimator on motion capture, through synthetic cameras and a detector that makes mistakes."""
+"""Run an estimator on motion capture, through synthetic cameras and a detector with faults.
+
+`MotionEvaluation` runs clips; `causal_answers` gives the answers of a live stream, but computes
+many frames at once.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,13 +18,14 @@ from numpy.typing import NDArray
 from stdformer_ros.body.body_landmarks import LANDMARK_NAMES
 from stdformer_ros.body.body_model import LEVELS, BodyModel
 from stdformer_ros.body.skeleton import JOINT_NAMES
-from stdformer_ros.evaluation.motion.causal_answers import causal_answers
+from stdformer_ros.camera.pinhole import Camera
 from stdformer_ros.evaluation.motion.errors import JOINTS, FrameErrors
 from stdformer_ros.evaluation.motion.faulty_detector import Detections, as_people, detect
-from stdformer_ros.evaluation.motion.hard_cases import PLAIN, Case
 from stdformer_ros.evaluation.motion.lifted_landmarks import MARKS, lift
 from stdformer_ros.evaluation.motion.scenes import (
     FRAME_SECONDS,
+    PLAIN,
+    Case,
     Scene,
     SceneMaker,
     read_clip,
@@ -28,11 +33,11 @@ from stdformer_ros.evaluation.motion.scenes import (
 )
 from stdformer_ros.models.estimator import Estimator
 from stdformer_ros.postprocess.reprojection import ReprojectionCorrection
-from stdformer_ros.postprocess.smoothing import BodySmoother, OneEuro
-from stdformer_ros.types import Body, Person
+from stdformer_ros.postprocess.smoothing import BodySmoother
+from stdformer_ros.types import Body, Frame, Person
 
-CHUNK = 64
-"""Bodies that are skinned at once."""
+BATCH = 64
+"""Frames that are encoded, decoded or skinned at once; more is not faster on a CPU."""
 
 _TRUE = [JOINT_NAMES.index(name) for name in JOINTS]
 _PELVIS = JOINT_NAMES.index("pelvis")
@@ -41,25 +46,26 @@ _MARK_ROWS = [[LANDMARK_NAMES.index(mark) for mark in MARKS[name]] for name in J
 
 @dataclass(frozen=True)
 class SceneResult:
-    """What came of a scene of N frames, each answer with the frame that it is for.
+    """The results of a scene of N frames; answer i is for frame i.
 
     Attributes:
         scene: the truth.
-        detections: of the landmarks that it shows.
-        seen: (N) what the estimator saw: the detections after perception.
-        bodies: its answers, N - `delay_frames` of them.
-        joints: (.., 14, 3) of these, `JOINTS`, metres from the pelvis, and `true_joints`.
-        scores: (.., 14) of these.
-        hidden: (.., 14) bool, whether a joint's landmark was lost.
+        detections: what the simulated detector gave.
+        people: N of them, the detections after perception: the estimator's input.
+        bodies: the M = N - `delay_frames` answers.
+        joints: (M, 14, 3) `JOINTS` of the answers, metres, relative to the pelvis.
+        true_joints: (M, 14, 3) the true ones.
+        scores: (M, 14) of the joints.
+        hidden: (M, 14) bool, whether a joint's landmark was lost.
         errors: of the answers.
-        unsmoothed: of the estimator's own answers, before the pipeline corrects and smooths them;
-            without those of a mesh.
+        unsmoothed: errors of the estimator's own answers, before the pipeline corrects and smooths
+            them; without those of the mesh.
         baseline: errors of the baseline.
     """
 
     scene: Scene
     detections: Detections
-    seen: list[Person]
+    people: list[Person]
     bodies: list[Body]
     joints: NDArray[np.float32]
     true_joints: NDArray[np.float32]
@@ -74,16 +80,16 @@ class MotionEvaluation:
     """Runs an estimator on clips.
 
     Args:
-        estimator: one that reads landmarks.
+        estimator: one that reads landmarks, not images.
         seed: of bodies, cameras and the detector's faults.
-        case: what is changed about the people.
-        one_euro: settings of the optional filter, as the pipeline's.
+        case: what is different about the people.
+        one_euro: settings of the pipeline's optional filter; None without the filter.
 
     Raises:
         ValueError: if the estimator reads images or lacks one of the common joints.
 
     Attributes:
-        body: the embedded body at the level of the estimator's mesh, None if its mesh is another.
+        body: the embedded body at the level of the estimator's mesh; None if it has another mesh.
     """
 
     def __init__(
@@ -95,12 +101,12 @@ class MotionEvaluation:
     ) -> None:
         if estimator.reads_images:
             raise ValueError(
-                f"{estimator.name} reads images, and people of motion capture have none; take an "
+                f"{estimator.name} reads images, which motion capture does not have; take an "
                 f"estimator that reads landmarks, or --dataset"
             )
         missing = sorted({"pelvis", *JOINTS} - set(estimator.joint_names))
         if missing:
-            raise ValueError(f"{estimator.name} has no {', '.join(missing)}, which errors are of")
+            raise ValueError(f"{estimator.name} lacks joints to compare: {', '.join(missing)}")
         self.estimator = estimator
         self._one_euro = one_euro
         self._make_scenes = SceneMaker(seed, case)
@@ -109,7 +115,7 @@ class MotionEvaluation:
         self.body = _same_body(estimator)
 
     def __call__(self, paths: Iterable[Path]) -> Iterator[list[SceneResult]]:
-        """The scenes of one clip after the other.
+        """The results of all scenes of a clip, for one clip after the other.
 
         Raises:
             ValueError: naming the file, if a clip cannot be read.
@@ -120,8 +126,8 @@ class MotionEvaluation:
 
     def _run(self, scene: Scene) -> SceneResult:
         detections = detect(scene.pixels, scene.pixel_height, scene.hidden, scene.seed)
-        seen = as_people(detections)
-        answers = causal_answers(self.estimator, scene.camera, seen)
+        people = as_people(detections)
+        answers = causal_answers(self.estimator, scene.camera, people)
         raw = answers[self.estimator.delay_frames :]
         smooth = BodySmoother(self.estimator.joint_names, self._one_euro)
         correct = ReprojectionCorrection() if self.estimator.embedded_body else None
@@ -129,7 +135,7 @@ class MotionEvaluation:
         for frame, body in enumerate(raw):
             if correct is not None:
                 since = FRAME_SECONDS if frame else 0.0
-                body = correct(body, seen[frame], scene.camera, since)
+                body = correct(body, people[frame], scene.camera, since)
             bodies.append(smooth(body, frame * FRAME_SECONDS))
         joints, pelvis = self._joints(bodies)
         scores = np.stack([body.joint_scores for body in bodies])[:, self._rows]
@@ -152,7 +158,7 @@ class MotionEvaluation:
         return SceneResult(
             scene,
             detections,
-            seen,
+            people,
             bodies,
             joints - pelvis[:, None],
             true_joints - true_pelvis[:, None],
@@ -164,7 +170,7 @@ class MotionEvaluation:
         )
 
     def _joints(self, bodies: list[Body]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """(N, 14, 3) and the pelvis (N, 3), metres, camera frame."""
+        """`JOINTS` (N, 14, 3) and the pelvis (N, 3), metres, camera frame."""
         joints = np.stack([body.joints for body in bodies])
         return joints[:, self._rows], joints[:, self._pelvis]
 
@@ -177,12 +183,12 @@ class MotionEvaluation:
     def _vertex_errors(
         self, scene: Scene, bodies: list[Body], pelvis: NDArray[np.float32]
     ) -> NDArray[np.float64] | None:
-        """(N,) mm: the mean distance of the vertices, pelvis on pelvis."""
+        """(N,) mm: the mean distance of the vertices after the pelvises are aligned."""
         if self.body is None:
             return None
         errors = []
-        for start in range(0, len(bodies), CHUNK):
-            rows = slice(start, min(start + CHUNK, len(bodies)))
+        for start in range(0, len(bodies), BATCH):
+            rows = slice(start, min(start + BATCH, len(bodies)))
             true = true_vertices(self.body, scene, rows)
             ours = np.stack([b.vertices for b in bodies[rows] if b.vertices is not None])
             apart = ours - pelvis[rows, None] - true
@@ -190,15 +196,52 @@ class MotionEvaluation:
         return np.concatenate(errors)
 
 
+def causal_answers(
+    estimator: Estimator, camera: Camera, person: Sequence[Person], batch: int = BATCH
+) -> list[Body]:
+    """The answers that `Pipeline` would give in each of N frames of one person.
+
+    `encode` and `decode` treat the people of a batch independently, so that many frames can be
+    batched as if they were people. The windows are those of a live stream, padded with the first
+    frame.
+
+    Args:
+        estimator: one that reads landmarks, not images.
+        camera: of all frames.
+        person: the person in each of the N >= 1 frames.
+        batch: frames that are computed at once.
+
+    Returns:
+        N bodies; body n is for frame n - `estimator.delay_frames`.
+    """
+    frame = Frame(np.zeros((camera.height, camera.width, 3), np.uint8), 0.0, camera)
+    with torch.inference_mode():
+        parts = [
+            estimator.encode(frame, person[start : start + batch])
+            for start in range(0, len(person), batch)
+        ]
+        features = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+        numbers = torch.arange(len(person))[:, None] + torch.arange(1 - estimator.window, 1)
+        windows = numbers.clamp(min=0)
+        bodies: list[Body] = []
+        for rows in windows.split(batch):
+            bodies += estimator.decode({k: v[rows.to(v.device)] for k, v in features.items()})
+    return bodies
+
+
 def true_vertices(body: BodyModel, scene: Scene, rows: slice) -> NDArray[np.float32]:
-    """(n, V, 3) metres from the pelvis, of the frames `rows`."""
+    """(n, V, 3) metres relative to the pelvis, of the frames `rows`."""
     rotations = scene.rotations[rows]
     vertices, _ = body(rotations, scene.betas.expand(len(rotations), -1))
     return np.asarray(vertices.numpy(), np.float32)
 
 
 def clip_paths(folder: Path, matching: Iterable[str] = ()) -> list[Path]:
-    """The BVH files of a folder in their order, those whose name contains one of `matching`.
+    """The BVH files of a folder, sorted.
+
+    Args:
+        folder: of the clips.
+        matching: only files whose name contains one of these; all files by default.
 
     Raises:
         ValueError: if there is none.

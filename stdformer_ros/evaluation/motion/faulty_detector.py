@@ -1,7 +1,8 @@
-"""The landmark detector that `cli evaluate --motion` puts between the people and the model.
+"""The simulated landmark detector of `cli evaluate --motion`.
 
-Its faults: Gaussian noise that lasts over frames, landmarks that are lost for a while, left and
-right exchanged, and a region of interest that jitters. No fault depends on the model or its window.
+Its faults: Gaussian noise that is correlated over frames, landmarks that are lost for a while, left
+and right exchanged, and a region of interest that jitters. No fault depends on the model that is
+evaluated, or on its window.
 """
 
 from __future__ import annotations
@@ -20,25 +21,27 @@ from stdformer_ros.types import Person
 Array = NDArray[np.float64]
 
 NOISE = 0.015
-"""Standard deviation in both directions of the image, in the person's pixel height."""
+"""Standard deviation in x and in y, as a fraction of the person's height in pixels."""
 CORRELATION = 0.7
 """Of the noise from one frame to the next."""
 LOST = 0.05
-"""Part of the landmarks that are lost at any time."""
+"""Fraction of the landmarks that are lost at any time."""
 BURST_FRAMES = (5, 15)
-"""A landmark is lost for so many frames, each length as likely."""
+"""A landmark is lost for this range of frames; all lengths are equally likely."""
 SWAPPED = 0.01
-"""Part of the frames in which left and right are exchanged."""
+"""Fraction of the frames in which left and right are exchanged."""
 
 ROI_JITTER = 0.05
-"""Standard deviation of the region's place (in its sides) and of its size, in each frame anew."""
-# What BlazePose `full` makes of that, by tools/measure_roi_response.py on the demo's video: its
-# landmarks hardly follow the region, but move and grow together by a little that it does not tell.
-# What each landmark moves by alone is part of NOISE.
+"""Standard deviation of the region's place (as a fraction of its side) and of its relative size,
+independent from frame to frame."""
+# How BlazePose `full` responds to that was measured by tools/measure_roi_response.py on the demo's
+# video: its landmarks hardly follow the region, but all of them shift and grow together by small
+# amounts that do not depend on the region. What moves each landmark on its own is part of NOISE.
 FOLLOWS_PLACE, FOLLOWS_SIZE = 0.01, 0.09
-"""Part of the region's shift, and of its growth, that the landmarks make too."""
+"""Fraction of the region's shift, and of its growth, that the landmarks follow."""
 SHIFT, GROWTH = 0.003, 0.014
-"""Standard deviations of the common rest: in the region's sides, and relative."""
+"""Standard deviations of the common shift (as a fraction of the region's side) and growth
+(relative) that do not depend on the region."""
 
 _NEIGHBOURS = {
     **dict.fromkeys((1, 2, 3, 4, 5, 6, 9, 10), "nose"),
@@ -49,18 +52,19 @@ _ROWS = [
     BLAZEPOSE_INDEX.index(i) if i in BLAZEPOSE_INDEX else LANDMARK_NAMES.index(_NEIGHBOURS[i])
     for i in range(LANDMARKS)
 ]
-"""Where each of BlazePose's 33 comes from; those that the body does not have, from a neighbour."""
+"""The landmark of the body (0 to 20) for each of BlazePose's 33; a neighbour for those that the
+body does not have."""
 
 
 @dataclass(frozen=True)
 class Detections:
-    """What the detector says of one person in N frames.
+    """What the detector gives for one person in N frames.
 
     Attributes:
-        landmarks: (N, 21, 2) pixels; a lost one stays where it was last seen.
-        visibility: (N, 21), 0 for the lost, else 1.
+        landmarks: (N, 21, 2) pixels; a lost one keeps the place where it was last seen.
+        visibility: (N, 21), 0 for lost landmarks, else 1.
         boxes: (N, 4) x0, y0, x1, y1 pixels.
-        lost: (N, 21) bool, of the landmarks as they are on the body, before any exchange.
+        lost: (N, 21) bool, by the true landmark, before left and right are exchanged.
     """
 
     landmarks: NDArray[np.float32]
@@ -75,13 +79,13 @@ def detect(
     hidden: NDArray[np.bool_],
     seed: tuple[int, ...],
 ) -> Detections:
-    """The true landmarks, disturbed.
+    """Disturb the true landmarks.
 
     Args:
         pixels: (N, 21, 2).
-        height: (N,) of the person in pixels.
-        hidden: (N, 21), those that cannot be seen; they are lost besides the others.
-        seed: the same faults for the same numbers.
+        height: (N,) of the person, pixels.
+        hidden: (N, 21), landmarks that cannot be seen; they are lost in addition to the others.
+        seed: the same seed gives the same faults.
     """
     rng = np.random.default_rng(seed)
     pixels = np.asarray(pixels, np.float64)
@@ -100,8 +104,9 @@ def detect(
 
 
 def as_people(detections: Detections) -> list[Person]:
-    """The person in each frame as perception hands them on: with BlazePose's 33 landmarks, and
-    after the part of perception that undoes exchanged sides.
+    """The person in each frame as perception gives them to the estimator.
+
+    They have BlazePose's 33 landmarks, and perception has corrected exchanged sides.
     """
     keep_sides = SideFilter()
     return [
@@ -128,7 +133,7 @@ def bursts(shape: tuple[int, int], rng: np.random.Generator) -> NDArray[np.bool_
     mean_gap = mean * (1.0 - LOST) / LOST
     lost = np.zeros(shape, bool)
     for column in lost.T:
-        frame = -int(20 * mean_gap)  # long ago, so that the first frame is like any other
+        frame = -int(20 * mean_gap)  # start long before, so that the first frame is like any other
         while frame < len(column):
             frame += int(rng.geometric(1.0 / mean_gap))
             end = frame + int(rng.integers(low, high + 1))
@@ -138,7 +143,7 @@ def bursts(shape: tuple[int, int], rng: np.random.Generator) -> NDArray[np.bool_
 
 
 def _jitter_region(pixels: Array, rng: np.random.Generator) -> tuple[Array, Array]:
-    """Landmarks as seen in jittered regions of interest, and boxes that jitter with them."""
+    """Landmarks (N, 21, 2) as found in jittered regions, and boxes (N, 4) that jitter with them."""
     low, high = pixels.min(axis=1), pixels.max(axis=1)
     centre, extent = 0.5 * (low + high), high - low
     longer = extent.max(axis=1, keepdims=True)
@@ -154,7 +159,7 @@ def _jitter_region(pixels: Array, rng: np.random.Generator) -> tuple[Array, Arra
 
 
 def _held(pixels: Array, lost: NDArray[np.bool_]) -> Array:
-    """Lost landmarks stay where they were last seen; one lost from the start, where it began."""
+    """Lost landmarks keep their last seen place, or their first if they are lost from the start."""
     frames = np.arange(len(pixels))[:, None]
     last = np.maximum.accumulate(np.where(lost, 0, frames), axis=0)
     return np.take_along_axis(pixels, last[..., None], axis=0)

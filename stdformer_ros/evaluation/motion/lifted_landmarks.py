@@ -1,8 +1,8 @@
-"""The baseline "BlazePose-like": disturbed landmarks, lifted to 3D by the true bones' lengths.
+"""The baseline of `cli evaluate --motion`: landmarks that are lifted to 3D by true bone lengths.
 
-It is given what no detector knows: the true length of every bone, on which side of the shortest way
-to its ray a joint lies, the true depth of the pelvis, and landmarks that mark the joints' centres.
-What is left is the detector's faults, and what foreshortening makes of them.
+The baseline is given what no detector knows: the true length of every bone; which of the two points
+at this distance on its ray each joint is; the true depth of the pelvis; and landmarks that mark the
+centres of joints. The remaining errors are the detector's faults, enlarged by foreshortening.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ MARKS: dict[str, tuple[str, ...]] = {
         for name in ("hip", "knee", "ankle", "shoulder", "elbow", "wrist")
     },
 }
-"""The landmarks whose mean fault is that of a joint."""
+"""The landmarks whose mean fault is the fault of a joint."""
 
 _BONES = (
     ("pelvis", "neck"),
@@ -37,20 +37,20 @@ _BONES = (
         ("hip", "knee"), ("knee", "ankle"), ("shoulder", "elbow"), ("elbow", "wrist"),
     )),
 )  # fmt: skip
-"""Parents before children."""
+"""Parent and child; a bone comes after the bone to its parent."""
 
 
 def lift(joints: Array, names: tuple[str, ...], faults: Array) -> Array:
-    """The skeleton that the landmarks show.
+    """Lift disturbed landmarks to a skeleton.
 
-    Each joint lies on the ray through its disturbed place, at the bone's length from its parent;
-    of the two such places the true one. Where the bone is too short to reach the ray,
-    it ends nearest to it.
+    Each joint lies on the ray through its disturbed landmarks, at the bone's length from its
+    parent; of the two points that fulfil this, the one on the true side is taken. A bone that is
+    too short to reach the ray points to the ray's nearest point.
 
     Args:
-        joints: (N, J, 3) the true ones, metres, camera frame.
-        names: of these, which must be those of the common 14 and the pelvis.
-        faults: (N, 21, 2) of the landmarks, in x/z and y/z.
+        joints: (N, J, 3) the true joints, metres, camera frame.
+        names: of the joints: the pelvis and the 14 of `errors.JOINTS`, in any order.
+        faults: (N, 21, 2) errors of the landmarks, as x/z and y/z.
 
     Returns:
         (N, J, 3) in the same order.
@@ -72,12 +72,15 @@ def lift(joints: Array, names: tuple[str, ...], faults: Array) -> Array:
 
 
 def _nearest(start: Array, ray: Array) -> Array:
-    """(N,) depths at which rays (N, 3) with z = 1 pass nearest to points (N, 3)."""
+    """(N,) depths at which rays (N, 3) with z = 1 are nearest to points (N, 3)."""
     return np.asarray((start * ray).sum(axis=1) / (ray**2).sum(axis=1))
 
 
 def _reach(start: Array, ray: Array, length: Array, beyond: NDArray[np.bool_]) -> Array:
-    """Where bones (N,) of these lengths from `start` (N, 3) end on or towards rays (N, 3)."""
+    """The ends (N, 3) of bones (N,) from `start` (N, 3), on or towards rays (N, 3).
+
+    `beyond` (N,) tells whether a bone ends behind the ray's point that is nearest to `start`.
+    """
     square = (ray**2).sum(axis=1)
     nearest = _nearest(start, ray)
     apart = (start**2).sum(axis=1) - nearest**2 * square

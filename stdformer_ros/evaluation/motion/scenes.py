@@ -1,8 +1,8 @@
-"""Motion capture before synthetic cameras: the people that `cli evaluate --motion` asks about."""
+"""Motion capture in front of synthetic cameras: the true people of `cli evaluate --motion`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from zlib import crc32
@@ -16,9 +16,8 @@ from torch import Tensor
 from stdformer_ros.body.body_landmarks import BodyLandmarks
 from stdformer_ros.body.body_model import BodyModel, forward_kinematics
 from stdformer_ros.camera.pinhole import Camera
-from stdformer_ros.evaluation.motion.hard_cases import PLAIN, Case
 from stdformer_ros.training.people.bvh import read_bvh
-from stdformer_ros.training.people.quaternions import quaternion_to_matrix
+from stdformer_ros.training.people.posed_motion import quaternion_to_matrix
 from stdformer_ros.training.people.retarget import BodyMotion, retarget
 
 FRAME_SECONDS = 1 / 30
@@ -30,25 +29,55 @@ PITCH_DEGREES = 25.0
 FOCAL = (0.7, 1.4)
 """Focal length in image heights."""
 NEAREST = 1.5
-"""Metres: no camera is drawn into which the person would walk."""
+"""Metres: the person never comes closer to the camera than this."""
 DRAWS = 200
+"""Cameras that are drawn at random before the last one is moved back until it fits."""
+
+Hide = Callable[[NDArray[np.floating], np.random.Generator], NDArray[np.bool_]]
+
+
+def _unchanged(motion: BodyMotion) -> BodyMotion:
+    return motion
+
+
+def _nothing(pixels: NDArray[np.floating], rng: np.random.Generator) -> NDArray[np.bool_]:
+    return np.zeros(pixels.shape[:2], bool)
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is different about the people of an evaluation; by default nothing.
+
+    Attributes:
+        move: changes the motion.
+        stature: metres between which the standing height is drawn; None for adults as they are.
+        hide: tells which of the true landmarks (N, 21, 2), in pixels, cannot be seen: (N, 21).
+    """
+
+    move: Callable[[BodyMotion], BodyMotion] = _unchanged
+    stature: tuple[float, float] | None = None
+    hide: Hide = _nothing
+
+
+PLAIN = Case()
 
 
 @dataclass(frozen=True)
 class Scene:
-    """One clip before one camera; N frames, camera coordinates, metres.
+    """One clip in front of one camera: N frames, camera coordinates, metres.
 
     Attributes:
-        clip: its name.
+        clip: name of the clip.
         camera: intrinsics of 1280 x 720 pixels.
-        rotations: (N, 24, 3, 3), the pelvis' in the camera frame, the others relative to parents.
-        betas: (10,).
+        rotations: (N, 24, 3, 3), the pelvis' in the camera frame, the others relative to their
+            parents.
+        betas: (10,) shape parameters.
         joints: (N, 24, 3).
         landmarks: (N, 21, 3), see `BodyLandmarks`.
         stature: the person's height when standing.
-        up: (3,) where the world's up is in the camera frame.
+        up: (3,) the world's up direction in the camera frame.
         hidden: (N, 21) bool, landmarks that the detector cannot see.
-        seed: numbers of which everything random about the scene's detector is made.
+        seed: of the detector's random faults in this scene.
     """
 
     clip: str
@@ -64,31 +93,30 @@ class Scene:
 
     @property
     def pixels(self) -> NDArray[np.float32]:
-        """(N, 21, 2), where the landmarks are in the image."""
+        """(N, 21, 2) pixels, the landmarks in the image."""
         return self.camera.project(self.landmarks.numpy())
 
     @property
     def pixel_height(self) -> NDArray[np.float32]:
-        """(N,), how high the person would stand upright where the pelvis is.
+        """(N,) pixels, the height in the image if the person stood upright where the pelvis is.
 
-        It is the height in the image of somebody who stands, and does not shrink when they lie
-        down: detectors do not get more exact by that.
+        It does not shrink when the person lies down, because a detector is not more exact then.
         """
         depth = self.joints[:, 0, 2].numpy()
         return np.asarray(self.camera.fy * self.stature / depth, np.float32)
 
 
 def read_clip(path: Path) -> BodyMotion:
-    """A BVH clip on the embedded body at 30 Hz; clips at a multiple of it are thinned out.
+    """A BVH clip on the embedded body at 30 Hz; clips at a multiple of 30 Hz are subsampled.
 
     Raises:
-        ValueError: if it is damaged, has another skeleton, or another rate.
+        ValueError: naming the file, if it is damaged or has another skeleton or frame rate.
     """
     try:
         motion = retarget(read_bvh(path))
     except ValueError as error:
-        said = str(error)
-        raise ValueError(said if str(path) in said else f"{path}: {said}") from error
+        message = str(error)
+        raise ValueError(message if str(path) in message else f"{path}: {message}") from error
     every = max(round(FRAME_SECONDS / motion.frame_time), 1)
     if abs(every * motion.frame_time - FRAME_SECONDS) > 0.02 * FRAME_SECONDS:
         raise ValueError(
@@ -99,11 +127,11 @@ def read_clip(path: Path) -> BodyMotion:
 
 
 class SceneMaker:
-    """Puts clips before cameras: the same ones for the same seed and name of the clip.
+    """Puts a body and cameras around clips; the same for the same seed and name of the clip.
 
     Args:
-        seed: of bodies, cameras, and what the detector does.
-        case: what is changed about the people.
+        seed: of bodies, cameras and the detector's faults.
+        case: what is different about the people.
     """
 
     def __init__(self, seed: int, case: Case = PLAIN) -> None:
@@ -113,7 +141,7 @@ class SceneMaker:
         self._landmarks = BodyLandmarks()
 
     def __call__(self, clip: str, motion: BodyMotion) -> Iterator[Scene]:
-        """The clip's scenes: one body of random shape before `CAMERAS` cameras."""
+        """The scenes of a clip: one body of random shape in front of `CAMERAS` cameras."""
         motion = self.case.move(motion)
         identity = (self.seed, crc32(clip.encode()))
         rng = np.random.default_rng(identity)
@@ -144,17 +172,17 @@ class SceneMaker:
             )
 
     def _pose(self, rotations: Tensor, betas: Tensor) -> tuple[Tensor, Tensor]:
-        """Joints (N, 24, 3) and landmarks (N, 21, 3) around the pelvis."""
+        """Joints (N, 24, 3) and landmarks (N, 21, 3) relative to the pelvis."""
         every = betas.expand(len(rotations), -1)
         rest = self._body.joints_template + torch.einsum(
             "jck,bk->bjc", self._body.joints_shapedirs, every
         )
-        turns, joints = forward_kinematics(rotations, rest)
-        return joints, self._landmarks(turns, joints, rest, every)
+        global_rotations, joints = forward_kinematics(rotations, rest)
+        return joints, self._landmarks(global_rotations, joints, rest, every)
 
     def _of_stature(self, betas: Tensor, metres: float) -> Tensor:
-        """The betas (1, 10) changed as little as possible to be so high."""
-        for _ in range(3):  # the height is linear but for which vertex is the lowest
+        """The betas (1, 10), changed as little as possible so that the body has this height."""
+        for _ in range(3):  # Newton steps: the height is linear until another vertex is the lowest
             betas = betas.detach().requires_grad_()
             height = standing_height(self._body, betas)
             (slope,) = torch.autograd.grad(height.sum(), betas)
@@ -163,7 +191,7 @@ class SceneMaker:
 
 
 def standing_height(body: BodyModel, betas: Tensor) -> Tensor:
-    """(B,) metres from sole to crown of bodies of shape `betas` (B, 10) at rest."""
+    """(B,) metres from sole to crown of bodies of shape `betas` (B, 10) in the rest pose."""
     up = body.template[:, 1] + betas @ body.shapedirs[:, 1].T
     return up.amax(1) - up.amin(1)
 
@@ -173,11 +201,12 @@ def _draw_camera(
 ) -> tuple[Camera, NDArray[np.float64], NDArray[np.float64]]:
     """A camera that looks at the middle of a path (N, 3) and keeps the pelvis in the image.
 
-    Cameras that the person leaves or walks into are drawn again; if no draw will do, the last one
-    is moved back until it does.
+    A camera whose view the person leaves, or to which they come too close, is drawn again. If
+    `DRAWS` draws do not suffice, the last one is moved back until it fits.
 
     Returns:
-        The intrinsics, the rotation (3, 3) from the world, y up, and the pelvis (N, 3) before it.
+        The intrinsics, the rotation (3, 3) from the world (y up) to the camera, and the pelvis
+        (N, 3) in the camera frame.
     """
     around = root - root.mean(axis=0)
     for _ in range(DRAWS):
@@ -191,13 +220,13 @@ def _draw_camera(
             @ Rotation.from_rotvec([0.0, heading, 0.0]).as_matrix()
         )
         pelvis = around @ turn.T + [0.0, 0.0, distance]
-        if _in_sight(pelvis, focal):
+        if _in_view(pelvis, focal):
             break
-    while not _in_sight(pelvis, focal):
+    while not _in_view(pelvis, focal):
         pelvis[:, 2] += 0.1
     return Camera(WIDTH, HEIGHT, focal, focal, 0.5 * WIDTH, 0.5 * HEIGHT), turn, pelvis
 
 
-def _in_sight(pelvis: NDArray[np.float64], focal: float) -> bool:
+def _in_view(pelvis: NDArray[np.float64], focal: float) -> bool:
     reach = 0.5 * np.array([WIDTH, HEIGHT]) / focal * pelvis[:, 2:]
     return bool((pelvis[:, 2] >= NEAREST).all() and (np.abs(pelvis[:, :2]) <= reach).all())

@@ -1,4 +1,7 @@
-"""An estimator on calibrated views of real people: each view alone, judged by all together."""
+"""An estimator on calibrated views of real people.
+
+Each view is estimated alone, and compared with a reference that uses all views together.
+"""
 
 from __future__ import annotations
 
@@ -9,15 +12,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from stdformer_ros.evaluation.calibration import NEAR, Reliability
+from stdformer_ros.evaluation.summaries import NEAR, Reliability
 from stdformer_ros.evaluation.views.cameras import Array, CalibratedCamera
-from stdformer_ros.evaluation.views.people import Recording, people_in_views
-from stdformer_ros.evaluation.views.recording import HIPS, Sight
+from stdformer_ros.evaluation.views.recording import HIPS, Recording, Sight, people_in_views
 from stdformer_ros.evaluation.views.reference import Reference, from_trc, triangulated
 from stdformer_ros.metrics import aligned_position_error
 
-SAME_PERSON = 0.2
-"""Whose middle is farther from the reference's, in its heights, is somebody else."""
+MAX_DISTANCE = 0.2
+"""Somebody whose centre is farther from the reference's, as a fraction of its height, is somebody
+else."""
 
 
 def evaluate_views(
@@ -32,21 +35,21 @@ def evaluate_views(
     Args:
         names: of the V views.
         cameras: V, in the order of the views.
-        recordings: V; frames beyond the shortest are left out.
-        rate: frames a second.
-        trc: the truth as a file; otherwise the views' landmarks are triangulated.
+        recordings: V of them; all are cut to the length of the shortest.
+        rate: frames per second.
+        trc: file with the true joints; without it the views' landmarks are triangulated.
 
     Returns:
         What the JSON file holds, see docs/accuracy.md.
 
     Raises:
-        ValueError: if the views do not show one person together, or the file does not fit.
+        ValueError: if too few frames show a person in two views, or the file does not fit.
     """
     count = min(len(recording) for recording in recordings)
     recordings = [recording[:count] for recording in recordings]
     people = people_in_views(cameras, recordings)
     reliability = Reliability()
-    judged = []
+    results = []
     for tracks in people if trc is None else people[:1]:
         reference = triangulated(cameras, tracks, rate)
         if trc is not None:
@@ -55,7 +58,7 @@ def evaluate_views(
         for name, camera, recording, pixels in zip(
             names, cameras, recordings, reference.residual, strict=True
         ):
-            track = matching(recording, camera, reference)
+            track = same_person(recording, camera, reference)
             _add_scores(reliability, track, camera, reference)
             rows.append(
                 {
@@ -67,37 +70,63 @@ def evaluate_views(
                     **_errors(track, camera, reference),
                 }
             )
-        judged.append({"overall": _overall(rows), "views": rows})
+        results.append({"overall": _overall(rows), "views": rows})
     error = reliability.error
     return {
         "frames_per_second": round(rate, 3),
         "reference": "triangulated" if trc is None else trc.name,
-        "compares": reference.marks,
-        **judged[0],
-        "further_people": judged[1:],
+        "compares": reference.kind,
+        **results[0],
+        "further_people": results[1:],
         "calibration_error": None if error is None else round(error, 4),
         "reliability": reliability.bins(),
     }
 
 
-def matching(
+def views_table(result: dict[str, Any]) -> str:
+    """The result as text: a line for each person, view and kind of points."""
+    people = [result, *result["further_people"]]
+    lines = []
+    for number, person in enumerate(people, 1):
+        title = "view" if len(people) == 1 else f"person {number}"
+        lines.append(
+            f"{title:<16} {'points':<10} {'PA-MPJPE':>9} {'MPJPE':>9} {'Accel':>9} {'seen':>6}"
+        )
+        rows: Sequence[dict[str, Any]] = [
+            *person["views"],
+            {"view": "all views", **person["overall"]},
+        ]
+        for row in rows:
+            for kind in ("landmarks", "joints", "blazepose"):
+                if kind in row:
+                    numbers = " ".join(
+                        f"{'-' if n is None else format(n, '.1f'):>9}" for n in row[kind].values()
+                    )
+                    seen = f"{100 * row['detection_rate']:>5.0f}%"
+                    lines.append(f"{row['view']:<16} {kind:<10} {numbers} {seen}")
+    if result["calibration_error"] is not None:
+        lines.append(f"joint scores, calibration error {result['calibration_error']:.3f}")
+    return "\n".join(lines)
+
+
+def same_person(
     recording: Recording, camera: CalibratedCamera, reference: Reference
 ) -> list[Sight | None]:
-    """Who in each frame is the person of the reference, whatever the track's identity.
+    """The person of the reference in each frame of a view, whatever the track's identity is.
 
-    The middle of the landmarks decides, so that wrong landmarks of the right person count.
+    Only the centre of the landmarks is compared, so that wrong landmarks of the right person count.
     """
     projected = camera.project(reference.points)
     found: list[Sight | None] = []
     for sights, pixels in zip(recording, projected, strict=True):
         height = float(np.ptp(pixels[:, 1])) if np.isfinite(pixels).all() else 0.0
-        middle = pixels.mean(axis=0)
-        near = [
-            (float(np.linalg.norm(sight.pixels.mean(axis=0) - middle)), k)
+        centre = pixels.mean(axis=0)
+        distances = [
+            (float(np.linalg.norm(sight.pixels.mean(axis=0) - centre)), k)
             for k, sight in enumerate(sights)
         ]
-        distance, k = min(near, default=(np.inf, -1))
-        found.append(sights[k] if distance < SAME_PERSON * height else None)
+        distance, k = min(distances, default=(np.inf, -1))
+        found.append(sights[k] if distance < MAX_DISTANCE * height else None)
     return found
 
 
@@ -107,7 +136,7 @@ def _add_scores(
     camera: CalibratedCamera,
     reference: Reference,
 ) -> None:
-    """Joint scores, and whether the joints lie where they should, middle of the hips on that."""
+    """Add joint scores and whether each joint is right after the hips' centres are aligned."""
     true = _from_hips(camera.in_camera(reference.points))
     for sight, points in zip(track, true, strict=True):
         if sight is not None and np.isfinite(points).all():
@@ -118,12 +147,12 @@ def _add_scores(
 def _errors(
     track: Sequence[Sight | None], camera: CalibratedCamera, reference: Reference
 ) -> dict[str, Any]:
-    """The row of one view: rate of detection, and the errors of each kind of points."""
+    """The row of one view: detection rate, and the errors of each kind of points."""
     known = np.isfinite(reference.points).all(axis=(1, 2))
     true = camera.in_camera(reference.points)
     seen = np.array([sight is not None for sight in track])
     row: dict[str, Any] = {"detection_rate": round(float(seen.sum() / known.sum()), 4)}
-    kinds = ("landmarks", "joints") if reference.marks == "landmarks" else ("joints",)
+    kinds = ("landmarks", "joints") if reference.kind == "landmarks" else ("joints",)
     for kind in (*kinds, "blazepose"):
         found = [None if sight is None else getattr(sight, kind) for sight in track]
         if any(points is not None for points in found):
@@ -135,7 +164,7 @@ def _errors(
 def _compared(points: Array, true: Array) -> dict[str, float | None]:
     """PA-MPJPE and MPJPE in mm, Accel in mm/frame^2, over the frames where both are known.
 
-    For MPJPE and Accel the middle of the hips is the origin, in the camera's axes.
+    MPJPE and Accel are relative to the centre of the hips, in the camera's axes.
     """
     both = np.isfinite(points).all(axis=(1, 2)) & np.isfinite(true).all(axis=(1, 2))
     aligned = aligned_position_error(torch.from_numpy(points[both]), torch.from_numpy(true[both]))
@@ -149,7 +178,7 @@ def _compared(points: Array, true: Array) -> dict[str, float | None]:
 
 
 def _overall(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Means over the views, of which each counts the same."""
+    """Means over the views; all views have the same weight."""
     result: dict[str, Any] = {
         "detection_rate": _mean(np.array([r["detection_rate"] for r in rows]))
     }

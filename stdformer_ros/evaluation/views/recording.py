@@ -1,13 +1,18 @@
-"""What one view of a recording shows: everybody whom the pipeline answers, frame by frame."""
+"""What the views of a recording show, and who in one view is who in the others.
+
+`ViewRecorder` runs the pipeline over one view and keeps everybody in each frame. `people_in_views`
+then matches the tracks of all views: only one person can be at one place as seen from all sides.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from stdformer_ros.body.body_landmarks import (
     BLAZEPOSE_INDEX,
@@ -16,22 +21,33 @@ from stdformer_ros.body.body_landmarks import (
     BodyLandmarks,
 )
 from stdformer_ros.body.body_model import BodyModel, forward_kinematics
-from stdformer_ros.evaluation.views.cameras import CalibratedCamera
+from stdformer_ros.body.landmarks import BLAZEPOSE_INDEX, LANDMARK_NAMES, LIMB_ROWS, BodyLandmarks
+from stdformer_ros.evaluation.views.cameras import Array, CalibratedCamera, triangulate
 from stdformer_ros.pipeline import Pipeline
 from stdformer_ros.types import Body, Frame, Human
-
-Array = NDArray[np.float64]
 
 JOINTS = tuple(
     f"{side}_{name}"
     for name in ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")
     for side in ("left", "right")
 )
-"""The 12 joints that BlazePose, every estimator and every marker-free reference mark."""
+"""The 12 joints that BlazePose, every estimator and every markerless reference have."""
 HIPS = (JOINTS.index("left_hip"), JOINTS.index("right_hip"))
 
 _MARKED = [BLAZEPOSE_INDEX[LANDMARK_NAMES.index(name)] for name in JOINTS]
 _OF_LIMBS = [LIMB_ROWS.index(LANDMARK_NAMES.index(name)) for name in JOINTS]
+
+
+LONG_ENOUGH = 0.4
+"""A track that is visible in a smaller fraction of the frames is not evaluated."""
+MAX_PEOPLE = 3
+"""People of each view that are matched: those that are visible longest and largest."""
+SAMPLES = 10
+"""Frames in which views are compared."""
+SAME_PERSON = 0.05
+"""Two views show the same person if the median distance between their landmarks and the
+triangulated ones is below this fraction of the person's height. It is 0.09 and more for two people,
+and 0.015 for one person in a rough calibration."""
 
 
 @dataclass(frozen=True)
@@ -42,11 +58,11 @@ class Sight:
         track_id: identity in this view.
         height: of the box, pixels.
         pixels: (12, 2) BlazePose's landmarks of `JOINTS`.
-        visibility: (12,) of them.
-        joints: (12, 3) the estimator's, metres, camera frame.
-        landmarks: (12, 3) where BlazePose would mark the estimator's body, metres, camera frame;
-            None if the estimator gives no such body.
-        blazepose: (12, 3) BlazePose's own guess in space, metres; None if unknown.
+        visibility: (12,) of the landmarks.
+        joints: (12, 3) of the estimator, metres, camera frame.
+        landmarks: (12, 3) the places on the estimator's body that BlazePose marks, metres, camera
+            frame; None if the estimator does not give the embedded body.
+        blazepose: (12, 3) BlazePose's own estimate in 3D, metres; None if unknown.
         scores: (12,) of the joints, 0..1.
     """
 
@@ -60,14 +76,20 @@ class Sight:
     scores: Array
 
 
+Recording = Sequence[Sequence[Sight]]
+"""Everybody in each frame of one view."""
+Track = list[Sight | None]
+"""One person in each frame of one view; None where they are not visible."""
+
+
 class ViewRecorder:
     """Runs a pipeline over one view, causally, as `cli run` does.
 
     Args:
-        pipeline: its estimator must name the 12 joints.
+        pipeline: one whose estimator has the 12 joints.
 
     Raises:
-        ValueError: if the estimator lacks one of them, or answers for frames that are past.
+        ValueError: if the estimator lacks one of them, or answers with a delay.
     """
 
     def __init__(self, pipeline: Pipeline) -> None:
@@ -113,7 +135,7 @@ def _through(camera: CalibratedCamera, frame: Frame) -> Frame:
 
 
 class _MarkedBody:
-    """The embedded body's landmarks, from the parameters that an estimator answers."""
+    """The embedded body's landmarks from the parameters that an estimator gives."""
 
     def __init__(self) -> None:
         self._body = BodyModel(108)
@@ -125,6 +147,72 @@ class _MarkedBody:
             return None
         rotations, betas = torch.from_numpy(body.rotations)[None], torch.from_numpy(body.betas)
         shaped = torch.einsum("jck,k->jc", self._body.joints_shapedirs, betas)
-        turns, joints = forward_kinematics(rotations, (self._body.joints_template + shaped)[None])
-        limbs = self._landmarks.limbs(turns, joints)[0, _OF_LIMBS].numpy()
+        rest = (self._body.joints_template + shaped)[None]
+        global_rotations, joints = forward_kinematics(rotations, rest)
+        limbs = self._landmarks.limbs(global_rotations, joints)[0, _OF_LIMBS].numpy()
         return np.asarray(limbs + body.joints[0], np.float64)
+
+
+def people_in_views(
+    cameras: Sequence[CalibratedCamera], recordings: Sequence[Recording]
+) -> list[list[Track]]:
+    """Everybody whom all views show, sorted by how long and how large they are visible.
+
+    Args:
+        cameras: V of them.
+        recordings: V of them, of the same length.
+
+    Returns:
+        For each person their track in each view. If no person is in all views, the person whom
+        each view shows longest and largest.
+    """
+    views = [_tracks(recording) for recording in recordings]
+    choices = list(product(*[range(len(tracks)) for tracks in views]))
+    apart = [
+        _apart(cameras, [tracks[i] for tracks, i in zip(views, choice, strict=True)])
+        for choice in (choices if len(choices) > 1 else [])
+    ]
+    found: list[tuple[int, ...]] = []
+    for k in np.argsort(apart):
+        taken = any(i == j for other in found for i, j in zip(choices[k], other, strict=True))
+        if apart[k] < SAME_PERSON and not taken:
+            found.append(choices[k])
+    if not found:
+        return [[tracks[0] if tracks else [None] * len(recordings[0]) for tracks in views]]
+    people = [[tracks[i] for tracks, i in zip(views, c, strict=True)] for c in found]
+    return sorted(people, key=lambda tracks: -sum(_weight(track) for track in tracks))
+
+
+def _tracks(recording: Recording) -> list[Track]:
+    """The tracks of one view that are long enough, the longest and largest first."""
+    by_identity: defaultdict[int, Track] = defaultdict(lambda: [None] * len(recording))
+    for frame, sights in enumerate(recording):
+        for sight in sights:
+            by_identity[sight.track_id][frame] = sight
+    tracks = sorted(by_identity.values(), key=_weight, reverse=True)
+    least = LONG_ENOUGH * len(recording)
+    return [t for t in tracks if sum(sight is not None for sight in t) >= least][:MAX_PEOPLE]
+
+
+def _weight(track: Track) -> float:
+    return sum(sight.height for sight in track if sight is not None)
+
+
+def _apart(cameras: Sequence[CalibratedCamera], tracks: Sequence[Track]) -> float:
+    """Median distance of the tracks from their triangulation, as a fraction of the height."""
+    frames = np.linspace(0, len(tracks[0]) - 1, SAMPLES + 2).astype(int)[1:-1]
+    pixels = np.zeros((len(tracks), len(frames), len(JOINTS), 2))
+    weights = np.zeros(pixels.shape[:3])
+    heights = []
+    for view, track in enumerate(tracks):
+        for k, frame in enumerate(frames):
+            sight = track[frame]
+            if sight is not None:
+                pixels[view, k], weights[view, k] = sight.pixels, sight.visibility
+                heights.append(sight.height)
+    _, distance = triangulate(cameras, pixels, weights)
+    seen = np.isfinite(distance) & (weights > 0)
+    if not seen.any(axis=(1, 2)).all():
+        return np.inf
+    medians = [np.median(d[s]) for d, s in zip(distance, seen, strict=True)]
+    return float(np.mean(medians) / np.mean(heights))

@@ -1,4 +1,7 @@
-"""Where a person truly was, from all views together or from a file of a motion laboratory."""
+"""The reference: where a person truly was.
+
+It is triangulated from all views together, or read from the file of a motion laboratory.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +11,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from scipy.signal import butter, filtfilt
 
-from stdformer_ros.evaluation.views.cameras import Array, CalibratedCamera
+from stdformer_ros.evaluation.views.cameras import Array, CalibratedCamera, triangulate
 from stdformer_ros.evaluation.views.recording import JOINTS, Sight
-from stdformer_ros.evaluation.views.triangulation import low_pass, triangulate
 
 CUTOFF_HZ = 6.0
-"""Of the low-pass over the reference, usual for walking."""
-FEW = 20
+"""Cut-off frequency of the reference's low-pass filter, usual for walking."""
+FILTER_ORDER = 2
+MIN_FRAMES = 20
 """Frames that a reference needs at least."""
 _TRC_NAMES = {
     side + name: f"{word}_{name.lower()}"
@@ -26,31 +30,32 @@ _TRC_NAMES = {
 
 @dataclass(frozen=True)
 class Reference:
-    """A person over time.
+    """A person over F frames.
 
     Attributes:
-        points: (F, 12, 3) of `JOINTS` in the world, metres; NaN where unknown.
-        marks: "landmarks" if they are what BlazePose marks, "joints" if they are joints.
-        residual: (V,) median pixels between each view's landmarks and their triangulation.
+        points: (F, 12, 3) of `JOINTS` in world coordinates, metres; NaN where unknown.
+        kind: "landmarks" for the points that BlazePose marks, "joints" for joint centres.
+        residual: (V,) median distance in pixels between each view's landmarks and the projections
+            of the triangulated points.
     """
 
     points: Array
-    marks: str
+    kind: str
     residual: Array
 
 
 def triangulated(
     cameras: Sequence[CalibratedCamera], tracks: Sequence[Sequence[Sight | None]], rate: float
 ) -> Reference:
-    """The consensus of BlazePose's landmarks, weighted by visibility and low-passed at 6 Hz.
+    """BlazePose's landmarks, triangulated with their visibility as weight, low-passed at 6 Hz.
 
     Args:
         cameras: V of them.
-        tracks: the person in each of the F frames of each view, or None.
-        rate: frames a second.
+        tracks: for each of the V views the person in each of the F frames, or None.
+        rate: frames per second.
 
     Raises:
-        ValueError: if the views do not see the person together.
+        ValueError: if too few frames show the person in two views at once.
     """
     views, frames = len(tracks), len(tracks[0])
     pixels = np.zeros((views, frames, len(JOINTS), 2))
@@ -60,10 +65,10 @@ def triangulated(
             if sight is not None:
                 pixels[view, frame], weights[view, frame] = sight.pixels, sight.visibility
     points, distance = triangulate(cameras, pixels, weights)
-    if np.isfinite(points).all(axis=(1, 2)).sum() < FEW:
+    if np.isfinite(points).all(axis=(1, 2)).sum() < MIN_FRAMES:
         raise ValueError(
-            f"fewer than {FEW} frames show the whole person in two views at once; do the videos "
-            "begin together, and are they in the order of the calibration's cameras?"
+            f"fewer than {MIN_FRAMES} frames show the whole person in two views at once; do the "
+            "videos begin together, and are they in the order of the calibration's cameras?"
         )
     distance[weights == 0] = np.nan
     residual = np.nanmedian(distance.reshape(views, -1), axis=1)
@@ -71,15 +76,15 @@ def triangulated(
 
 
 def from_trc(path: Path, consensus: Reference) -> Reference:
-    """Joints that a motion laboratory measured, brought into the cameras' world.
+    """Joints that a motion laboratory measured, transformed to the cameras' world coordinates.
 
-    The file's axes and origin are free: the whole recording is turned and moved at once (not
-    scaled) onto the triangulated landmarks.
+    The file may use any axes and origin: one rotation and translation (no scale) for the whole
+    recording aligns it with the triangulated landmarks.
 
     Args:
         path: a .trc file with LShoulder, RShoulder, LElbow ... RAnkle (Pose2Sim's names), a row for
             each frame of the videos.
-        consensus: of the same person and frames.
+        consensus: the triangulated reference of the same person and frames.
 
     Raises:
         ValueError: if the file lacks a joint or has another number of frames.
@@ -98,10 +103,10 @@ def from_trc(path: Path, consensus: Reference) -> Reference:
 
 
 def read_trc(path: Path) -> Array:
-    """The joints (F, 12, 3) of a .trc file in metres, in the order of `JOINTS`.
+    """Read the joints (F, 12, 3) of a .trc file in metres, in the order of `JOINTS`.
 
     Raises:
-        ValueError: if it is no such file or lacks one of them.
+        ValueError: if it is not such a file or lacks one of them.
         OSError: if it cannot be read.
     """
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
@@ -115,10 +120,35 @@ def read_trc(path: Path) -> Array:
             [[float(x) if x.strip() else np.nan for x in (r + [""] * width)[:width]] for r in rows]
         )
     except (IndexError, KeyError, ValueError) as error:
-        raise ValueError(f"{path} is no .trc file in m or mm: {error!r}") from error
+        raise ValueError(f"{path} is not a .trc file in m or mm: {error!r}") from error
     column = {_TRC_NAMES[name]: i for i, name in enumerate(names) if name in _TRC_NAMES}
     missing = sorted(set(JOINTS) - set(column))
     if missing or not len(table):
         raise ValueError(f"{path} lacks {', '.join(missing) or 'frames'}")
     points = table[:, 2:].reshape(len(table), -1, 3) * unit
     return np.asarray(points[:, [column[name] for name in JOINTS]])
+
+
+def low_pass(points: Array, rate: float, cutoff: float) -> Array:
+    """Low-pass filter without lag: a Butterworth filter that runs forwards and backwards.
+
+    Frames that are NaN are interpolated linearly for the filter and stay NaN.
+
+    Args:
+        points: (F, ..., 3) over time.
+        rate: frames per second.
+        cutoff: Hz; the gain there is one half, because the filter is applied twice.
+    """
+    series = points.reshape(len(points), -1)
+    filled = series.copy()
+    time = np.arange(len(series))
+    for column in filled.T:
+        known = np.isfinite(column)
+        if known.any():
+            column[~known] = np.interp(time[~known], time[known], column[known])
+    if cutoff < 0.5 * rate and len(series) > 3 * (FILTER_ORDER + 1):
+        b, a = butter(FILTER_ORDER, cutoff / (0.5 * rate))
+        pad = min(len(series) - 1, int(rate / cutoff) + 3 * FILTER_ORDER)
+        filled = filtfilt(b, a, filled, axis=0, padlen=pad)
+    filled[np.isnan(series)] = np.nan
+    return filled.reshape(points.shape)

@@ -1,26 +1,36 @@
-"""What the networks from 2D keypoints learn from: windows of keypoints, and the poses in them."""
+"""Training data of the networks that lift 2D keypoints: sequences of keypoints and their poses.
+
+`KeypointSource` is what training draws batches from. `SyntheticKeypoints` makes them from motion
+capture, with the true joints by `H36MJoints`; Human3.6M is the other source, see `h36m`.
+"""
 
 from __future__ import annotations
 
 from typing import NamedTuple, Protocol
 
+import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from stdformer_ros.body.body_landmarks import BLAZEPOSE_INDEX
-from stdformer_ros.models.keypoints import LANDMARKS, h36m_keypoints
-from stdformer_ros.training.data.h36m_joints import H36MJoints
+from stdformer_ros.body.body_model import forward_kinematics, load_body_arrays
+from stdformer_ros.body.joint_regressors import H36M_NAMES, h36m_joint_regressor
+from stdformer_ros.body.landmarks import BLAZEPOSE_INDEX
+from stdformer_ros.body.skeleton import JOINT_NAMES
+from stdformer_ros.models.lifting.h36m_keypoints import LANDMARKS, h36m_keypoints
 from stdformer_ros.training.people.motion_library import MotionLibrary
 from stdformer_ros.training.people.synthetic import SyntheticBatch, SyntheticPeople
 
+_HEAD = slice(9, 11)
+"""The two of Human3.6M's 17 joints that are points of the head and not joints of our skeleton."""
+
 
 class KeypointBatch(NamedTuple):
-    """Sequences of F frames, and the poses in K neighbouring frames of each.
+    """Sequences of F frames, and the poses in K consecutive frames of each.
 
     Attributes:
         keypoints: (B, F, 17, 2), see `KeypointNetwork`.
-        poses: (B, K, 17, 3) metres, camera axes, relative to the pelvis; the last one is that of
-            the frame that a network answers for when the sequence's last frame is its newest.
+        poses: (B, K, 17, 3) metres, camera axes, relative to the pelvis. The last one belongs to
+            the frame that a network answers for after it has read the whole sequence.
     """
 
     keypoints: Tensor
@@ -37,16 +47,70 @@ class KeypointSource(Protocol):
         """The same batch at every call."""
 
 
-class SyntheticKeypoints:
-    """Motion before synthetic cameras, seen through a landmark detector that makes mistakes.
+class H36MJoints(nn.Module):
+    """Human3.6M's 17 joints of posed bodies, without posing the whole mesh.
 
-    Keypoints come from the disturbed landmarks, as they do in the node.
+    They follow the definition of `body.joint_regressors.h36m_joint_regressor`: limbs, neck and
+    pelvis are joints of the skeleton, the torso is the middle of the lower and the upper spine
+    joint, and the two points of the head move with the head joint.
+    """
+
+    template: Tensor
+    shapedirs: Tensor
+    joints_template: Tensor
+    joints_shapedirs: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        data = load_body_arrays()
+        rows = h36m_joint_regressor()[_HEAD]
+        for name, array in (
+            ("template", rows @ data["v_template"]),
+            ("shapedirs", np.einsum("hv,vck->hck", rows, data["shapedirs"])),
+            ("joints_template", data["joints_template"]),
+            ("joints_shapedirs", data["joints_shapedirs"]),
+        ):
+            tensor = torch.from_numpy(array.astype(np.float32))
+            self.register_buffer(name, tensor, persistent=False)
+        self._head = JOINT_NAMES.index("head")
+        self._spine = [JOINT_NAMES.index(name) for name in ("spine1", "spine3")]
+        names = (*JOINT_NAMES, "torso")
+        joints = [names.index(n) for n in H36M_NAMES[: _HEAD.start] + H36M_NAMES[_HEAD.stop :]]
+        head_points = list(range(len(names), len(names) + 2))
+        self._order = joints[: _HEAD.start] + head_points + joints[_HEAD.start :]
+
+    def forward(self, rotations: Tensor, betas: Tensor) -> Tensor:
+        """Pose bodies.
+
+        Args:
+            rotations: (B, 24, 3, 3), the pelvis' in the output frame, the others relative to
+                their parents.
+            betas: (B, 10).
+
+        Returns:
+            (B, 17, 3) metres, relative to the pelvis.
+        """
+        rest = self.joints_template + torch.einsum("jck,bk->bjc", self.joints_shapedirs, betas)
+        global_rotations, joints = forward_kinematics(rotations, rest)
+        torso = joints[:, self._spine].mean(dim=1, keepdim=True)
+        head_points = self.template + torch.einsum("vck,bk->bvc", self.shapedirs, betas)
+        offsets = head_points - rest[:, self._head, None]
+        rotated = offsets @ global_rotations[:, self._head].transpose(1, 2)
+        head_points = joints[:, self._head, None] + rotated
+        return torch.cat([joints, torso, head_points], dim=1)[:, self._order]
+
+
+class SyntheticKeypoints:
+    """A `KeypointSource` of motion capture in front of synthetic cameras.
+
+    Keypoints are computed from the landmarks of a simulated detector, as the node computes them
+    from those of the real one.
 
     Args:
-        motion: where the poses come from; its windows are the sequences.
-        answers: K.
-        future_frames: how many frames after the last answer a sequence goes on.
-        device: where to generate.
+        motion: gives the poses; its windows are the sequences.
+        answers: K, the number of consecutive frames whose poses are given.
+        future_frames: number of frames after the last answer.
+        device: to generate on.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Read Biovision hierarchy (BVH) motion capture files."""
+"""Read motion capture files in the Biovision hierarchy format (BVH)."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _POSITIONS = ("Xposition", "Yposition", "Zposition")
 
 @dataclass(frozen=True)
 class Motion:
-    """One clip.
+    """A clip of N frames and J joints.
 
     Attributes:
-        names: joints, parents before children; end sites are called `JOINT_end`.
+        names: of the joints, parents before children; end sites are called `JOINT_end`.
         parents: index of each joint's parent, -1 for the root.
-        offsets: (J, 3) from the parent, in the file's unit.
-        rotations: (N, J, 3, 3) relative to the parent.
-        root: (N, 3) position of the root in the file's unit.
+        offsets: (J, 3) from the parent joint, in the file's unit.
+        rotations: (N, J, 3, 3) relative to the parent joint.
+        root: (N, 3) position of the root joint, in the file's unit.
         frame_time: seconds between frames.
     """
 
@@ -38,7 +38,7 @@ def read_bvh(path: Path) -> Motion:
     """Read a BVH file.
 
     Raises:
-        ValueError: naming the file and what is wrong with it.
+        ValueError: naming the file and its fault.
     """
     try:
         return _parse(path.read_text().split())
@@ -52,7 +52,7 @@ def read_bvh(path: Path) -> Motion:
 
 @dataclass
 class _Hierarchy:
-    """The skeleton of a file, joints in the order in which they are written."""
+    """The skeleton of a file; its joints are in the order of the file."""
 
     names: list[str] = field(default_factory=list)
     parents: list[int] = field(default_factory=list)
@@ -61,7 +61,7 @@ class _Hierarchy:
 
 
 def _parse_hierarchy(words: list[str]) -> _Hierarchy:
-    """The words between HIERARCHY and MOTION."""
+    """Parse the words between HIERARCHY and MOTION."""
     result = _Hierarchy()
     stack: list[int] = []
     position = 0
@@ -69,7 +69,7 @@ def _parse_hierarchy(words: list[str]) -> _Hierarchy:
         word = words[position]
         if word in ("ROOT", "JOINT", "End"):
             if (word == "ROOT") == bool(result.names) or len(result.offsets) < len(result.names):
-                raise ValueError(f"{word} where it cannot be")
+                raise ValueError(f"unexpected {word} in the hierarchy")
             name = f"{result.names[stack[-1]]}_end" if word == "End" else words[position + 1]
             result.parents.append(stack[-1] if word != "ROOT" else -1)
             result.names.append(name)
@@ -102,7 +102,7 @@ def _parse_hierarchy(words: list[str]) -> _Hierarchy:
     if len(result.offsets) < len(result.names):
         raise ValueError(f"{result.names[-1]} has no OFFSET")
     if not np.isfinite(result.offsets).all():
-        raise ValueError("offsets that are not finite")
+        raise ValueError("there are offsets that are not finite")
     return result
 
 
@@ -113,14 +113,14 @@ def _parse(words: list[str]) -> Motion:
     frames = int(words[middle + 2])
     frame_time = float(words[middle + 5])
     if not 0.0 < frame_time < np.inf:
-        raise ValueError(f"a frame time of {frame_time} s")
+        raise ValueError(f"the frame time is {frame_time} s")
     width = sum(len(c) for c in channels)
     values = np.array(words[middle + 6 :], dtype=np.float64)
     if width == 0 or values.size != frames * width:
         raise ValueError(f"expected {frames} frames of {width} numbers, found {values.size}")
     values = values.reshape(frames, width)
     if not np.isfinite(values).all():
-        raise ValueError("numbers that are not finite")
+        raise ValueError("there are numbers that are not finite")
 
     rotations = np.tile(np.eye(3), (frames, len(names), 1, 1))
     root = np.zeros((frames, 3))
@@ -128,11 +128,11 @@ def _parse(words: list[str]) -> Motion:
     for joint, joint_channels in enumerate(channels):
         own = values[:, column : column + len(joint_channels)]
         column += len(joint_channels)
-        turns = [i for i, c in enumerate(joint_channels) if c in _AXES]
-        if turns and frames:
-            order = "".join(_AXES[joint_channels[i]] for i in turns)
+        angles = [i for i, c in enumerate(joint_channels) if c in _AXES]
+        if angles and frames:
+            order = "".join(_AXES[joint_channels[i]] for i in angles)
             rotations[:, joint] = Rotation.from_euler(
-                order, own[:, turns], degrees=True
+                order, own[:, angles], degrees=True
             ).as_matrix()
         if parents[joint] < 0:
             for i, channel in enumerate(joint_channels):

@@ -1,4 +1,4 @@
-"""What a landmark detector does to the truth: noise, bias, hiding, loss, swaps."""
+"""Simulated faults of a landmark detector: noise, bias, occlusion, loss, left/right swaps."""
 
 from __future__ import annotations
 
@@ -10,18 +10,19 @@ from torch import Tensor
 from stdformer_ros.body.body_landmarks import LANDMARK_MIRROR, LANDMARK_NAMES
 
 PLAIN = 0.5
-"""Part of the people with the plain noise by which `cli evaluate --motion` judges."""
+"""Fraction of the people with plain noise: that of the simulated detector of
+`cli evaluate --motion`. The other people have realistic noise."""
 PLAIN_NOISE, PLAIN_CORRELATION = 0.015, 0.7
-"""Standard deviation over the person's height, correlation from one frame to the next."""
+"""Standard deviation as a fraction of the person's height; correlation from frame to frame."""
 
 SLOW_NOISE, CORRELATION = (0.004, 0.016), (0.6, 0.9)
-"""The same of the other people, drawn per person, of a landmark with factor 1."""
+"""The same for realistic noise: ranges from which each person's is drawn, for factor 1."""
 FAST_NOISE = (0.0015, 0.006)
-"""Standard deviation of what is independent from frame to frame."""
+"""Range of the standard deviation of the noise that is independent from frame to frame."""
 SHARED = 0.5
-"""Part of the slow noise's variance that the landmarks of a limb have in common."""
+"""Fraction of the slow noise's variance that all landmarks of a limb share."""
 BIAS = 0.01
-"""The highest standard deviation of each landmark's constant error over the person's height."""
+"""Largest standard deviation of each landmark's constant error, as a fraction of the height."""
 FACTOR = {
     "nose": 1.2, "ear": 0.8, "shoulder": 1.0, "elbow": 1.2, "wrist": 1.2, "index": 1.4, "hip": 1.0,
     "knee": 1.3, "ankle": 1.6, "heel": 1.8, "foot_index": 1.9,
@@ -29,18 +30,18 @@ FACTOR = {
 """How much noisier a landmark is than a shoulder."""
 
 STATURE = 1.34
-"""Of a standing person over the length from shoulder over hip and knee to ankle."""
+"""Height of a standing person, divided by the length from shoulder over hip and knee to ankle."""
 SHIFT, GROWTH, PLAIN_GROWTH = 0.004, 0.004, 0.015
-"""Standard deviations by which all landmarks shift (over the height) and grow (relative) together,
-as the crop jitters; `PLAIN` people's crops do so much more."""
+"""Standard deviations of the common shift (as a fraction of the height) and growth (relative) of
+all landmarks as the crop jitters; people with plain noise have a larger growth."""
 BURST_RATE, BURST_FRAMES = 0.005, 10
-"""Chance per frame and landmark that it gets lost, and for how many frames on average."""
+"""Probability per frame that a landmark gets lost, and for how many frames on average."""
 SWAP_RATE = 0.002
-"""Chance per frame that left and right are exchanged."""
+"""Probability per frame that left and right are exchanged."""
 HIDDEN_ERROR, HIDDEN_VISIBILITY = 2.5, (0.3, 0.95)
-"""How much larger errors behind the trunk are, and how visible a detector thinks that is."""
+"""Factor on the errors of landmarks behind the trunk, and the range of their visibility."""
 TRUNCATED = 0.3
-"""Part of the people who are cut off by the image's border."""
+"""Fraction of the people who are cut off by the border of the image."""
 _LIMBS = (("nose", "ear"), ("elbow", "wrist", "index"), ("knee", "ankle", "heel", "foot_index"))
 FACTORS = tuple(FACTOR[name.split("_", 1)[-1]] for name in LANDMARK_NAMES)
 LIMB = tuple(
@@ -54,20 +55,20 @@ LIMB = tuple(
     )
     for name in LANDMARK_NAMES
 )
-"""Which landmarks err together: those of trunk, head, each arm, each leg."""
+"""The limb of each landmark, whose landmarks share noise: trunk, head, each arm, each leg."""
 TRUNK_RADIUS = 0.13
-"""Metres: what is behind the trunk within this distance of its axis is hidden."""
+"""Metres: landmarks behind the trunk are hidden within this distance from its axis."""
 
 
 def disturb(rays: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
-    """Landmarks as a detector would give them.
+    """Landmarks with the faults of a detector.
 
     Args:
-        rays: (B, F, 21, 2) true x/z, y/z.
-        points: (B, F, 21, 3) true landmarks, camera coordinates, metres.
+        rays: (B, F, 21, 2) true landmarks as x/z, y/z.
+        points: (B, F, 21, 3) the same in camera coordinates, metres.
 
     Returns:
-        Disturbed rays and visibility (B, F, 21); a lost landmark has visibility 0.
+        Disturbed rays (B, F, 21, 2) and visibility (B, F, 21); a lost landmark has visibility 0.
     """
     device = rays.device
     people, frames, count, _ = rays.shape
@@ -82,14 +83,14 @@ def disturb(rays: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
         _detector_noise(rays),
     )
     noise = noise * torch.where(hidden, HIDDEN_ERROR, 1.0)[..., None]
-    disturbed = _shaken(rays, height, plain) + noise * height
+    disturbed = _jittered(rays, height, plain) + noise * height
 
     sure = 1.0 - 0.3 * torch.rand(people, frames, count, device=device).square()
     visibility = torch.where(plain, 1.0, sure)
     draw = torch.rand(people, 1, count, device=device).expand_as(sure)
     low, high = HIDDEN_VISIBILITY
     visibility = torch.where(hidden, low + (high - low) * draw, visibility)
-    # perception believes nothing that it places outside the image
+    # Perception sets the visibility of landmarks outside the image to 0.
     lost = _bursts(people, frames, count, device) | cut
     visibility = torch.where(lost, 0.0, visibility)
 
@@ -100,7 +101,7 @@ def disturb(rays: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _detector_noise(rays: Tensor) -> Tensor:
-    """(B, F, 21, 2) over the person's height: bias, slow errors that limbs share, fast ones."""
+    """Realistic noise (B, F, 21, 2) as a fraction of the height: bias, slow noise, fast noise."""
     device, people, count = rays.device, len(rays), rays.shape[2]
 
     def drawn(low: float, high: float) -> Tensor:
@@ -121,7 +122,7 @@ def _detector_noise(rays: Tensor) -> Tensor:
 
 
 def _correlated(correlation: Tensor, like: Tensor) -> Tensor:
-    """Unit noise of a shape (B, F, N, 2) with a correlation (B, 1, 1) from frame to frame."""
+    """Unit noise (B, F, N, 2), shaped like `like`, with a correlation (B, 1, 1) over frames."""
     fresh = torch.randn_like(like)
     state = fresh[:, 0]
     result = [state]
@@ -131,8 +132,8 @@ def _correlated(correlation: Tensor, like: Tensor) -> Tensor:
     return torch.stack(result, dim=1)
 
 
-def _shaken(rays: Tensor, height: Tensor, plain: Tensor) -> Tensor:
-    """The same landmarks (B, F, 21, 2), but each frame's shifted and scaled a little."""
+def _jittered(rays: Tensor, height: Tensor, plain: Tensor) -> Tensor:
+    """Landmarks (B, F, 21, 2) that are shifted and scaled a little in each frame."""
     people, frames = rays.shape[:2]
     growth = torch.where(plain, PLAIN_GROWTH, GROWTH)[..., None]
     growth = growth * torch.randn(people, frames, 1, 1, device=rays.device)
@@ -142,8 +143,10 @@ def _shaken(rays: Tensor, height: Tensor, plain: Tensor) -> Tensor:
 
 
 def _standing_height(points: Tensor) -> Tensor:
-    """(B, F), how high the person would stand there upright, as a ray's slope: bent or lying people
-    are not seen any better than standing ones.
+    """(B, F) standing height of the person divided by the depth.
+
+    It is the height in rays if the person stood upright there; it does not shrink when they bend or
+    lie down, because a detector is not more exact then.
     """
     at = {name: points[:, :, LANDMARK_NAMES.index(name)] for name in LANDMARK_NAMES}
     chain = ("left_shoulder", "left_hip", "left_knee", "left_ankle")
@@ -163,7 +166,7 @@ def _bursts(people: int, frames: int, count: int, device: torch.device) -> Tenso
 
 
 def _behind_trunk(points: Tensor) -> Tensor:
-    """(B, F, 21) bool: hidden by the person's own trunk."""
+    """(B, F, 21) bool: landmarks that are hidden by the person's own trunk."""
     names = LANDMARK_NAMES
     shoulders = [names.index("left_shoulder"), names.index("right_shoulder")]
     hips = [names.index("left_hip"), names.index("right_hip")]
@@ -177,7 +180,7 @@ def _behind_trunk(points: Tensor) -> Tensor:
 
 
 def _cut_off(rays: Tensor) -> Tensor:
-    """(B, F, 21) bool: beyond a border that cuts some of the people, mostly from below."""
+    """(B, F, 21) bool: landmarks beyond a border of the image, mostly the lower one."""
     device = rays.device
     people = len(rays)
     low, high = rays.flatten(1, 2).amin(1), rays.flatten(1, 2).amax(1)

@@ -1,4 +1,4 @@
-"""All training motion in memory, and windows drawn from it."""
+"""Training motion: read clips, keep them in memory, and draw windows from them."""
 
 from __future__ import annotations
 
@@ -12,16 +12,20 @@ from stdformer_ros.body.skeleton import MIRROR
 from stdformer_ros.training.people.bvh import read_bvh
 from stdformer_ros.training.people.retarget import BodyMotion, retarget
 
+HELD_OUT = ("cmu_03_", "cmu_07_", "cmu_10_", "cmu_12_")
+"""Validation subjects: no network is trained on them."""
 SPEEDS = (0.5, 2.0)
-"""Source frames (30 Hz) per window frame: cameras of 15 to 60 Hz, slower and faster people."""
+"""Range of source frames (30 Hz) per window frame: for cameras of 15 to 60 Hz, and for people who
+move slower or faster."""
 
 
 class MotionLibrary:
     """Clips of the embedded body on one device.
 
     Args:
-        clips: retargeted motion; clips too short for one window are left out.
-        frames: frames of the windows that `sample` draws.
+        clips: retargeted motion; clips that are too short for a window are left out.
+        frames: length of the windows that `sample` draws.
+        device: that holds the clips.
 
     Raises:
         ValueError: if no clip is long enough.
@@ -39,7 +43,7 @@ class MotionLibrary:
         self._root = torch.cat([torch.from_numpy(c.root) for c in kept]).to(device)
         lengths = torch.tensor([len(c.root) for c in kept])
         ends = lengths.cumsum(0)
-        # every start from which the slowest to fastest window stays inside its clip
+        # Every start from which the fastest window stays inside its clip.
         starts = [
             torch.arange(int(end - length), int(end) - reach + 1)
             for end, length in zip(ends, lengths, strict=True)
@@ -48,23 +52,23 @@ class MotionLibrary:
         self._mirror = torch.tensor(MIRROR, device=device)
 
     def __len__(self) -> int:
-        """Number of different starts."""
+        """Number of frames at which a window can start."""
         return len(self._starts)
 
     def sample(self, count: int) -> tuple[Tensor, Tensor]:
         """Random windows at random speeds, half of them mirrored.
 
         Returns:
-            Quaternions (count, frames, 24, 4) as x, y, z, w, and root (count, frames, 3) in metres
-            relative to the last frame's.
+            Quaternions (count, frames, 24, 4) as x, y, z, w, and places of the pelvis
+            (count, frames, 3) in metres relative to the last frame's.
         """
         device = self._starts.device
         start = self._starts[torch.randint(len(self._starts), (count, 1), device=device)]
         low, high = SPEEDS
         speed = low * (high / low) ** torch.rand(count, 1, device=device)
-        place = start + speed * torch.arange(self.frames, device=device)
-        before = place.floor().long()
-        part = (place - before)[..., None]
+        time = start + speed * torch.arange(self.frames, device=device)
+        before = time.floor().long()
+        part = (time - before)[..., None]
         a, b = self._quaternions[before], self._quaternions[before + 1]
         b = torch.where((a * b).sum(-1, keepdim=True) < 0, -b, b)
         quaternions = torch.nn.functional.normalize(torch.lerp(a, b, part[..., None]), dim=-1)
@@ -84,12 +88,12 @@ class MotionLibrary:
 def read_motion(
     folder: Path, *, exclude: Iterable[str] = (), only: Iterable[str] = ("",)
 ) -> list[BodyMotion]:
-    """The BVH clips of a folder, retargeted.
+    """Read and retarget the BVH clips of a folder.
 
     Args:
-        folder: holds *.bvh.
-        exclude: clips whose file name contains one of these are left out (held-out subjects).
-        only: and those whose name contains none of these.
+        folder: of the .bvh files.
+        exclude: clips whose file name contains one of these are left out.
+        only: clips whose file name contains none of these are left out.
 
     Raises:
         ValueError: if there is no clip.
@@ -101,5 +105,14 @@ def read_motion(
         if any(w in path.name for w in wanted) and not any(e in path.name for e in excluded)
     ]
     if not paths:
-        raise ValueError(f"no BVH file of the wanted subjects in {folder}")
+        raise ValueError(f"there is no BVH file of the requested subjects in {folder}")
     return [retarget(read_bvh(path)) for path in paths]
+
+
+def read_split(folder: Path) -> tuple[list[BodyMotion], list[BodyMotion]]:
+    """The clips of the training subjects, and those of the validation subjects (`HELD_OUT`).
+
+    Raises:
+        ValueError: if there are none of either.
+    """
+    return read_motion(folder, exclude=HELD_OUT), read_motion(folder, only=HELD_OUT)

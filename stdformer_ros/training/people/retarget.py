@@ -1,7 +1,8 @@
-"""Carry a BVH skeleton's motion over to the embedded body.
+"""Retarget the motion of a BVH skeleton to the embedded body.
 
-Each body joint takes the global rotation of its source joint, corrected by the rotation between
-the two rest poses' bone directions, so that limbs point where the source's limbs point.
+Each joint of the body takes the global rotation of its source joint, corrected by the rotation
+between the directions of the bones in the two rest poses. Limbs then point where those of the
+source point.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from stdformer_ros.body.skeleton import JOINT_NAMES, PARENTS
 from stdformer_ros.training.people.bvh import Motion
 
 _TRUNK = {"pelvis": "hip", "spine2": "abdomen", "spine3": "chest", "neck": "neck", "head": "head"}
-_LIMBS = {  # joint of the body: (child that gives its direction, source joint, source's child)
+_LIMBS = {  # joint of the body: (child that defines its direction, source joint, source's child)
     f"{word}_{joint}": (f"{word}_{child}", letter + source, letter + source_child)
     for word, letter in (("left", "l"), ("right", "r"))
     for joint, child, source, source_child in (
@@ -34,12 +35,12 @@ _COLLARS = {"left_collar": "lCollar", "right_collar": "rCollar"}
 
 @dataclass(frozen=True)
 class BodyMotion:
-    """A clip of the embedded body.
+    """A clip of the embedded body, N frames.
 
     Attributes:
         quaternions: (N, 24, 4) float32 (x, y, z, w), the pelvis' in the world (y up), the others
             relative to their parents.
-        root: (N, 3) float32 metres, the pelvis.
+        root: (N, 3) float32, place of the pelvis in the world, metres.
         frame_time: seconds between frames.
     """
 
@@ -49,14 +50,14 @@ class BodyMotion:
 
 
 def retarget(motion: Motion) -> BodyMotion:
-    """The embedded body doing what the source skeleton does.
+    """The motion of the source skeleton on the embedded body.
 
-    The first frame is left out when every joint but the root rests in it: exporters put the
-    binding pose there, which the person never took.
+    The first frame is left out if it is the binding pose, which exporters put there and which the
+    person never took.
 
     Raises:
         ValueError: if a joint of the CMU skeleton (Daz names) is missing, or a limb has no length
-            or rests in another direction than ours.
+            or a rest direction that is far from ours.
     """
     needed = {*_TRUNK.values(), *_COLLARS.values()} | {
         s for _, a, b in _LIMBS.values() for s in (a, b)
@@ -65,25 +66,27 @@ def retarget(motion: Motion) -> BodyMotion:
     if missing:
         raise ValueError(f"the skeleton lacks {', '.join(missing[:5])}; CMU's Daz names are needed")
     start = 1 if len(motion.rotations) > 1 and _is_binding_pose(motion) else 0
-    world = _global_rotations(motion)[start:]
+    world = _source_rotations(motion)[start:]
     source = {name: world[:, i] for i, name in enumerate(motion.names)}
-    turns = np.zeros((len(world), len(JOINT_NAMES), 3, 3))
+    global_rotations = np.zeros((len(world), len(JOINT_NAMES), 3, 3))
     corrections = _corrections(motion)
     for joint, name in enumerate(JOINT_NAMES):
         if name in _TRUNK:
-            turns[:, joint] = source[_TRUNK[name]]
+            global_rotations[:, joint] = source[_TRUNK[name]]
         elif name in _COLLARS:
-            turns[:, joint] = source[_COLLARS[name]]
+            global_rotations[:, joint] = source[_COLLARS[name]]
         elif name in _LIMBS:
-            turns[:, joint] = source[_LIMBS[name][1]] @ corrections[name]
-        else:  # toes and knuckles have no source: they follow the foot and the hand
-            turns[:, joint] = turns[:, PARENTS[joint]]
-    turns[:, JOINT_NAMES.index("spine1")] = _halfway(source["hip"], source["abdomen"])
+            global_rotations[:, joint] = source[_LIMBS[name][1]] @ corrections[name]
+        else:  # toes and knuckles have no source: they move with the foot and the hand
+            global_rotations[:, joint] = global_rotations[:, PARENTS[joint]]
+    global_rotations[:, JOINT_NAMES.index("spine1")] = _halfway(source["hip"], source["abdomen"])
 
-    local = turns.copy()
+    local = global_rotations.copy()
     for joint, parent in enumerate(PARENTS):
         if parent >= 0:
-            local[:, joint] = np.swapaxes(turns[:, parent], 1, 2) @ turns[:, joint]
+            local[:, joint] = (
+                np.swapaxes(global_rotations[:, parent], 1, 2) @ global_rotations[:, joint]
+            )
     quaternions = Rotation.from_matrix(local.reshape(-1, 3, 3)).as_quat()
     return BodyMotion(
         quaternions.reshape(*local.shape[:2], 4).astype(np.float32),
@@ -93,7 +96,7 @@ def retarget(motion: Motion) -> BodyMotion:
 
 
 def _is_binding_pose(motion: Motion) -> bool:
-    """Whether the first frame is far from the second and its legs are straight."""
+    """Whether the first frame has straight legs and is far from the second."""
     knees = [motion.names.index(n) for n in ("lShin", "rShin")]
     bend = Rotation.from_matrix(motion.rotations[0, knees]).magnitude()
     jump = Rotation.from_matrix(
@@ -102,7 +105,8 @@ def _is_binding_pose(motion: Motion) -> bool:
     return bool((bend < 0.2).all() and jump.max() > 0.5)
 
 
-def _global_rotations(motion: Motion) -> NDArray[np.float64]:
+def _source_rotations(motion: Motion) -> NDArray[np.float64]:
+    """(N, J, 3, 3) of the source's joints in the world."""
     world = motion.rotations.copy()
     for joint, parent in enumerate(motion.parents):
         if parent >= 0:
@@ -111,7 +115,7 @@ def _global_rotations(motion: Motion) -> NDArray[np.float64]:
 
 
 def _corrections(motion: Motion) -> dict[str, NDArray[np.float64]]:
-    """Per limb joint the rotation from our rest direction to the source's rest direction."""
+    """For each limb joint, the rotation from the rest direction of ours to the source's."""
     rest = load_body_arrays()["joints_template"]
     result = {}
     for name, (child, _, source_child) in _LIMBS.items():
@@ -120,14 +124,14 @@ def _corrections(motion: Motion) -> dict[str, NDArray[np.float64]]:
         if not np.linalg.norm(theirs) > 0 or ours @ theirs < 0:
             raise ValueError(
                 f"the bone to {source_child} has the offset {theirs.tolist()}; it must have a "
-                f"length and point about where our {name} points, to {ours.round(2).tolist()}"
+                f"length and point roughly like our {name}, to {ours.round(2).tolist()}"
             )
         result[name] = _align(ours, theirs)
     return result
 
 
 def _align(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The smallest rotation that turns direction `a` into direction `b`."""
+    """The smallest rotation that turns direction `a` (3,) into direction `b` (3,)."""
     a, b = a / np.linalg.norm(a), b / np.linalg.norm(b)
     axis = np.cross(a, b)
     sine = float(np.linalg.norm(axis))
@@ -138,13 +142,13 @@ def _align(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64
 
 
 def _halfway(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Half the rotation from `a` to `b`: the lower spine takes half of the bend."""
+    """The rotation halfway from `a` to `b` (N, 3, 3): the lower spine takes half of the bend."""
     step = Rotation.from_matrix(np.swapaxes(a, 1, 2) @ b).as_rotvec()
     return np.asarray(a @ Rotation.from_rotvec(0.5 * step).as_matrix())
 
 
 def _metres_per_unit(motion: Motion) -> float:
-    """Scale that makes the source's leg as long as ours."""
+    """The scale that makes the source's leg as long as ours."""
     rest = load_body_arrays()["joints_template"]
     hip, knee, ankle = (JOINT_NAMES.index(f"left_{n}") for n in ("hip", "knee", "ankle"))
     ours = np.linalg.norm(rest[knee] - rest[hip]) + np.linalg.norm(rest[ankle] - rest[knee])

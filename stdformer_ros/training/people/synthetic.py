@@ -1,7 +1,12 @@
-"""Synthetic people before synthetic cameras: landmarks in, bodies wanted out."""
+"""Synthetic people in front of synthetic cameras: landmarks as input, bodies as targets.
+
+`PosePool` keeps posed motion to film it several times; `SyntheticPeople` films it and lets a
+simulated landmark detector look at it.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import log, pi, radians
 from typing import NamedTuple
 
@@ -10,28 +15,66 @@ from torch import Tensor
 
 from stdformer_ros.training.people.landmark_noise import disturb
 from stdformer_ros.training.people.motion_library import MotionLibrary
-from stdformer_ros.training.people.pose_pool import PosePool
 from stdformer_ros.training.people.posed_motion import MotionPoser, PosedMotion
 
+REUSE = 6
+"""How often a sequence is filmed on average. To pose it takes ten times as long as to film it with
+another camera and other faults of the detector, and a network has to learn mostly about those."""
+BATCHES = 8
+"""Size of the pool in batches: large, so that a batch hardly repeats a combination of sequences."""
+
 DISTANCE = (1.6, 10.0)
+"""Range of metres between camera and person."""
 PITCH = radians(30.0)
+"""Largest pitch of a camera, up or down."""
 ROLL, TILTED_ROLL = radians(4.0), radians(30.0)
-"""Standard deviation of the cameras that were meant to be level, and limit of the others, a third
-of all: people lean, and cameras are held by hand."""
+"""Standard deviation of the roll of level cameras, and largest roll of the others, a third of all:
+cameras are held by hand, and people lean."""
 JUST_FOUND = 0.1
-"""Part of the people whose windows are not yet full."""
+"""Fraction of the people whose windows are not yet full."""
 OFF_AXIS = 0.5
-"""Metres by which the person's path misses the camera's axis, per metre of distance."""
+"""Largest distance of the person from the camera's axis, per metre of depth."""
+
+
+class PosePool:
+    """Keeps `BATCHES` batches of sequences and replaces the oldest ones.
+
+    Args:
+        pose: makes a batch of new sequences.
+        count: batch size of `draw`.
+    """
+
+    def __init__(self, pose: Callable[[int], PosedMotion], count: int) -> None:
+        self._pose = pose
+        self._count = count
+        self._fresh = max(count // REUSE, 1)
+        size = BATCHES * count
+        parts = [pose(min(count, size - begin)) for begin in range(0, size, count)]
+        self._kept = PosedMotion(*(torch.cat(tensors) for tensors in zip(*parts, strict=True)))
+        self._oldest = 0
+
+    def draw(self) -> PosedMotion:
+        """Replace some sequences, then draw a batch of different ones."""
+        size = BATCHES * self._count
+        fresh = self._pose(self._fresh)
+        device = fresh.betas.device
+        rows = (self._oldest + torch.arange(self._fresh, device=device)) % size
+        self._oldest = (self._oldest + self._fresh) % size
+        for kept, new in zip(self._kept, fresh, strict=True):
+            kept[rows] = new
+        drawn = torch.randperm(size, device=device)[: self._count]
+        return PosedMotion(*(kept[drawn] for kept in self._kept))
 
 
 class SyntheticBatch(NamedTuple):
-    """Sequences of F frames; the targets are those of the last K frames.
+    """Sequences of F frames, with targets for the last K frames.
 
     Attributes:
         rays: (B, F, 21, 2) disturbed landmarks as x/z, y/z.
-        visibility: (B, F, 21).
-        rotations: (B, K, 24, 3, 3), the pelvis' in camera coordinates.
-        betas: (B, 10).
+        visibility: (B, F, 21) of the landmarks.
+        rotations: (B, K, 24, 3, 3), the pelvis' in camera coordinates, the others relative to
+            their parents.
+        betas: (B, 10) shape parameters.
         pelvis: (B, K, 3) metres, camera coordinates.
     """
 
@@ -46,9 +89,9 @@ class SyntheticPeople:
     """Endless supply of `SyntheticBatch`.
 
     Args:
-        motion: where the poses come from; its windows are the sequences.
-        answers: K, the number of last frames to give targets for.
-        device: where to generate.
+        motion: gives the poses; its windows are the sequences.
+        answers: K, the number of last frames that have targets.
+        device: to generate on.
     """
 
     def __init__(
@@ -61,29 +104,29 @@ class SyntheticPeople:
         self._count = 0
 
     def sample(self, count: int) -> SyntheticBatch:
-        """A batch of `count` sequences, some of which were filmed before by other cameras."""
+        """A batch of `count` sequences; most of them were filmed before by other cameras."""
         if self._pool is None or count != self._count:
             self._pool, self._count = PosePool(self._poser.pose, count), count
         return self.film(self._pool.draw())
 
     @torch.no_grad()
     def film(self, motion: PosedMotion) -> SyntheticBatch:
-        """Each sequence before a camera of its own, through a landmark detector."""
+        """Put a camera in front of each sequence, and disturb its landmarks as a detector does."""
         count = len(motion.betas)
         camera, place = self._cameras(count)
         points = torch.einsum("bij,bflj->bfli", camera, motion.landmarks) + place[:, None, None]
         pelvis = torch.einsum("bij,bkj->bki", camera, motion.pelvis) + place[:, None]
         rotations = motion.rotations.clone()
         rotations[:, :, 0] = camera[:, None] @ motion.rotations[:, :, 0]
-        # a person who walks into the camera stops being a person that it can see
+        # Rays are undefined behind the camera: points of people who walk into it stay in front.
         points = torch.cat([points[..., :2], points[..., 2:].clamp(min=0.2)], dim=-1)
         rays, visibility = disturb(points[..., :2] / points[..., 2:], points)
         return SyntheticBatch(*self._just_found(rays, visibility), rotations, motion.betas, pelvis)
 
     def _just_found(self, rays: Tensor, visibility: Tensor) -> tuple[Tensor, Tensor]:
-        """Some of the people were found only now: their windows are padded by the first frame.
+        """Some people were found only recently: earlier frames repeat the first one.
 
-        They were there in all frames that are answered for.
+        All of them are found before the first frame that has a target.
         """
         count, frames = visibility.shape[:2]
         first = torch.randint(frames - self._answers + 1, (count,), device=self._device)
@@ -94,13 +137,13 @@ class SyntheticPeople:
         return rays[person, frame], visibility[person, frame]
 
     def sample_fixed(self, count: int, seed: int = 1234) -> SyntheticBatch:
-        """The same batch at every call, without disturbing the random numbers of others."""
+        """The same batch at every call; the global random state does not change."""
         with torch.random.fork_rng(enabled=True):
             torch.manual_seed(seed)
             return self.film(self._poser.pose(count))
 
     def _cameras(self, count: int) -> tuple[Tensor, Tensor]:
-        """Rotations (count, 3, 3) from the world, y up, to camera axes; pelvis (count, 3)."""
+        """Rotations (count, 3, 3) from the world (y up) to the camera; pelvis (count, 3)."""
         heading = 2 * pi * torch.rand(count, device=self._device)
         pitch = PITCH * (2 * torch.rand(count, device=self._device) - 1)
         level = ROLL * torch.randn(count, device=self._device)
@@ -118,7 +161,7 @@ class SyntheticPeople:
 
 
 def _about(axis: int, angle: Tensor) -> Tensor:
-    """Rotations (B, 3, 3) about a coordinate axis."""
+    """Rotations (B, 3, 3) about coordinate axis 0, 1 or 2 by angles (B,)."""
     c, s = angle.cos(), angle.sin()
     result = torch.eye(3, device=angle.device).repeat(len(angle), 1, 1)
     i, j = ((1, 2), (2, 0), (0, 1))[axis]
