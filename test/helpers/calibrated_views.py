@@ -1,6 +1,8 @@
-"""A walker before four calibrated cameras, and a pipeline that always answers the same person."""
+"""A walker in front of four calibrated cameras, and a pipeline with a constant answer."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -24,7 +26,7 @@ REST = {
 
 
 def camera(name: str, heading: float, distance: float = 4.0) -> CalibratedCamera:
-    """Looks at a point a metre above the origin, from 1.6 m."""
+    """A camera at a height of 1.6 m that looks at a point one metre above the origin."""
     place = np.array([distance * np.cos(heading), distance * np.sin(heading), 1.6])
     z = np.array([0.0, 0.0, 1.0]) - place
     z /= np.linalg.norm(z)
@@ -45,7 +47,7 @@ CAMERAS = [camera(f"cam{i}", heading) for i, heading in enumerate((0.3, 1.8, 3.3
 
 
 def walker() -> np.ndarray:
-    """(F, 12, 3) somebody who sways by 10 cm once a second, world, z up."""
+    """(F, 12, 3) joints of somebody who sways by 10 cm once per second; world, z up, metres."""
     rest = np.array(
         [
             [x if side == "left" else -x, y, z]
@@ -59,7 +61,7 @@ def walker() -> np.ndarray:
 
 
 def record(points: np.ndarray, change=None) -> list[list[list[Sight]]]:
-    """What perfect views of `points` show; `change` makes the answers of them, camera frame."""
+    """Perfect views of `points` (world); `change` turns true joints (camera frame) into answers."""
     views = []
     for cam in CAMERAS:
         true, pixels = cam.in_camera(points), cam.project(points)
@@ -71,6 +73,18 @@ def record(points: np.ndarray, change=None) -> list[list[list[Sight]]]:
             ]
         )
     return views
+
+
+def two_people(second_height=300.0):
+    """The walker (7), and somebody a metre aside who has another identity in each view."""
+    both = []
+    for view, (near, far) in enumerate(
+        zip(record(walker()), record(np.array([1.0, 0.3, 0.0]) + walker()), strict=True)
+    ):
+        far = [[replace(s[0], track_id=view, height=second_height)] for s in far]
+        order = (near, far) if view % 2 else (far, near)
+        both.append([[*a, *b] for a, b in zip(*order, strict=True)])
+    return both
 
 
 def evaluate(recordings, **options):
@@ -92,7 +106,7 @@ def write_toml(path, cameras=CAMERAS):
 
 
 class OnePerson:
-    """A pipeline that always answers the same posed body."""
+    """A pipeline that always answers with the same posed body."""
 
     def __init__(self, body, person):
         from types import SimpleNamespace

@@ -1,4 +1,4 @@
-"""A perfect detector to which a test adds one fault, and people for it to look at."""
+"""A landmark detector whose faults are switched off, so that a test can add one, and people."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ from stdformer_ros.training.people.landmark_noise import disturb
 
 PEOPLE, FRAMES = 400, 24
 HEIGHT = 0.5
-"""Of the people below from sole to crown, at unit depth."""
+"""Height of the people below from sole to crown, at unit depth."""
 WRIST = LANDMARK_NAMES.index("left_wrist")
 
 
 @pytest.fixture
 def faultless(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A perfect detector, to which each test adds the fault that it is about."""
+    """All faults are switched off; each test adds one."""
     torch.manual_seed(0)
     for name in ("PLAIN", "PLAIN_NOISE", "SHIFT", "GROWTH", "PLAIN_GROWTH", "BIAS", "BURST_RATE",
                  "SWAP_RATE", "TRUNCATED"):  # fmt: skip
         monkeypatch.setattr(landmark_noise, name, 0.0)
-    # drawn on a logarithmic scale, so that they cannot be 0
+    # These are drawn on a logarithmic scale and cannot be 0.
     for name in ("SLOW_NOISE", "FAST_NOISE"):
         monkeypatch.setattr(landmark_noise, name, (1e-12, 1e-12))
 
 
 def people(points: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """Rays and points of people who stand still and face the camera, all landmarks in sight."""
+    """Rays and points of people who stand still and face the camera; all landmarks are visible."""
     body = BodyModel(431)
     stature = float(standing_height(body, torch.zeros(1, 10)))
     points = standing() if points is None else points
     points = points + torch.tensor([0.0, 0.0, stature / HEIGHT])
-    # equally far away, so that nothing hides anything
+    # All at the same depth, so that none is hidden.
     points[..., 2] = stature / HEIGHT
     points = points.expand(PEOPLE, FRAMES, -1, -1)
     return points[..., :2] / points[..., 2:], points
@@ -48,10 +48,10 @@ def error_of(rays: Tensor, points: Tensor) -> Tensor:
 
 
 def lag(error: Tensor, frames: int) -> float:
-    """Correlation with so many frames later."""
+    """Correlation of errors at this distance in frames."""
     return float((error[:, frames:] * error[:, :-frames]).mean() / error.square().mean())
 
 
 def steady(visibility: Tensor) -> Tensor:
-    """(B, L) bool: exactly as visible in all frames, as what is hidden or cut off is."""
+    """(B, L) bool: constant visibility over all frames, as of hidden and cut-off landmarks."""
     return (visibility == visibility[:, :1]).all(1)

@@ -10,8 +10,8 @@ from scipy.spatial.transform import Rotation
 
 from stdformer_ros.training.people.bvh import Motion
 
-# joint, parent, offset from it; a T-pose of 2 units to the metre that looks along +z, y up,
-# with the names of the CMU clips' skeleton
+# Joint, parent, offset from the parent: a T-pose that faces +z, y up, with 2 units to the metre,
+# and with the names of the CMU clips' skeleton.
 _LEFT_HALF: tuple[tuple[str, str, tuple[float, float, float]], ...] = (
     ("lThigh", "hip", (0.2, -0.1, 0.0)),
     ("lShin", "lThigh", (0.02, -0.8, 0.0)),
@@ -33,7 +33,7 @@ _TRUNK: tuple[tuple[str, str, tuple[float, float, float]], ...] = (
 
 
 def other_side(name: str) -> str:
-    """The twin's name: lShin <-> rShin, hip -> hip."""
+    """The joint of the other side: lShin <-> rShin, hip -> hip."""
     if name[0] in "lr" and name[1].isupper():
         return "rl"["lr".index(name[0])] + name[1:]
     return name
@@ -63,7 +63,7 @@ def still(frames: int = 2) -> Motion:
 def moving(
     turns: Mapping[str, NDArray[np.float64]], root: NDArray[np.float64] | None = None
 ) -> Motion:
-    """The T-pose with joints turned, each by its rotation vectors (N, 3) in degrees."""
+    """The T-pose with joints rotated, each by its rotation vectors (N, 3) in degrees."""
     motion = still(len(next(iter(turns.values()))))
     for name, vectors in turns.items():
         matrices = Rotation.from_rotvec(vectors, degrees=True).as_matrix()

@@ -1,84 +1,17 @@
-"""`cli train`: recipes, precision, and what it says when it cannot."""
+"""`cli train`: from clips to weights, and what it says if it cannot train."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
-import torch
 
 from helpers.handmade_motion import bvh_text, lively
 from stdformer_ros.cli import main
-from stdformer_ros.models.lifting.weights import SHIPPED as SHIPPED_WEIGHTS
-from stdformer_ros.models.lifting.weights import load_keypoint_network
-from stdformer_ros.models.registry import MODELS
+from stdformer_ros.models.lifting.keypoint_weights import load_keypoint_network
 from stdformer_ros.training import train_keypoints
-from stdformer_ros.training.people.subjects import HELD_OUT
-from stdformer_ros.training.precision import precision_of
-from stdformer_ros.training.recipes import PUBLISHED, SHIPPED, recipe_of
-
-# --- recipes
-
-
-def test_every_recipe_is_for_a_model_there_is() -> None:
-    assert set(PUBLISHED) | set(SHIPPED) <= set(MODELS)
-    assert set(SHIPPED) == set(SHIPPED_WEIGHTS)
-
-
-def test_poseformer_falls_by_a_hundredth_in_every_epoch() -> None:
-    schedule = PUBLISHED["poseformer_81"].schedule
-    epoch = schedule.steps / 200
-    assert schedule.rate(0) == pytest.approx(1e-4)
-    assert schedule.rate(round(epoch)) == pytest.approx(0.99e-4)
-    assert schedule.rate(round(100 * epoch)) == pytest.approx(1e-4 * 0.99**100, rel=1e-4)
-    assert schedule.sequences == 512
-    assert schedule.weight_decay == 0.1
-
-
-def test_the_posenets_are_trained_for_fifteen_epochs() -> None:
-    for name in ("lstm_posenet_81", "simple_posenet_81", "simple_transformer_posenet_81"):
-        schedule = PUBLISHED[name].schedule
-        assert schedule.steps == 15 * 6093
-        assert schedule.rate(0) == pytest.approx(1e-3)
-        assert schedule.rate(schedule.steps) == pytest.approx(1e-3 * 0.99**15)
-
-
-def test_stdformer_keeps_its_rate_and_clips_gradients() -> None:
-    schedule = PUBLISHED["stdformer_L"].schedule
-    assert schedule.rate(0) == schedule.rate(schedule.steps) == 1e-4
-    assert schedule.weight_decay == 1e-4
-    assert schedule.gradient_clip == 0.3
-
-
-def test_what_ships_answers_for_the_newest_frame() -> None:
-    assert all(recipe.options["future_frames"] == 0 for recipe in SHIPPED.values())
-
-
-def test_a_model_without_the_recipe_is_named() -> None:
-    with pytest.raises(ValueError, match="no shipped recipe for 'simple_posenet_81'"):
-        recipe_of("simple_posenet_81", "shipped")
-
-
-# --- precision
-
-
-def test_the_cpu_computes_in_bfloat16_unless_told_otherwise() -> None:
-    cpu = torch.device("cpu")
-    with precision_of(cpu).autocast():
-        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.bfloat16
-    with precision_of(cpu, "float32").autocast():
-        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.float32
-    assert not precision_of(cpu).scaler().is_enabled()
-
-
-def test_impossible_precisions_are_refused() -> None:
-    with pytest.raises(ValueError, match="bfloat16"):
-        precision_of(torch.device("cpu"), "float16")
-    with pytest.raises(ValueError, match="'int8'"):
-        precision_of(torch.device("cpu"), "int8")
-
-
-# --- the command
+from stdformer_ros.training.people.motion_library import HELD_OUT
+from stdformer_ros.training.recipes import PUBLISHED
 
 
 @pytest.fixture
@@ -94,7 +27,7 @@ def train(*arguments: object) -> int:
     return main(["train", *map(str, arguments)])
 
 
-def test_from_clips_to_weights_that_say_what_they_are_for(
+def test_training_on_clips_gives_weights_that_describe_their_network(
     tmp_path: Path,
     clips: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -104,8 +37,8 @@ def test_from_clips_to_weights_that_say_what_they_are_for(
     options = ["--model", "poseformer_9", "--motion", clips, "--out", tmp_path / "run"]
     options += ["--batch", 2, "--report-every", 1]
     assert train(*options, "--steps", 1) == 0
-    assert train(*options, "--steps", 2) == 0, "the same folder goes on"
-    assert "going on at step 1" in capsys.readouterr().out
+    assert train(*options, "--steps", 2) == 0, "the same folder is resumed"
+    assert "resuming at step 1" in capsys.readouterr().out
     rows = (tmp_path / "run" / "log.csv").read_text().splitlines()
     assert rows[0] == "step,mpjpe,mpjpe_mm,pa_mpjpe_mm"
     assert [row.split(",")[0] for row in rows[1:]] == ["1", "2"]
@@ -113,7 +46,7 @@ def test_from_clips_to_weights_that_say_what_they_are_for(
     assert model.future_frames == 4, "the published network answers for the centre"
 
 
-def test_a_run_of_another_network_is_not_gone_on_with(
+def test_a_run_of_another_network_is_not_resumed(
     tmp_path: Path,
     clips: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -139,7 +72,7 @@ def test_a_run_of_another_network_is_not_gone_on_with(
         (["--model", "poseformer_27", "--crops", "."], ["--motion FOLDER or --h36m FOLDER"]),
         (["--model", "stdformer_L", "--h36m", "."], ["--motion FOLDER or --crops FOLDER"]),
         (["--model", "poseformer_27", "--motion", ".", "--h36m", "."], ["give one of them"]),
-        (["--motion", ".", "--steps", "5"], ["no use for --steps"]),
+        (["--motion", ".", "--steps", "5"], ["does not use --steps"]),
         (["--model", "poseformer_27", "--motion", ".", "--keypoints", "gt"], ["--keypoints"]),
         (["--model", "fastmetro_S_resnet50", "--motion", ".", "--backbone", "x"], ["--backbone"]),
         (["--model", "poseformer_27", "--motion", ".", "--steps", "0"], ["steps", "0"]),
@@ -149,7 +82,7 @@ def test_a_run_of_another_network_is_not_gone_on_with(
         (["--model", "simple_posenet_81", "--motion", ".", "--recipe", "shipped"], ["no shipped"]),
     ],
 )
-def test_what_cannot_be_trained_is_said_in_a_line(
+def test_what_cannot_be_trained_is_reported_in_one_line(
     tmp_path: Path,
     arguments: list[str],
     said: list[str],

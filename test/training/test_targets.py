@@ -1,4 +1,4 @@
-"""What training asks for: targets in the view, what it costs to miss them, which windows ask."""
+"""Targets and losses of the default network, and the windows that they belong to."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from stdformer_ros.camera.pinhole import weak_perspective_to_metres
 from stdformer_ros.models.default.network import WINDOW
 from stdformer_ros.models.default.window_encoder import BodyParameters
 from stdformer_ros.models.default.window_view import WindowView, view_window
-from stdformer_ros.training.people import subjects as people
 from stdformer_ros.training.targets import (
+    ANSWERS,
     Target,
     errors,
     motion_losses,
@@ -34,20 +34,20 @@ def view_of(count: int, seed: int = 0) -> WindowView:
     return view_window(rays, torch.ones(count, 8, 21))
 
 
-def test_the_target_is_the_true_body_turned_into_the_view() -> None:
+def test_the_target_is_the_true_body_rotated_into_the_view() -> None:
     body, view = BodyModel(108), view_of(2)
     rotations, betas = random_pose(0, 2), random_betas(0, 2)
     pelvis = torch.tensor([[1.0, 0.5, 4.0], [0.2, 0.1, 2.0]])
     target = target_in_view(body, rotations, betas, pelvis, view)
     vertices, joints = body(rotations, betas)
-    # rows @ turn goes back from the view to the camera
+    # For row vectors, x @ turn rotates from the view to the camera.
     torch.testing.assert_close(target.vertices @ view.turn, vertices, atol=1e-5, rtol=0)
     torch.testing.assert_close(target.joints @ view.turn, joints, atol=1e-5, rtol=0)
     torch.testing.assert_close((target.pelvis[:, None] @ view.turn)[:, 0], pelvis)
 
 
-def test_projection_into_the_view_agrees_with_the_views_own_points() -> None:
-    """Points put on the rays at any depth show where the view shows the rays."""
+def test_projection_agrees_with_the_points_of_the_view() -> None:
+    """Points at any depth on the rays are projected to where the view has the rays."""
     generator = torch.Generator().manual_seed(0)
     rays = 0.3 + 0.2 * torch.rand(2, 8, 21, 2, generator=generator)
     view = view_window(rays, torch.ones(2, 8, 21))
@@ -92,7 +92,7 @@ def test_the_exact_answer_costs_nothing() -> None:
         assert value.item() == pytest.approx(0.0, abs=1e-5), name
 
 
-def test_a_body_five_centimetres_off_costs_its_weighted_distance() -> None:
+def test_a_body_five_centimetres_away_costs_its_weighted_distance() -> None:
     body, view = BodyModel(108), view_of(BODIES)
     target = truth(body, view)
     off = torch.tensor([0.03, 0.0, 0.04])
@@ -106,7 +106,7 @@ def test_a_body_five_centimetres_off_costs_its_weighted_distance() -> None:
         assert losses[name].item() == pytest.approx(0.0, abs=1e-5)
 
 
-def test_a_pelvis_turned_too_far_costs_its_part_and_a_fifth_more() -> None:
+def test_a_wrong_root_rotation_costs_its_share_and_a_fifth_more() -> None:
     body, view = BodyModel(108), view_of(BODIES)
     target = truth(body, view)
     turned = target.rotations.clone()
@@ -117,7 +117,7 @@ def test_a_pelvis_turned_too_far_costs_its_part_and_a_fifth_more() -> None:
     assert losses["rotations"].item() == pytest.approx(off * (1 / 24 + 0.2), rel=1e-4)
 
 
-def test_a_tenth_too_far_away_costs_the_logarithm_of_the_distance() -> None:
+def test_a_distance_wrong_by_a_tenth_costs_its_logarithm() -> None:
     body, view = BodyModel(108), view_of(BODIES)
     target = truth(body, view)
     parameters = exact_answer(target, view)
@@ -146,11 +146,11 @@ MOVING = 4
 
 
 def three_frames() -> Tensor:
-    """(3 * 4 + 2, 5, 3): four people in three frames, and two more in one."""
+    """(3 * 4 + 2, 5, 3): four people in three frames, and two more in one frame."""
     return torch.randn(3 * MOVING + 2, 5, 3, generator=torch.Generator().manual_seed(0))
 
 
-def test_motion_losses_see_steps_and_not_places() -> None:
+def test_motion_losses_depend_on_steps_and_not_on_places() -> None:
     true = three_frames()
     for value in motion_losses(true + 1, true, MOVING).values():
         assert value.item() == pytest.approx(0.0, abs=1e-5)
@@ -165,7 +165,7 @@ def test_a_wrong_speed_costs_velocity_and_no_acceleration() -> None:
     assert losses["acceleration"].item() == pytest.approx(0.0, abs=1e-5)
 
 
-def test_a_frame_that_jumps_costs_its_step_twice_and_double_its_step_in_acceleration() -> None:
+def test_a_jump_in_one_frame_costs_velocity_and_twice_that_in_acceleration() -> None:
     true = three_frames()
     ours = true.clone()
     ours[MOVING : 2 * MOVING] += torch.tensor([0.03, 0.0, 0.04])
@@ -174,7 +174,7 @@ def test_a_frame_that_jumps_costs_its_step_twice_and_double_its_step_in_accelera
     assert losses["acceleration"].item() == pytest.approx(6 * 0.10, rel=1e-4)
 
 
-def test_of_people_in_a_single_frame_no_motion_is_judged() -> None:
+def test_sequences_with_a_single_window_have_no_motion_loss() -> None:
     true = three_frames()
     ours = true.clone()
     ours[-2:] += 1.0
@@ -182,7 +182,7 @@ def test_of_people_in_a_single_frame_no_motion_is_judged() -> None:
         assert value.item() == 0.0
 
 
-def test_errors_are_millimetres_in_the_camera() -> None:
+def test_errors_are_in_millimetres_in_camera_coordinates() -> None:
     """Three windows of two people, each in a view of its own."""
     body, view = BodyModel(108), view_of(6)
     pelvis = torch.tensor([0.0, 0.0, 4.0]).expand(6, 3)
@@ -199,7 +199,7 @@ def test_errors_are_millimetres_in_the_camera() -> None:
     assert jumping["mpvpe_mm"] == pytest.approx(20.0 / 3, rel=1e-3)
     assert jumping["mpjpe_mm"] == pytest.approx(10.0 / 3, rel=1e-3)
     assert jumping["pa_mpjpe_mm"] == pytest.approx(0.0, abs=0.01)
-    # the same error in every frame, in the camera: no jerk, though the views differ
+    # The same error in every frame in camera coordinates is no acceleration, though views differ.
     steady = torch.tensor([0.01, 0.0, 0.0]) @ view.turn.transpose(1, 2)
     resting = errors(target.joints + steady[:, None], target.vertices, target, view)
     assert resting["accel_mm"] == pytest.approx(0.0, abs=0.01)
@@ -210,28 +210,28 @@ def test_errors_are_millimetres_in_the_camera() -> None:
 
 @pytest.mark.parametrize("moving", [0, 2, 5])
 def test_some_sequences_give_three_windows_and_the_others_their_newest(moving: int) -> None:
-    frames = WINDOW + people.ANSWERS - 1
+    frames = WINDOW + ANSWERS - 1
     windows = windows_of(torch.arange(5 * frames).view(5, frames), moving)
-    assert people.ANSWERS == 3
+    assert ANSWERS == 3
     assert windows.shape == (3 * moving + 5 - moving, WINDOW)
-    asked = [(answer, person) for answer in range(3) for person in range(moving)]
-    asked += [(2, person) for person in range(moving, 5)]
-    for window, (answer, person) in zip(windows, asked, strict=True):
+    expected = [(answer, person) for answer in range(3) for person in range(moving)]
+    expected += [(2, person) for person in range(moving, 5)]
+    for window, (answer, person) in zip(windows, expected, strict=True):
         first = person * frames + answer
         assert window.tolist() == list(range(first, first + WINDOW))
 
 
 @pytest.mark.parametrize("moving", [0, 5, 16])
-def test_each_window_is_asked_for_its_newest_frame(moving: int) -> None:
+def test_the_target_of_each_window_is_its_newest_frame(moving: int) -> None:
     batch = synthetic_batch()
     body, count = BodyModel(108), len(batch.betas)
     rays, visibility = windows_of(batch.rays, moving), windows_of(batch.visibility, moving)
     view = view_window(rays, visibility)
     target = targets_of(body, batch, view, moving)
-    asked = [(answer, person) for answer in range(3) for person in range(moving)]
-    asked += [(2, person) for person in range(moving, count)]
-    assert len(asked) == len(rays)
-    for row, (answer, person) in enumerate(asked):
+    expected = [(answer, person) for answer in range(3) for person in range(moving)]
+    expected += [(2, person) for person in range(moving, count)]
+    assert len(expected) == len(rays)
+    for row, (answer, person) in enumerate(expected):
         frame = WINDOW - 1 + answer
         assert torch.equal(rays[row, -1], batch.rays[person, frame])
         pelvis = view.turn[row] @ batch.pelvis[person, answer]

@@ -1,4 +1,4 @@
-"""The detector of `cli evaluate --motion` makes the faults that it says, as often as it says."""
+"""The simulated detector of `cli evaluate --motion` has the documented faults and rates."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from stdformer_ros.evaluation.motion import faulty_detector
 from stdformer_ros.evaluation.motion.faulty_detector import Detections, as_people, bursts, detect
 
 FRAMES = 6000
+
 HEIGHT = 300.0
 
 
-def still(frames: int = FRAMES) -> np.ndarray:
+def standing(frames: int = FRAMES) -> np.ndarray:
     """A person 300 pixels high who does not move, each landmark elsewhere: (frames, 21, 2)."""
     y = np.linspace(100.0, 400.0, 21)
     x = 600.0 + 60.0 * np.sin(np.arange(21))
@@ -30,24 +31,26 @@ def nothing(frames: int = FRAMES) -> np.ndarray:
 
 
 def only(monkeypatch: pytest.MonkeyPatch, **kept: float) -> None:
-    """Switch every fault off but those."""
+    """Switch off every fault except the given ones."""
     off = dict.fromkeys(("NOISE", "LOST", "SWAPPED", "ROI_JITTER", "SHIFT", "GROWTH"), 0.0)
-    off["LOST"] = 1e-9  # the gaps between losses are divided by it
+    off["LOST"] = 1e-9  # the gaps between losses are proportional to its inverse
     for name, value in (off | kept).items():
         monkeypatch.setattr(faulty_detector, name, value)
 
 
-def test_without_faults_it_is_the_truth(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_faults_the_detector_gives_the_truth(monkeypatch: pytest.MonkeyPatch) -> None:
     only(monkeypatch)
-    result = detect(still(200), heights(200), nothing(200), (0,))
-    assert result.landmarks == pytest.approx(still(200), abs=1e-3)
+    result = detect(standing(200), heights(200), nothing(200), (0,))
+    assert result.landmarks == pytest.approx(standing(200), abs=1e-3)
     assert (result.visibility == 1).all()
     assert not result.lost.any()
 
 
-def test_noise_is_a_share_of_the_height_and_lasts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_noise_is_a_fraction_of_the_height_and_correlated_over_frames(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     only(monkeypatch, NOISE=0.015)
-    noise = detect(still(), heights(), nothing(), (0,)).landmarks - still()
+    noise = detect(standing(), heights(), nothing(), (0,)).landmarks - standing()
     assert noise.std() == pytest.approx(0.015 * HEIGHT, rel=0.02)
     assert noise.mean() == pytest.approx(0.0, abs=0.1)
     ahead = (noise[1:] * noise[:-1]).mean() / (noise**2).mean()
@@ -56,16 +59,16 @@ def test_noise_is_a_share_of_the_height_and_lasts(monkeypatch: pytest.MonkeyPatc
     assert across == pytest.approx(0.0, abs=0.02)
 
 
-def test_the_noise_of_somebody_twice_as_near_is_twice_as_large(
+def test_a_person_twice_as_high_has_twice_the_noise(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     only(monkeypatch, NOISE=0.015)
-    far = detect(still(50), heights(50), nothing(50), (0,)).landmarks - still(50)
-    near = detect(still(50), 2.0 * heights(50), nothing(50), (0,)).landmarks - still(50)
+    far = detect(standing(50), heights(50), nothing(50), (0,)).landmarks - standing(50)
+    near = detect(standing(50), 2.0 * heights(50), nothing(50), (0,)).landmarks - standing(50)
     assert near == pytest.approx(2.0 * far, abs=1e-3)
 
 
-def test_a_twentieth_is_lost_for_5_to_15_frames() -> None:
+def test_a_twentieth_of_the_landmarks_is_lost_for_5_to_15_frames() -> None:
     lost = np.concatenate([bursts((FRAMES, 21), np.random.default_rng(s)) for s in range(3)])
     assert lost.mean() == pytest.approx(0.05, abs=0.003)
     assert lost[0::FRAMES].mean() < 0.3  # the first frame is like any other
@@ -73,17 +76,17 @@ def test_a_twentieth_is_lost_for_5_to_15_frames() -> None:
     for column in lost[:FRAMES].T:
         edges = np.flatnonzero(np.diff(np.concatenate([[0], column.astype(int), [0]])))
         lengths += list((edges[1::2] - edges[::2])[1:-1])
-    # two bursts may follow each other without a gap: rare, hence the quantile
+    # Rarely two bursts follow each other without a gap: use a quantile.
     assert min(lengths) == 5
     assert np.quantile(lengths, 0.97) <= 15
     assert np.mean(lengths) == pytest.approx(10.0, abs=0.7)
 
 
-def test_a_lost_landmark_is_not_visible_and_stays_where_it_was(
+def test_a_lost_landmark_is_invisible_and_keeps_its_last_place(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     only(monkeypatch, NOISE=0.015, LOST=0.05)
-    result = detect(still(500), heights(500), nothing(500), (3,))
+    result = detect(standing(500), heights(500), nothing(500), (3,))
     assert ((result.visibility == 0) == result.lost).all()
     frames, which = np.nonzero(result.lost[1:])
     assert len(frames) > 100
@@ -92,10 +95,10 @@ def test_a_lost_landmark_is_not_visible_and_stays_where_it_was(
 
 def test_sides_are_exchanged_in_one_frame_of_a_hundred(monkeypatch: pytest.MonkeyPatch) -> None:
     only(monkeypatch, SWAPPED=0.01)
-    result = detect(still(), heights(), nothing(), (0,))
-    mirrored = still()[:, list(LANDMARK_MIRROR)]
+    result = detect(standing(), heights(), nothing(), (0,))
+    mirrored = standing()[:, list(LANDMARK_MIRROR)]
     swapped = np.abs(result.landmarks - mirrored).max(axis=(1, 2)) < 1e-2
-    kept = np.abs(result.landmarks - still()).max(axis=(1, 2)) < 1e-2
+    kept = np.abs(result.landmarks - standing()).max(axis=(1, 2)) < 1e-2
     assert (swapped ^ kept).all()
     assert swapped.mean() == pytest.approx(0.01, abs=0.004)
 
@@ -104,13 +107,13 @@ def test_the_region_jitters_and_landmarks_follow_it_a_little(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     only(monkeypatch, ROI_JITTER=0.05)
-    result = detect(still(), heights(), nothing(), (0,))
+    result = detect(standing(), heights(), nothing(), (0,))
     side = 1.25 * 300.0
     middle = 0.5 * (result.boxes[:, :2] + result.boxes[:, 2:])
     assert middle.std(axis=0) == pytest.approx([0.05 * side] * 2, rel=0.05)
     extent = result.boxes[:, 3] - result.boxes[:, 1]
     assert extent.std() / extent.mean() == pytest.approx(0.05, rel=0.05)
-    low, high = still()[0].min(axis=0), still()[0].max(axis=0)
+    low, high = standing()[0].min(axis=0), standing()[0].max(axis=0)
     moved = 0.5 * (result.landmarks.min(axis=1) + result.landmarks.max(axis=1)) - 0.5 * (low + high)
     assert moved == pytest.approx(0.01 * (middle - middle.mean(axis=0)), abs=0.2)
     grown = np.ptp(result.landmarks, axis=1)[:, 1] / 300.0
@@ -119,16 +122,16 @@ def test_the_region_jitters_and_landmarks_follow_it_a_little(
 
 def test_the_same_seed_gives_the_same_faults() -> None:
     first, second, other = (
-        detect(still(60), heights(60), nothing(60), s) for s in ((1, 2), (1, 2), (1, 3))
+        detect(standing(60), heights(60), nothing(60), s) for s in ((1, 2), (1, 2), (1, 3))
     )
     assert np.array_equal(first.landmarks, second.landmarks)
     assert np.array_equal(first.visibility, second.visibility)
     assert not np.array_equal(first.landmarks, other.landmarks)
 
 
-def test_people_have_blazeposes_33_landmarks_and_perception_has_seen_them() -> None:
-    """Perception undoes the frame in which the sides are exchanged."""
-    landmarks = still(10).astype(np.float32)
+def test_people_have_33_landmarks_and_sides_corrected_by_perception() -> None:
+    """Perception corrects the frame in which left and right are exchanged."""
+    landmarks = standing(10).astype(np.float32)
     mirror = list(LANDMARK_MIRROR)
     landmarks[5] = landmarks[5][:][mirror]
     visibility = np.ones((10, 21), np.float32)

@@ -1,4 +1,4 @@
-"""Calibrations of several cameras, read from files."""
+"""Calibrated cameras: read from files, and robust triangulation."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from helpers.calibrated_views import CAMERAS, walker, write_toml
-from stdformer_ros.evaluation.views.cameras import read_calibration
+from stdformer_ros.evaluation.views.cameras import read_calibration, triangulate
 
 
 def test_a_toml_calibration_gives_the_cameras_that_were_written(tmp_path):
@@ -48,14 +48,41 @@ def test_a_qualisys_calibration_looks_along_minus_z_in_millimetres(tmp_path):
 @pytest.mark.parametrize(
     ("name", "text", "said"),
     [
-        ("a.toml", "[cam\n", "is no TOML"),
+        ("a.toml", "[cam\n", "is not valid TOML"),
         ("a.toml", "[cam]\nsize = [1, 2]\n", "rotation"),
         ("a.toml", "[metadata]\nerror = 0.0\n", "0 cameras"),
         ("a.txt", "not xml", "neither .toml nor"),
         ("a.txt", "<c><camera serial='1'/></c>", "fov_video"),
     ],
 )
-def test_a_calibration_that_is_none_is_named_with_what_is_wrong(tmp_path, name, text, said):
+def test_a_wrong_calibration_file_is_reported_with_the_reason(tmp_path, name, text, said):
     (tmp_path / name).write_text(text)
     with pytest.raises(ValueError, match=said):
         read_calibration(tmp_path / name)
+
+
+# --- triangulation
+
+
+def test_points_are_triangulated_correctly_although_one_view_is_wrong():
+    points = walker()[:5]
+    pixels = np.stack([cam.project(points) for cam in CAMERAS])
+    weights = np.ones(pixels.shape[:-1])
+    exact, distance = triangulate(CAMERAS, pixels, weights)
+    np.testing.assert_allclose(exact, points, atol=1e-6)
+    assert distance.max() < 1e-3
+
+    pixels[2, :, 3] += 200.0  # this view marks another place for one of the points
+    found, distance = triangulate(CAMERAS, pixels, weights)
+    assert np.abs(found - points).max() < 2e-3
+    assert np.median(distance[2, :, 3]) == pytest.approx(200 * 2**0.5, rel=0.01)
+
+
+def test_a_point_in_fewer_than_two_views_is_unknown():
+    points = walker()[:1]
+    pixels = np.stack([cam.project(points) for cam in CAMERAS])
+    weights = np.ones(pixels.shape[:-1])
+    weights[1:, 0, 4] = 0
+    found, _ = triangulate(CAMERAS, pixels, weights)
+    assert np.isnan(found[0, 4]).all()
+    assert np.isfinite(np.delete(found, 4, axis=1)).all()

@@ -1,4 +1,4 @@
-"""A laboratory's file as the truth of an evaluation by views."""
+"""The reference of an evaluation by views: a laboratory's file, and the low-pass filter."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from helpers.calibrated_views import evaluate, record, walker
+from helpers.calibrated_views import RATE, evaluate, record, walker
 from stdformer_ros.evaluation.views.recording import JOINTS
-from stdformer_ros.evaluation.views.reference import read_trc
+from stdformer_ros.evaluation.views.reference import low_pass, read_trc
 
 
 def write_trc(path, points, unit="m"):
@@ -30,7 +30,7 @@ def write_trc(path, points, unit="m"):
 
 
 @pytest.mark.parametrize("unit", ["m", "mm"])
-def test_a_trc_file_is_the_truth_whatever_its_axes(tmp_path, unit):
+def test_a_trc_file_is_the_reference_whatever_its_axes(tmp_path, unit):
     points = walker()
     turn = Rotation.from_euler("xyz", [0.4, -1.0, 2.0]).as_matrix()
     file = write_trc(tmp_path / "walk.trc", points @ turn.T + [3.0, -1.0, 2.0], unit)
@@ -49,5 +49,17 @@ def test_a_trc_file_of_another_length_or_without_a_joint_is_refused(tmp_path):
     with pytest.raises(ValueError, match="lacks left_knee"):
         read_trc(short)
     short.write_text("something else")
-    with pytest.raises(ValueError, match=r"no \.trc file"):
+    with pytest.raises(ValueError, match=r"not a \.trc file"):
         read_trc(short)
+
+
+def test_the_low_pass_removes_fast_noise_and_adds_no_lag():
+    time = np.arange(240) / RATE
+    slow, fast = np.sin(2 * np.pi * 1.0 * time), 0.1 * np.sin(2 * np.pi * 25.0 * time)
+    points = np.stack([slow + fast, slow, fast], axis=1)[:, None]
+    points[100] = np.nan
+    smooth = low_pass(points, RATE, 6.0)
+    assert np.isnan(smooth[100]).all()
+    inner = np.r_[30:95, 106:210]
+    assert np.abs(smooth[inner, 0, 0] - slow[inner]).max() < 0.01
+    assert np.abs(smooth[inner, 0, 2]).max() < 0.01

@@ -21,9 +21,9 @@ from stdformer_ros.models.default.network import WINDOW, STDFormerKeypoints
 from stdformer_ros.models.registry import create_estimator
 from stdformer_ros.training.people.motion_library import MotionLibrary
 from stdformer_ros.training.people.retarget import retarget
-from stdformer_ros.training.people.subjects import ANSWERS
 from stdformer_ros.training.people.synthetic import SyntheticPeople
-from stdformer_ros.training.train_refiner import evaluate
+from stdformer_ros.training.targets import ANSWERS
+from stdformer_ros.training.train_default import evaluate_refiner
 from stdformer_ros.types import Body, Frame, Person
 
 CAMERA = Camera(1280, 720, 900.0, 900.0, 650.0, 350.0)
@@ -161,7 +161,7 @@ def test_the_shipped_weights_follow_people_who_stand_with_their_arms_down() -> N
     arms = {"lShldr": np.array([[0, 0, -75.0]] * 80), "rShldr": np.array([[0, 0, 75.0]] * 80)}
     library = MotionLibrary([retarget(moving(arms))], WINDOW + ANSWERS - 1)
     people = SyntheticPeople(library, ANSWERS)
-    errors = evaluate(shipped.model, BodyModel(108), people)
+    errors = evaluate_refiner(shipped.model, BodyModel(108), people)
     assert errors["mpjpe_mm"] < 100.0
     assert errors["pa_mpjpe_mm"] < 65.0
     assert errors["mpvpe_mm"] < 100.0

@@ -1,4 +1,4 @@
-"""Reading BVH: what is in the file comes out, and what is broken is named."""
+"""Reading BVH: what is in the file is read, and what is wrong with it is reported."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "clip.bvh"
 
 
-def test_a_tiny_file_says_what_is_written_in_it(path: Path) -> None:
+def test_a_tiny_file_is_read(path: Path) -> None:
     path.write_text(TINY)
     motion = read_bvh(path)
     assert motion.names == ("base", "tip", "tip_end")
@@ -65,7 +65,7 @@ def test_the_first_channel_is_the_outermost_rotation(path: Path) -> None:
 
 @given(st.integers(0, 10_000), st.integers(1, 4), st.permutations("XYZ"))
 @settings(in_a_shared_folder, max_examples=15)
-def test_what_is_written_is_read(path: Path, seed: int, frames: int, order: list[str]) -> None:
+def test_written_motion_is_read_back(path: Path, seed: int, frames: int, order: list[str]) -> None:
     written = lively(frames, seed)
     path.write_text(bvh_text(written, "".join(order)))
     read = read_bvh(path)
@@ -154,6 +154,6 @@ def test_the_words_of_a_bvh_file_in_any_order_are_read_or_refused(
     assert len(motion.offsets) == len(motion.names) == motion.rotations.shape[1]
 
 
-def test_a_missing_file_is_a_missing_file(path: Path) -> None:
+def test_a_missing_file_is_a_file_not_found_error(path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"clip\.bvh"):
         read_bvh(path)

@@ -1,4 +1,4 @@
-"""The simulated detector's crop jitters; landmarks are lost, exchanged, hidden or cut off."""
+"""Faults of the simulated landmark detector: jitter, loss, swaps, occlusion, image borders."""
 
 from __future__ import annotations
 
@@ -13,22 +13,24 @@ from stdformer_ros.training.people import landmark_noise
 from stdformer_ros.training.people.landmark_noise import disturb
 
 __all__ = ["faultless"]
+
 pytestmark = pytest.mark.usefixtures("faultless")
+
 
 # --- the crop
 
 
-def test_the_crops_jitter_shifts_all_landmarks_together(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_jitter_of_the_crop_shifts_all_landmarks_together(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(landmark_noise, "SHIFT", 0.004)
     error = error_of(*people())
     assert (error - error[:, :, :1]).abs().max() < 1e-6
     assert error[:, :, 0].std().item() == pytest.approx(0.004 * HEIGHT, rel=0.03)
-    assert lag(error, 1) == pytest.approx(0.0, abs=0.03), "in each frame anew"
+    assert lag(error, 1) == pytest.approx(0.0, abs=0.03), "independent in each frame"
 
 
 @pytest.mark.parametrize(("name", "plain", "size"), [("GROWTH", 0.0, 0.004),
                                                      ("PLAIN_GROWTH", 1.0, 0.015)])  # fmt: skip
-def test_and_lets_them_grow_about_the_middle_of_their_box(
+def test_jitter_of_the_crop_scales_landmarks_about_the_centre_of_their_box(
     monkeypatch: pytest.MonkeyPatch, name: str, plain: float, size: float
 ) -> None:
     assert landmark_noise.PLAIN_CORRELATION == 0.7
@@ -45,25 +47,25 @@ def test_and_lets_them_grow_about_the_middle_of_their_box(
     other = "GROWTH" if name == "PLAIN_GROWTH" else "PLAIN_GROWTH"
     monkeypatch.setattr(landmark_noise, name, 0.0)
     monkeypatch.setattr(landmark_noise, other, 0.1)
-    assert error_of(rays, points).abs().max() < 1e-6, "that of the other half's people"
+    assert error_of(rays, points).abs().max() < 1e-6, "this size is for the other people"
 
 
 # --- what is lost, exchanged, hidden or cut off
 
 
-def test_lost_landmarks_are_invisible_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lost_landmarks_are_invisible_for_several_frames(monkeypatch: pytest.MonkeyPatch) -> None:
     rate, length = 0.02, 5
-    monkeypatch.setattr(landmark_noise, "PLAIN", 0.5)  # of the plain people too
+    monkeypatch.setattr(landmark_noise, "PLAIN", 0.5)  # people with plain noise lose landmarks too
     monkeypatch.setattr(landmark_noise, "BURST_RATE", rate)
     monkeypatch.setattr(landmark_noise, "BURST_FRAMES", length)
     lost = disturb(*people())[1] == 0
-    part = rate * length / (1 + rate * length)  # of the time, once the beginning is forgotten
+    part = rate * length / (1 + rate * length)  # of the time, in equilibrium
     assert lost[:, -1].float().mean().item() == pytest.approx(part, abs=0.01)
     still_lost = (lost[:, 1:] & lost[:, :-1]).sum() / lost[:, :-1].sum()
     assert still_lost.item() == pytest.approx(1 - 1 / length, abs=0.02)
 
 
-def test_a_twentieth_is_lost_at_any_time_for_ten_frames_on_average(
+def test_a_twentieth_of_the_landmarks_is_lost_for_ten_frames_on_average(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for name, value in (("BURST_RATE", 0.005), ("BURST_FRAMES", 10)):
@@ -88,7 +90,7 @@ def test_swaps_exchange_left_and_right_of_a_whole_frame(monkeypatch: pytest.Monk
 
 
 def wrist_at(depth: float) -> tuple[Tensor, Tensor]:
-    """People whose left wrist is so far behind the belly."""
+    """People whose left wrist is so many metres behind the middle of the trunk."""
     rays, points = people()
     hips = points[..., [LANDMARK_NAMES.index(f"{s}_hip") for s in ("left", "right")], :].mean(-2)
     points = points.clone()
@@ -96,7 +98,7 @@ def wrist_at(depth: float) -> tuple[Tensor, Tensor]:
     return rays, points
 
 
-def test_a_swap_takes_the_visibility_along(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_swaps_exchange_the_visibility_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(landmark_noise, "SWAP_RATE", 1.0)
     _, visibility = disturb(*wrist_at(0.3))
     hidden = steady(visibility)
@@ -104,7 +106,7 @@ def test_a_swap_takes_the_visibility_along(monkeypatch: pytest.MonkeyPatch) -> N
     assert not hidden[:, WRIST].any()
 
 
-def test_a_wrist_behind_the_back_is_mostly_doubtful_and_one_before_the_belly_is_not() -> None:
+def test_a_wrist_behind_the_trunk_is_often_hidden_and_one_in_front_is_not() -> None:
     for depth, expected in ((0.2, 0.7), (-0.2, 0.0)):
         _, visibility = disturb(*wrist_at(depth))
         hidden = steady(visibility)
@@ -113,13 +115,15 @@ def test_a_wrist_behind_the_back_is_mostly_doubtful_and_one_before_the_belly_is_
         assert not hidden[:, others].any()
         assert visibility[..., others].min() >= 0.7
         doubtful = visibility[hidden[:, WRIST], 0, WRIST]
-        if expected:  # a detector thinks it sees most of that: anything from 0.3 to 0.95
+        if expected:  # a detector gives hidden landmarks a visibility from 0.3 to 0.95
             assert 0.3 <= doubtful.min() < 0.35
             assert 0.9 < doubtful.max() <= 0.95
             assert doubtful.mean().item() == pytest.approx(0.625, abs=0.04)
 
 
-def test_of_plain_people_nothing_is_hidden_or_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_people_with_plain_noise_are_neither_hidden_nor_cut_off(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(landmark_noise, "PLAIN", 1.0)
     monkeypatch.setattr(landmark_noise, "PLAIN_NOISE", 0.015)
     monkeypatch.setattr(landmark_noise, "TRUNCATED", 1.0)
@@ -130,7 +134,7 @@ def test_of_plain_people_nothing_is_hidden_or_cut_off(monkeypatch: pytest.Monkey
     assert each.numpy() == pytest.approx(np.full(21, 0.015), rel=0.08)
 
 
-def test_a_hidden_landmark_is_two_and_a_half_times_as_wrong(
+def test_the_noise_of_hidden_landmarks_is_two_and_a_half_times_as_large(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(landmark_noise, "FAST_NOISE", (0.005, 0.005))
@@ -142,7 +146,9 @@ def test_a_hidden_landmark_is_two_and_a_half_times_as_wrong(
     assert ratio.item() == pytest.approx(2.5, rel=0.05)
 
 
-def test_the_images_border_cuts_legs_more_often_than_sides(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_border_of_the_image_cuts_off_legs_more_often_than_sides(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(landmark_noise, "TRUNCATED", 1.0)
     monkeypatch.setattr(landmark_noise, "FAST_NOISE", (0.005, 0.005))
     rays, points = people()
@@ -151,10 +157,10 @@ def test_the_images_border_cuts_legs_more_often_than_sides(monkeypatch: pytest.M
     part = dict(zip(LANDMARK_NAMES, cut.float().mean(0).tolist(), strict=True))
     assert part["left_ankle"] > 0.5
     assert part["left_ankle"] > part["left_knee"] > part["left_hip"]
-    # three tenths from the sides, a sixth of these beyond the middle
+    # Three tenths are cut from the sides, a sixth of these beyond the middle.
     assert part["nose"] == pytest.approx(0.05, abs=0.03)
     assert part["left_index"] > 0.05
-    # as perception gives what it places outside the image
+    # Perception gives landmarks outside the image a visibility of 0.
     assert (visibility[:, 0][cut] == 0).all()
 
 
@@ -164,7 +170,7 @@ def test_about_a_third_of_the_people_are_cut_off(monkeypatch: pytest.MonkeyPatch
     assert anything.float().mean().item() == pytest.approx(0.3, abs=0.06)
 
 
-def test_of_an_uncut_person_nothing_is_cut() -> None:
+def test_people_who_are_not_cut_off_have_all_landmarks() -> None:
     _, visibility = disturb(*people())
     assert (visibility >= 0.7).all()
     assert not steady(visibility).any()

@@ -1,4 +1,4 @@
-"""How landmarks tremble and err in the simulated detector, one kind of noise at a time."""
+"""Noise of the simulated landmark detector, one kind at a time."""
 
 from __future__ import annotations
 
@@ -18,13 +18,16 @@ from stdformer_ros.training.people import landmark_noise
 from stdformer_ros.training.people.landmark_noise import disturb
 
 __all__ = ["faultless"]
+
 pytestmark = pytest.mark.usefixtures("faultless")
 
 FACTOR = {
     "nose": 1.2, "ear": 0.8, "shoulder": 1.0, "elbow": 1.2, "wrist": 1.2, "index": 1.4, "hip": 1.0,
     "knee": 1.3, "ankle": 1.6, "heel": 1.8, "foot_index": 1.9,
 }  # fmt: skip
+
 FACTORS = torch.tensor([FACTOR[name.split("_", 1)[-1]] for name in LANDMARK_NAMES])
+
 LIMBS = (
     {"nose", "left_ear", "right_ear"},
     {"left_shoulder", "right_shoulder", "left_hip", "right_hip"},
@@ -42,10 +45,10 @@ def test_a_perfect_detector_gives_the_truth() -> None:
     assert visibility.max() <= 1.0
 
 
-# --- the plain half
+# --- plain noise
 
 
-def test_half_of_the_people_have_plain_noise_and_everything_visible(
+def test_half_of_the_people_have_plain_noise_and_full_visibility(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(landmark_noise, "PLAIN", 0.5)
@@ -60,7 +63,7 @@ def test_half_of_the_people_have_plain_noise_and_everything_visible(
     assert error[plain].std().item() == pytest.approx(0.015 * HEIGHT, rel=0.04)
 
 
-def test_plain_noise_is_a_part_of_the_stature_and_lasts_from_frame_to_frame(
+def test_plain_noise_is_a_fraction_of_the_height_and_correlated(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(landmark_noise, "PLAIN", 1.0)
@@ -75,26 +78,28 @@ def test_plain_noise_is_a_part_of_the_stature_and_lasts_from_frame_to_frame(
     each = error.square().mean((0, 1, 3)).sqrt() / HEIGHT
     assert each.numpy() == pytest.approx(np.full(21, 0.015), rel=0.08)
     between = torch.corrcoef(error[:, ::8, :, 0].flatten(0, 1).T)
-    assert (between - torch.eye(21)).abs().max() < 0.15, "each for itself"
+    assert (between - torch.eye(21)).abs().max() < 0.15, "landmarks are independent"
 
 
-def test_the_plain_half_is_the_detector_by_which_evaluate_judges(
+def test_plain_noise_is_that_of_the_detector_in_evaluation(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.undo()
-    ours, judge = landmark_noise, faulty_detector
-    assert ours.PLAIN == 0.5
-    assert ours.PLAIN_NOISE == judge.NOISE == 0.015
-    assert ours.PLAIN_CORRELATION == judge.CORRELATION == 0.7
-    # perception undoes exchanges before a model sees them, all but some
-    assert ours.SWAP_RATE == 0.002 < judge.SWAPPED
-    growth = np.hypot(judge.FOLLOWS_SIZE * judge.ROI_JITTER, judge.GROWTH)
-    assert growth == pytest.approx(ours.PLAIN_GROWTH, rel=0.05)
-    shift = ROI_MARGIN * np.hypot(judge.FOLLOWS_PLACE * judge.ROI_JITTER, judge.SHIFT)
-    assert shift == pytest.approx(ours.SHIFT, rel=0.1)
-    assert np.mean(judge.BURST_FRAMES) == ours.BURST_FRAMES
-    expected = ours.BURST_RATE * ours.BURST_FRAMES
-    assert expected / (1 + expected) == pytest.approx(judge.LOST, rel=0.1)
+    training, evaluation = landmark_noise, faulty_detector
+    assert training.PLAIN == 0.5
+    assert training.PLAIN_NOISE == evaluation.NOISE == 0.015
+    assert training.PLAIN_CORRELATION == evaluation.CORRELATION == 0.7
+    # Perception corrects most of the exchanges before the estimator reads the landmarks.
+    assert training.SWAP_RATE == 0.002 < evaluation.SWAPPED
+    growth = np.hypot(evaluation.FOLLOWS_SIZE * evaluation.ROI_JITTER, evaluation.GROWTH)
+    assert growth == pytest.approx(training.PLAIN_GROWTH, rel=0.05)
+    shift = ROI_MARGIN * np.hypot(
+        evaluation.FOLLOWS_PLACE * evaluation.ROI_JITTER, evaluation.SHIFT
+    )
+    assert shift == pytest.approx(training.SHIFT, rel=0.1)
+    assert np.mean(evaluation.BURST_FRAMES) == training.BURST_FRAMES
+    expected = training.BURST_RATE * training.BURST_FRAMES
+    assert expected / (1 + expected) == pytest.approx(evaluation.LOST, rel=0.1)
 
 
 # --- how large people are
@@ -126,7 +131,7 @@ def test_noise_grows_with_the_stature_of_all_bodies() -> None:
 
 @pytest.mark.usefixtures("all_plain")
 def test_noise_is_the_documented_part_of_the_stature() -> None:
-    """STATURE leads from the length of trunk and leg to that from sole to crown."""
+    """STATURE converts the length of trunk and leg to the height from sole to crown."""
     points = (standing() + torch.tensor([0.0, 0.0, 4.0])).expand(PEOPLE, FRAMES, -1, -1)
     hip = float(points[0, 0, LANDMARK_NAMES.index("left_hip"), 2])
     stature = float(standing_height(BodyModel(431), torch.zeros(1, 10)))
@@ -135,7 +140,7 @@ def test_noise_is_the_documented_part_of_the_stature() -> None:
 
 
 @pytest.mark.usefixtures("all_plain")
-def test_who_lies_or_sits_is_seen_no_better() -> None:
+def test_noise_is_the_same_for_lying_and_sitting_people() -> None:
     far = torch.tensor([0.0, 0.0, 4.0])
     hip = LANDMARK_NAMES.index("left_hip")
     upright = standing()
@@ -153,7 +158,7 @@ def test_who_lies_or_sits_is_seen_no_better() -> None:
 
 
 @pytest.mark.usefixtures("all_plain")
-def test_noise_is_half_as_large_twice_as_far_away_in_each_frame() -> None:
+def test_noise_is_half_as_large_at_twice_the_distance() -> None:
     near = noise_of(standing() + torch.tensor([0.0, 0.0, 3.0]))
     far = standing() + torch.tensor([0.0, 0.0, 6.0])
     hip = standing()[LANDMARK_NAMES.index("left_hip"), 2].item()
@@ -165,10 +170,10 @@ def test_noise_is_half_as_large_twice_as_far_away_in_each_frame() -> None:
     torch.testing.assert_close(both[1], ratio * near[1], atol=1e-6, rtol=1e-3)
 
 
-# --- the other half
+# --- realistic noise
 
 
-def test_slow_noise_lasts_and_is_as_large_as_each_landmarks_factor_says(
+def test_slow_noise_is_correlated_and_has_each_landmarks_factor(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(landmark_noise, "SLOW_NOISE", (0.01, 0.01))
@@ -180,7 +185,7 @@ def test_slow_noise_lasts_and_is_as_large_as_each_landmarks_factor_says(
     assert lag(error, 2) == pytest.approx(0.64, abs=0.03)
 
 
-def test_fast_noise_is_new_in_every_frame(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fast_noise_is_independent_in_every_frame(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(landmark_noise, "FAST_NOISE", (0.005, 0.005))
     error = error_of(*people())
     each = error.square().mean((0, 1, 3)).sqrt() / HEIGHT
@@ -190,7 +195,7 @@ def test_fast_noise_is_new_in_every_frame(monkeypatch: pytest.MonkeyPatch) -> No
     assert (between - torch.eye(21)).abs().max() < 0.06
 
 
-def test_landmarks_of_a_limb_err_together_and_limbs_do_not(
+def test_landmarks_of_a_limb_share_noise_and_limbs_do_not(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(landmark_noise, "SLOW_NOISE", (0.01, 0.01))
@@ -210,10 +215,10 @@ def test_landmarks_of_a_limb_err_together_and_limbs_do_not(
 
 @pytest.mark.parametrize(("name", "low", "high"), [("SLOW_NOISE", 0.004, 0.016),
                                                    ("FAST_NOISE", 0.0015, 0.006)])  # fmt: skip
-def test_some_people_are_seen_more_sharply_than_others(
+def test_noise_levels_vary_between_people_as_documented(
     monkeypatch: pytest.MonkeyPatch, name: str, low: float, high: float
 ) -> None:
-    """As many below the geometric mean of the documented limits as above."""
+    """Levels are spread evenly around the geometric mean of the documented limits."""
     monkeypatch.setattr(landmark_noise, name, (low, high))
     monkeypatch.setattr(landmark_noise, "CORRELATION", (0.0, 0.0))
     level = (error_of(*people()) / FACTORS[:, None]).flatten(1).std(1) / HEIGHT
@@ -223,7 +228,7 @@ def test_some_people_are_seen_more_sharply_than_others(
     assert level.log().mean().exp().item() == pytest.approx(middle, rel=0.06)
 
 
-def test_errors_of_some_people_last_longer_than_of_others(
+def test_correlations_vary_between_people_as_documented(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(landmark_noise, "SLOW_NOISE", (0.01, 0.01))
@@ -231,13 +236,13 @@ def test_errors_of_some_people_last_longer_than_of_others(
     error = error_of(*people()) / FACTORS[:, None]
     each = (error[:, 1:] * error[:, :-1]).mean((1, 2, 3)) / error.square().mean((1, 2, 3))
     assert each.mean().item() == pytest.approx(0.75, abs=0.03)
-    # 0.3 / sqrt(12) and what a single sequence leaves open
+    # 0.3 / sqrt(12), plus the uncertainty of an estimate from one sequence
     assert 0.07 < each.std() < 0.13
     assert 0.45 < each.min() < 0.65
     assert 0.85 < each.max() < 1.0
 
 
-def test_the_realistic_halfs_constants(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_documented_sizes_of_realistic_noise(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
     assert landmark_noise.SLOW_NOISE == (0.004, 0.016)
     assert landmark_noise.FAST_NOISE == (0.0015, 0.006)
@@ -246,10 +251,10 @@ def test_the_realistic_halfs_constants(monkeypatch: pytest.MonkeyPatch) -> None:
     assert FACTORS.tolist() == pytest.approx(landmark_noise.FACTORS)
 
 
-def test_with_all_faults_errors_are_as_large_as_the_parts_add_up_to(
+def test_all_kinds_of_noise_add_up(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Of the realistic half's shoulders: slow, fast, bias and shift; growth is little there."""
+    """For shoulders with realistic noise: slow, fast, bias and shift; growth is small there."""
     monkeypatch.undo()
     monkeypatch.setattr(landmark_noise, "PLAIN", 0.0)
     for name in ("SWAP_RATE", "TRUNCATED", "GROWTH"):
@@ -266,13 +271,13 @@ def test_with_all_faults_errors_are_as_large_as_the_parts_add_up_to(
     assert error.square().mean().sqrt().item() == pytest.approx(expected, rel=0.06)
 
 
-def test_bias_is_each_landmarks_own_and_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bias_is_constant_and_different_for_each_landmark(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(landmark_noise, "BIAS", 0.01)
     error = error_of(*people())
     assert (error - error[:, :1]).abs().max() < 1e-6
     between = torch.corrcoef(error[:, 0, :, 0].T)
     assert (between - torch.eye(len(between))).abs().max() < 0.25
-    # from none to the documented highest, all as likely
+    # Uniform from 0 to the documented maximum.
     level = error[:, 0].flatten(1).std(1) / HEIGHT
     assert level.square().mean().sqrt().item() == pytest.approx(0.01 / 3**0.5, rel=0.08)
     assert level.min() < 0.0005

@@ -1,4 +1,4 @@
-"""Windows drawn from clips: inside one clip, at one speed, mirrored half of the time."""
+"""Windows of clips: within one clip, at one speed, mirrored half of the time."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from stdformer_ros.training.people.motion_library import (
     MotionLibrary,
     read_motion,
 )
-from stdformer_ros.training.people.quaternions import quaternion_to_matrix
+from stdformer_ros.training.people.posed_motion import quaternion_to_matrix
 from stdformer_ros.training.people.retarget import BodyMotion, retarget
 
 CLIP, TIME = JOINT_NAMES.index("spine1"), JOINT_NAMES.index("spine2")
 
 
-def telling_clip(number: int, frames: int) -> BodyMotion:
-    """Its bends about x tell the clip (spine1, degrees) and the frame (spine2, half degrees).
+def numbered_clip(number: int, frames: int) -> BodyMotion:
+    """Its rotations about x encode the clip (spine1, degrees) and the frame (spine2, half degrees).
 
-    A mirror at x = 0 leaves turns about x as they are.
+    A mirror at x = 0 does not change rotations about x.
     """
     vectors = np.zeros((frames, 24, 3))
     vectors[:, CLIP, 0] = number
@@ -46,10 +46,10 @@ def bends(quaternions: Tensor, joint: int) -> np.ndarray:
     return Rotation.from_quat(flat).as_rotvec(degrees=True)[:, 0].reshape(quaternions.shape[:2])
 
 
-def test_windows_stay_inside_one_clip_and_go_forward_at_one_speed() -> None:
+def test_windows_stay_in_one_clip_and_play_at_one_speed() -> None:
     torch.manual_seed(0)
     lengths = (20, 17, 40)
-    library = MotionLibrary([telling_clip(i, n) for i, n in enumerate(lengths)], frames=8)
+    library = MotionLibrary([numbered_clip(i, n) for i, n in enumerate(lengths)], frames=8)
     quaternions, root = library.sample(2000)
     clip = bends(quaternions, CLIP)
     assert np.abs(clip - clip.round()).max() < 0.01, "two clips are mixed"
@@ -64,26 +64,26 @@ def test_windows_stay_inside_one_clip_and_go_forward_at_one_speed() -> None:
     assert steps.min() > SPEEDS[0] - 0.01
     assert steps.max() < SPEEDS[1] + 0.01
     assert np.ptp(steps[:, 0]) > 1.2, "speeds vary"
-    # the root goes along, seen from where it is in the last frame
+    # The root is relative to its place in the last frame.
     np.testing.assert_allclose(root[..., 2], time - time[:, -1:], atol=0.02)
     assert (root[:, -1] == 0).all()
 
 
 def test_clips_too_short_for_a_window_are_left_out() -> None:
     torch.manual_seed(0)
-    clips = [telling_clip(1, 15), telling_clip(2, 16)]  # 7 steps of speed 2, and one to lean on
+    clips = [numbered_clip(1, 15), numbered_clip(2, 16)]  # 7 steps at speed 2, and one more frame
     library = MotionLibrary(clips, frames=8)
     assert len(library) == 1
     assert bends(library.sample(50)[0], CLIP).min() > 1.99
 
 
-def test_without_a_clip_that_is_long_enough_there_is_no_library() -> None:
+def test_a_library_needs_a_clip_that_is_long_enough() -> None:
     with pytest.raises(ValueError, match="16 frames"):
-        MotionLibrary([telling_clip(1, 15)], frames=8)
+        MotionLibrary([numbered_clip(1, 15)], frames=8)
 
 
 def test_quaternions_of_either_sign_are_the_same_motion() -> None:
-    clip = telling_clip(3, 40)
+    clip = numbered_clip(3, 40)
     clip.quaternions[::2] *= -1
     quaternions, _ = MotionLibrary([clip], frames=8).sample(200)
     steps = np.diff(2 * bends(quaternions, TIME), axis=1)
@@ -97,7 +97,7 @@ def test_sampled_quaternions_have_unit_length() -> None:
     torch.testing.assert_close(norms, torch.ones_like(norms))
 
 
-def test_half_of_the_windows_are_seen_in_a_mirror() -> None:
+def test_half_of_the_windows_are_mirrored() -> None:
     """Posed, every window of a constant pose is the clip's pose or its mirror image."""
     torch.manual_seed(0)
     one = retarget(lively(30, seed=3))
@@ -118,7 +118,7 @@ def test_half_of_the_windows_are_seen_in_a_mirror() -> None:
     assert 150 < int(is_mirrored.sum()) < 250
     assert (joints[~is_mirrored] - original).abs().max() < 1e-5
     assert (joints[is_mirrored] - image).norm(dim=-1).max() < 0.02
-    assert (original - image).norm(dim=-1).max() > 0.2, "the pose must tell left from right"
+    assert (original - image).norm(dim=-1).max() > 0.2, "the pose must be asymmetric"
 
 
 def test_the_mirror_of_the_mirror_is_the_joint_itself() -> None:
@@ -136,6 +136,6 @@ def test_clips_of_a_folder_are_chosen_by_name(tmp_path: Path) -> None:
     assert [len(m.root) for m in read_motion(tmp_path, only=("_01.",))] == [20, 22]
 
 
-def test_a_folder_without_wanted_clips_is_an_error(tmp_path: Path) -> None:
+def test_a_folder_without_the_requested_clips_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=str(tmp_path)):
         read_motion(tmp_path)

@@ -1,4 +1,4 @@
-"""Moving bodies before they are filmed: who they are, and what is changed about their motion."""
+"""Moving bodies: their shapes, and how their motion is changed."""
 
 from __future__ import annotations
 
@@ -17,11 +17,61 @@ from stdformer_ros.body.body_model import BodyModel
 from stdformer_ros.body.skeleton import JOINT_NAMES, PARENTS
 from stdformer_ros.training.people import posed_motion
 from stdformer_ros.training.people.motion_library import MotionLibrary
-from stdformer_ros.training.people.posed_motion import MotionPoser, PosedMotion
+from stdformer_ros.training.people.posed_motion import (
+    MotionPoser,
+    PosedMotion,
+    quaternion_from_vector,
+    quaternion_power,
+    quaternion_product,
+    quaternion_to_matrix,
+)
 from stdformer_ros.training.people.retarget import BodyMotion, retarget
 
+# --- quaternions
+
+
+def test_quaternions_of_vectors_are_those_of_scipy() -> None:
+    vectors = np.random.default_rng(0).normal(size=(100, 3))
+    vectors[0] = 0.0
+    ours = quaternion_from_vector(torch.from_numpy(vectors)).numpy()
+    theirs = Rotation.from_rotvec(vectors).as_quat()
+    np.testing.assert_allclose(ours * np.sign(ours[:, 3:] * theirs[:, 3:]), theirs, atol=1e-12)
+
+
+def test_the_right_factor_of_a_product_rotates_first() -> None:
+    a, b = Rotation.random(100, random_state=0), Rotation.random(100, random_state=1)
+    ours = quaternion_product(*(torch.from_numpy(r.as_quat()) for r in (a, b)))
+    both = Rotation.from_quat(ours.numpy())
+    np.testing.assert_allclose(both.as_matrix(), (a * b).as_matrix(), atol=1e-12)
+
+
+def test_matrices_of_quaternions_are_those_of_scipy() -> None:
+    rotations = Rotation.random(100, random_state=0)
+    ours = quaternion_to_matrix(torch.from_numpy(rotations.as_quat()))
+    np.testing.assert_allclose(ours, rotations.as_matrix(), atol=1e-12)
+
+
+def test_a_power_multiplies_the_smaller_angle() -> None:
+    rotations = Rotation.random(100, random_state=2)
+    exponents = np.random.default_rng(3).uniform(0.0, 1.6, (100, 1))
+    expected = Rotation.from_rotvec(exponents * rotations.as_rotvec()).as_matrix()
+    for sign in (1.0, -1.0):  # both mean the same rotation
+        quaternions = torch.from_numpy(sign * rotations.as_quat())
+        ours = quaternion_power(quaternions, torch.from_numpy(exponents))
+        np.testing.assert_allclose(quaternion_to_matrix(ours), expected, atol=1e-12)
+
+
+def test_every_power_of_no_rotation_is_no_rotation() -> None:
+    nothing = torch.tensor([[0.0, 0.0, 0.0, 1.0]])
+    assert torch.equal(quaternion_power(nothing, torch.tensor([[1.5]])), nothing)
+
+
+# --- posed motion
+
 FRAMES, ANSWERS = 4, 3
+
 SIDES = ("left", "right")
+
 UPPER = {
     "spine2", "spine3", "neck", "head",
     *(f"{side}_{name}" for side in ("left", "right")
@@ -31,7 +81,7 @@ UPPER = {
 
 @pytest.fixture(autouse=True)
 def unchanged(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Motion as it was captured, to which each test adds the change that it is about."""
+    """Motion as it was captured; each test switches on one change."""
     torch.manual_seed(0)
     for name in ("BEND", "LIMB_LENGTH", "MIXED", "REACHING", "SEATED", "TIPPED"):
         monkeypatch.setattr(posed_motion, name, 0.0)
@@ -42,14 +92,14 @@ def poser(*clips: BodyMotion) -> MotionPoser:
 
 
 def upright(degrees: float = 0.0, frames: int = 12) -> BodyMotion:
-    """The rest pose that looks along z, or every joint bent about x by so many degrees."""
+    """The rest pose, facing z; or every joint rotated about x by an angle in degrees."""
     vector = np.radians([degrees, 0.0, 0.0])
     quaternions = np.tile(Rotation.from_rotvec(vector).as_quat(), (frames, 24, 1))
     return BodyMotion(quaternions.astype(np.float32), np.zeros((frames, 3), np.float32), 1 / 30)
 
 
 def changed(monkeypatch: pytest.MonkeyPatch, count: int = 1000, **parts: float) -> PosedMotion:
-    """People who would stand at rest but for what is given."""
+    """People in the rest pose with the given changes."""
     for name, value in parts.items():
         monkeypatch.setattr(posed_motion, name, value)
     return poser(upright()).pose(count)
@@ -84,7 +134,7 @@ def test_shapes_are_as_documented_and_the_last_pelvis_is_the_origin() -> None:
     assert motion.pelvis[:, 0].norm(dim=-1).min() > 0.005, "lively() walks"
 
 
-def test_landmarks_are_those_of_the_rotations_shapes_and_places() -> None:
+def test_landmarks_agree_with_rotations_shapes_and_places() -> None:
     motion = poser(retarget(lively(40))).pose(50)
     betas = motion.betas[:, None].expand(-1, ANSWERS, -1).flatten(0, 1)
     points = landmarks_of(motion.rotations.flatten(0, 1), betas).unflatten(0, (50, ANSWERS))
@@ -101,7 +151,7 @@ def test_shapes_differ_like_adults() -> None:
 # --- people who sit
 
 
-def test_who_sits_has_thighs_forward_and_shins_down(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_seated_people_have_thighs_forward_and_shins_down(monkeypatch: pytest.MonkeyPatch) -> None:
     motion = changed(monkeypatch, SEATED=1.0)
     joints = joints_of(motion)
     for side, outward in (("left", 1.0), ("right", -1.0)):
@@ -115,12 +165,12 @@ def test_who_sits_has_thighs_forward_and_shins_down(monkeypatch: pytest.MonkeyPa
         assert hang.mean().abs() < 3.0
         assert hang.std().item() == pytest.approx(15.0, abs=2.0)
         apart = torch.atan2(outward * thigh[:, 0], thigh[:, 2].clamp(min=0.1)).rad2deg()
-        # the average body's rest thighs go inward a little
+        # in the rest pose of the average body, thighs point inward a little
         assert apart.mean().item() == pytest.approx(8.0, abs=3.5)
 
 
-def test_in_numbers_of_a_chair(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Knees a thigh's length before the hips, about as high; ankles a shin's length below."""
+def test_seated_people_would_fit_on_a_chair(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Knees are in front of the hips, at their height; ankles are below the knees."""
     motion = changed(monkeypatch, SEATED=1.0)
     for side in ("left", "right"):
         hip, knee, ankle = (at(motion, f"{side}_{n}")[:, -1] for n in ("hip", "knee", "ankle"))
@@ -133,13 +183,13 @@ def test_in_numbers_of_a_chair(monkeypatch: pytest.MonkeyPatch) -> None:
     assert above.min() > 0.45, "the trunk stays upright"
 
 
-def test_each_side_sits_in_its_own_way_and_keeps_still(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_seated_legs_are_independent_and_do_not_move(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(posed_motion, "SEATED", 1.0)
     motion = poser(retarget(lively(40))).pose(100)
     legs = [JOINT_NAMES.index(f"{s}_{n}") for s in ("left", "right") for n in ("hip", "knee")]
     moved = (motion.rotations[:, 1:] - motion.rotations[:, :-1]).abs().amax((1, 3, 4))
     assert moved[:, legs].max() < 1e-5
-    assert moved[:, JOINT_NAMES.index("left_elbow")].min() > 1e-4, "the arms go on"
+    assert moved[:, JOINT_NAMES.index("left_elbow")].min() > 1e-4, "the arms keep moving"
     left, right = motion.rotations[:, -1, legs[0], 2, 1], motion.rotations[:, -1, legs[2], 2, 1]
     assert torch.corrcoef(torch.stack([left, right]))[0, 1].abs() < 0.3
 
@@ -147,14 +197,14 @@ def test_each_side_sits_in_its_own_way_and_keeps_still(monkeypatch: pytest.Monke
 # --- people who lie
 
 
-def test_who_is_tipped_lies_with_the_head_in_any_direction(
+def test_tipped_people_lie_in_any_direction(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     motion = changed(monkeypatch, TIPPED=1.0)
     vectors = rotation_vectors(motion.rotations[:, :, 0])
     assert np.ptp(vectors, axis=1).max() < 1e-5, "for the whole sequence"
     vectors = vectors[:, 0]
-    assert np.abs(vectors[:, 1]).max() < 1e-4, "about a horizontal axis"
+    assert np.abs(vectors[:, 1]).max() < 1e-4, "the axis is horizontal"
     angle = np.degrees(np.linalg.norm(vectors, axis=1))
     assert angle.mean() == pytest.approx(90.0, abs=2.0)
     assert angle.std() == pytest.approx(20.0, abs=1.5)
@@ -165,7 +215,7 @@ def test_who_is_tipped_lies_with_the_head_in_any_direction(
     assert np.abs(others).max() < 1e-5, "the rest of the body is as it was"
 
 
-def test_lying_landmarks_are_hardly_higher_at_the_head(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_landmarks_of_tipped_people_lie_level(monkeypatch: pytest.MonkeyPatch) -> None:
     standing = changed(monkeypatch, count=200)
     length = (at(standing, "nose") - at(standing, "left_heel"))[:, -1, 1].mean()
     motion = changed(monkeypatch, TIPPED=1.0)
@@ -179,10 +229,10 @@ def test_lying_landmarks_are_hardly_higher_at_the_head(monkeypatch: pytest.Monke
 # --- mixed people
 
 
-def test_a_mixed_person_has_the_arms_and_head_of_another_clip_and_their_own_legs(
+def test_mixed_people_have_the_upper_body_of_another_clip(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Clips bend every joint by their own number of degrees."""
+    """Each clip rotates every joint by its own angle."""
     monkeypatch.setattr(posed_motion, "MIXED", 1.0)
     degrees = (2.0, 4.0, 6.0, 8.0)
     motion = poser(*(upright(d) for d in degrees)).pose(200)
@@ -199,7 +249,7 @@ def test_a_mixed_person_has_the_arms_and_head_of_another_clip_and_their_own_legs
 # --- how people differ
 
 
-def test_everybody_bends_each_joint_a_little_for_good(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_joint_has_a_small_constant_rotation(monkeypatch: pytest.MonkeyPatch) -> None:
     motion = changed(monkeypatch, BEND=0.06)
     vectors = rotation_vectors(motion.rotations)
     assert np.ptp(vectors, axis=1).max() < 1e-5, "the same in every frame"
@@ -208,7 +258,7 @@ def test_everybody_bends_each_joint_a_little_for_good(monkeypatch: pytest.Monkey
     np.testing.assert_allclose(spread, 0.06, rtol=0.12)
 
 
-def test_who_reaches_takes_poses_that_nobody_took(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reaching_people_raise_arms_and_lean(monkeypatch: pytest.MonkeyPatch) -> None:
     motion = changed(monkeypatch, REACHING=1.0)
     joints = joints_of(motion)
     for side in SIDES:
@@ -225,7 +275,7 @@ def rest_landmarks(betas: Tensor) -> Tensor:
 
 
 def bone_factors(motion: PosedMotion, side: str, start: str, end: str) -> Tensor:
-    """(B,) length over that of the body's own shape; people at rest, so that offsets are known."""
+    """(B,) length relative to that of the shape; in the rest pose, landmark offsets are known."""
     offsets = {"ankle": (0.0, 0.024, 0.0), "wrist": (0.015 if side == "left" else -0.015, 0.0, 0.0)}
     rows = [LANDMARK_NAMES.index(f"{side}_{name}") for name in (start, end)]
     offset = torch.tensor(offsets[end])
@@ -248,7 +298,7 @@ def test_bones_are_longer_or_shorter_alike_on_both_sides(monkeypatch: pytest.Mon
 
 
 def test_the_trunk_varies_as_much_as_limbs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each bone on the way from the pelvis to the shoulder by two hundredths of itself."""
+    """Each bone from the pelvis to the shoulder varies by two hundredths of its length."""
     motion = changed(monkeypatch, count=4000, LIMB_LENGTH=0.02)
     joints = BodyModel(108).joints_template
     variance, joint = 0.0, JOINT_NAMES.index("left_shoulder")
@@ -260,8 +310,8 @@ def test_the_trunk_varies_as_much_as_limbs(monkeypatch: pytest.MonkeyPatch) -> N
     assert (height - usual).std().item() == pytest.approx(variance**0.5, rel=0.06)
 
 
-def test_feet_and_head_move_along_with_longer_bones(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Heels and toes stay with the ankle, the nose stays with the ears."""
+def test_feet_and_head_move_with_longer_bones(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Heels move with the ankle, the nose moves with the head."""
     motion = changed(monkeypatch, LIMB_LENGTH=0.05)
     places = rest_landmarks(motion.betas)
     for start, end in (("left_ankle", "left_heel"), ("right_ankle", "right_heel")):
@@ -281,7 +331,7 @@ def test_feet_and_head_move_along_with_longer_bones(monkeypatch: pytest.MonkeyPa
     ("part", "expected"),
     [("MIXED", 0.3), ("REACHING", 0.4), ("SEATED", 0.06), ("TIPPED", 0.04)],
 )
-def test_as_many_are_changed_as_documented(
+def test_changes_are_as_frequent_as_documented(
     monkeypatch: pytest.MonkeyPatch, part: str, expected: float
 ) -> None:
     monkeypatch.undo()
@@ -291,11 +341,11 @@ def test_as_many_are_changed_as_documented(
     bent = [upright(2.0), upright(4.0)]
     motion = poser(*bent).pose(4000)
     bends = np.degrees(rotation_vectors(motion.rotations[:, -1]))
-    if part == "MIXED":  # half of the neighbours are of the same clip
+    if part == "MIXED":  # half of the neighbours move as in the same clip
         chosen = 2 * (np.abs(bends[:, 0, 0] - bends[:, 15, 0]) > 1).mean()
     elif part == "SEATED":
         chosen = (bends[:, JOINT_NAMES.index("left_knee"), 0] > 15).mean()
-    elif part == "REACHING":  # whoever does leans at least
+    elif part == "REACHING":  # everyone who reaches leans at least
         chosen = (np.abs(bends[:, 0, 2]) > 0.01).mean()
     else:
         chosen = (np.linalg.norm(bends[:, 0], axis=1) > 10).mean()

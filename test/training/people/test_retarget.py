@@ -1,4 +1,4 @@
-"""The embedded body does what the source skeleton does."""
+"""The embedded body moves like the source skeleton."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from stdformer_ros.body.skeleton import JOINT_NAMES, MIRROR
 from stdformer_ros.training.people.bvh import Motion, read_bvh
 from stdformer_ros.training.people.retarget import BodyMotion, retarget
 
-# our bone, and the source's bone that it follows
+# bone of the embedded body: bone of the source that it follows
 FOLLOWED = {
     (f"{side}_{ours}", f"{side}_{our_child}"): (letter + theirs, letter + their_child)
     for side, letter in (("left", "l"), ("right", "r"))
@@ -70,7 +70,7 @@ def test_limbs_point_where_the_sources_limbs_point(seed: int) -> None:
     assert_follows(motion, retarget(motion))
 
 
-def test_a_turn_of_the_whole_skeleton_turns_the_pelvis() -> None:
+def test_a_rotation_of_the_whole_skeleton_rotates_the_pelvis() -> None:
     turn = np.array([[0, 70.0, 0], [0, 90.0, 0]])
     body = retarget(moving({"hip": turn}))
     pelvis = Rotation.from_quat(body.quaternions[:, 0]).as_rotvec(degrees=True)
@@ -80,7 +80,7 @@ def test_a_turn_of_the_whole_skeleton_turns_the_pelvis() -> None:
         assert local.magnitude().max() < 1e-5, name
 
 
-def test_a_bent_spine_is_shared_by_two_of_our_joints() -> None:
+def test_a_bent_spine_is_shared_by_two_joints() -> None:
     body = retarget(moving({"abdomen": np.array([[40.0, 0, 0]] * 2)}))
     for name in ("spine1", "spine2"):
         local = Rotation.from_quat(body.quaternions[:, JOINT_NAMES.index(name)])
@@ -88,7 +88,7 @@ def test_a_bent_spine_is_shared_by_two_of_our_joints() -> None:
 
 
 def mirrored(motion: Motion) -> Motion:
-    """What a mirror at x = 0 shows of the skeleton, which is the same on both sides."""
+    """The motion mirrored at x = 0; the skeleton is symmetric."""
     twins = [motion.names.index(other_side(name)) for name in motion.names]
     flip = np.diag([-1.0, 1.0, 1.0])
     return dataclasses.replace(
@@ -102,7 +102,7 @@ def test_mirrored_motion_gives_the_mirrored_body() -> None:
     motion = lively(20)
     body, other = retarget(motion), retarget(mirrored(motion))
     across = np.array([-1.0, 1.0, 1.0])
-    # our rest body is the same on both sides within a few millimetres
+    # The rest pose of the embedded body is symmetric to a few millimetres.
     np.testing.assert_allclose(
         joints_of(other), joints_of(body)[:, list(MIRROR)] * across, atol=0.02
     )
@@ -164,7 +164,7 @@ def test_captured_motion_is_followed(shared: Path, clip: str) -> None:
     assert steps.max() < 12.0, "nobody runs faster than 12 m/s"
 
 
-def test_a_captured_walk_is_at_a_walkers_height_and_pace(shared: Path) -> None:
+def test_a_captured_walk_has_a_plausible_height_and_speed(shared: Path) -> None:
     body = retarget(read_bvh(shared / "mocap" / "cmu_07_01.bvh"))
     assert 0.8 < np.median(body.root[:, 1]) < 1.1
     walked = np.linalg.norm(body.root[-1, [0, 2]] - body.root[0, [0, 2]])

@@ -1,4 +1,4 @@
-"""Synthetic people: what the network is told agrees with what it should answer."""
+"""Synthetic people: input and targets agree, and posed motion is filmed several times."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def perfect_detector(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def usual_people(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whose bones their shape tells, who move as captured, and were found long ago."""
+    """People with the bones of their shape, who move as captured and whose windows are full."""
     for name in ("BEND", "LIMB_LENGTH", "MIXED", "REACHING", "SEATED", "TIPPED"):
         monkeypatch.setattr(posed_motion, name, 0.0)
     monkeypatch.setattr(synthetic, "JUST_FOUND", 0.0)
@@ -58,7 +58,7 @@ def true_landmarks(batch: SyntheticBatch) -> Tensor:
 def test_rays_are_the_projected_landmarks_of_the_true_body(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Whatever is changed about the motion, but for bone lengths, which nobody is told."""
+    """For all changes of the motion except bone lengths, which the targets do not contain."""
     for name in ("MIXED", "REACHING", "SEATED", "TIPPED"):
         monkeypatch.setattr(posed_motion, name, 0.3)
     monkeypatch.setattr(posed_motion, "LIMB_LENGTH", 0.0)
@@ -80,7 +80,7 @@ def test_shapes_are_as_documented() -> None:
 
 
 @pytest.mark.usefixtures("perfect_detector", "usual_people")
-def test_the_left_of_a_person_who_faces_the_camera_is_on_the_images_right() -> None:
+def test_the_left_side_of_a_facing_person_is_on_the_right_of_the_image() -> None:
     torch.manual_seed(0)
     batch = people(still(40)).sample_fixed(400)
     towards_camera = batch.rotations[:, -1, 0, :, 2] @ torch.tensor([0.0, 0.0, -1.0])
@@ -94,7 +94,7 @@ def test_the_left_of_a_person_who_faces_the_camera_is_on_the_images_right() -> N
 
 
 @pytest.mark.usefixtures("perfect_detector", "usual_people")
-def test_people_stand_with_their_heads_up_which_is_small_y() -> None:
+def test_people_stand_with_their_heads_up_at_small_y() -> None:
     torch.manual_seed(0)
     batch = people(still(40)).sample(100)
     nose, heel = LANDMARK_NAMES.index("nose"), LANDMARK_NAMES.index("left_heel")
@@ -102,7 +102,7 @@ def test_people_stand_with_their_heads_up_which_is_small_y() -> None:
 
 
 @pytest.mark.usefixtures("usual_people")
-def test_cameras_stand_around_people_within_the_documented_limits() -> None:
+def test_cameras_are_within_the_documented_limits() -> None:
     torch.manual_seed(0)
     batch = people(still(40)).sample_fixed(1000)
     x, y, depth = batch.pelvis[:, -1].T
@@ -112,15 +112,15 @@ def test_cameras_stand_around_people_within_the_documented_limits() -> None:
     assert 0.9 * high < depth.max() <= high
     assert ((x / depth).abs() <= synthetic.OFF_AXIS + 1e-6).all()
     assert ((y / depth).abs() <= synthetic.OFF_AXIS + 1e-6).all()
-    # as many near as far on a logarithmic scale
+    # Distances are uniform on a logarithmic scale.
     assert depth.log().median().item() == pytest.approx(0.5 * np.log(low * high), abs=0.12)
     headings = torch.atan2(batch.rotations[:, -1, 0, 0, 2], batch.rotations[:, -1, 0, 2, 2])
     quarters = torch.histc(headings, 4, -np.pi, np.pi)
-    assert (quarters > 180).all(), "people are seen from all sides"
+    assert (quarters > 180).all(), "people are filmed from all sides"
 
 
 @pytest.mark.usefixtures("usual_people")
-def test_cameras_look_up_and_down_and_two_thirds_are_held_level() -> None:
+def test_pitch_and_roll_are_distributed_as_documented() -> None:
     torch.manual_seed(0)
     up = people(still(40)).sample_fixed(3000).rotations[:, -1, 0, :, 1]  # of the upright body
     pitch = torch.arcsin(up[:, 2].clamp(-1, 1)).rad2deg()
@@ -130,7 +130,7 @@ def test_cameras_look_up_and_down_and_two_thirds_are_held_level() -> None:
     roll = torch.atan2(up[:, 0], -up[:, 1]).rad2deg()
     assert roll.mean().abs() < 1.0
     assert 28.5 < roll.abs().max() < 30.1
-    # beyond three standard deviations of the level ones: a third, and of it 18 of 30 degrees
+    # Beyond three standard deviations of the level cameras: a third, of which 18 of 30 degrees.
     assert (roll.abs() > 12).float().mean().item() == pytest.approx(0.2, abs=0.025)
     level = roll.abs() < 12
     expected = (2 / 3 * 4.0**2 + 1 / 3 * 12 / 30 * 12**2 / 3) / (2 / 3 + 1 / 3 * 12 / 30)
@@ -152,8 +152,8 @@ def test_shapes_differ_like_adults() -> None:
 
 
 @pytest.mark.usefixtures("usual_people")
-def test_a_walker_moves_in_metres() -> None:
-    """lively() walks 0.02 units a frame to its left, and half a unit is about a metre's half."""
+def test_a_walkers_steps_are_in_metres() -> None:
+    """lively() walks 0.02 units per frame; there are 2 units to the metre."""
     torch.manual_seed(0)
     motion = lively(60)
     scale = retarget(motion).root[0, 1] / motion.root[0, 1]
@@ -166,8 +166,8 @@ def test_a_walker_moves_in_metres() -> None:
 
 
 @pytest.mark.usefixtures("usual_people")
-def test_people_walk_where_their_bodies_say() -> None:
-    """Sideways, upright: each step goes along the body's own left-right axis, in every camera."""
+def test_steps_agree_with_the_rotation_of_the_body() -> None:
+    """People walk sideways: each step is along the body's left-right axis in every camera."""
     torch.manual_seed(0)
     frames = 40
     root = np.arange(frames)[:, None] * np.array([0.05, 0.0, 0.0])
@@ -178,13 +178,13 @@ def test_people_walk_where_their_bodies_say() -> None:
     torch.testing.assert_close(along, step.norm(dim=-1), atol=1e-5, rtol=1e-4)
 
 
-def test_the_fixed_batch_is_the_same_at_every_call_and_leaves_others_random_numbers_alone() -> None:
+def test_the_fixed_batch_is_always_the_same_and_keeps_the_random_state() -> None:
     source = people(lively(60))
     torch.manual_seed(7)
-    undisturbed = torch.rand(3)
+    expected = torch.rand(3)
     torch.manual_seed(7)
     first = source.sample_fixed(10)
-    assert torch.rand(3).tolist() == undisturbed.tolist()
+    assert torch.rand(3).tolist() == expected.tolist()
     second = source.sample_fixed(10)
     for a, b in zip(first, second, strict=True):
         assert torch.equal(a, b)
@@ -196,8 +196,8 @@ def test_batches_differ() -> None:
     assert not torch.equal(source.sample(4).rays, source.sample(4).rays)
 
 
-def test_a_sequence_is_filmed_by_another_camera_each_time() -> None:
-    """Its body comes back, in another place before the camera."""
+def test_a_sequence_is_filmed_by_a_new_camera_each_time() -> None:
+    """The same body appears again at another place in front of the camera."""
     torch.manual_seed(0)
     source = people(lively(60))
     batches = [source.sample(6) for _ in range(30)]
@@ -210,25 +210,25 @@ def test_a_sequence_is_filmed_by_another_camera_each_time() -> None:
     assert (pelvis[a] - pelvis[b]).norm(dim=-1).min() > 0.01
 
 
-# --- people who were found only now
+# --- people who were found recently
 
 
 def first_of(batch: SyntheticBatch) -> Tensor:
-    """(B,) the frame in which each person was found: all before it are copies of it."""
+    """(B,) the frame in which each person was found; all earlier frames are copies of it."""
     changes = (batch.rays[:, 1:] != batch.rays[:, :-1]).flatten(2).any(2)
     return torch.where(changes.any(1), changes.int().argmax(1), FRAMES - 1)
 
 
-def test_windows_of_the_just_found_are_padded_by_their_first_frame(
+def test_windows_of_just_found_people_are_padded_with_their_first_frame(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """At the latest in the first frame that is answered for."""
+    """They are found before or in the first frame that has a target."""
     monkeypatch.setattr(synthetic, "JUST_FOUND", 1.0)
     batch = people(lively(60)).sample_fixed(1400)
     first = first_of(batch)
     assert set(first.tolist()) == set(range(FRAMES - ANSWERS + 1))
     counts = torch.bincount(first)
-    assert ((counts - 200).abs() < 60).all(), "all as likely"
+    assert ((counts - 200).abs() < 60).all(), "all frames are equally likely"
     for i in range(0, 1400, 50):
         start = int(first[i])
         assert (batch.rays[i, :start] == batch.rays[i, start]).all()
@@ -239,14 +239,14 @@ def test_windows_of_the_just_found_are_padded_by_their_first_frame(
 def test_a_tenth_of_the_people_were_just_found() -> None:
     batch = people(lively(60)).sample_fixed(2000)
     padded = (first_of(batch) > 0).float().mean()
-    # of a tenth, those found in the first frame have a full window
+    # Those who are found in the first frame have a full window.
     expected = synthetic.JUST_FOUND * (1 - 1 / (FRAMES - ANSWERS + 1))
     assert synthetic.JUST_FOUND == 0.1
     assert padded.item() == pytest.approx(expected, abs=0.02)
 
 
 class Recorder(Estimator):
-    """Keeps what the pipeline asks it."""
+    """Keeps the windows that the pipeline passes to it."""
 
     name = "recorder"
     window = FRAMES - ANSWERS + 1
@@ -265,8 +265,8 @@ class Recorder(Estimator):
         return [Body(np.zeros((1, 3), np.float32), np.ones(1), None, None, None, True)]
 
 
-def test_padding_equals_that_of_the_pipeline(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each of the windows that are answered for, for people found at any time."""
+def test_the_padding_is_that_of_the_pipeline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For all windows with targets, and people found at any time."""
     monkeypatch.setattr(synthetic, "JUST_FOUND", 1.0)
     batch = people(lively(60)).sample_fixed(40)
     camera = Camera(64, 48, 60.0, 60.0, 32.0, 24.0)

@@ -1,4 +1,4 @@
-"""Sequences that are filmed a few times: how many there are, which leave, how often they serve."""
+"""Posed motion is kept, filmed several times, and replaced."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections import Counter
 import pytest
 import torch
 
-from stdformer_ros.training.people.pose_pool import BATCHES, REUSE, PosePool
 from stdformer_ros.training.people.posed_motion import PosedMotion
+from stdformer_ros.training.people.synthetic import BATCHES, REUSE, PosePool
 
 
 class Numbered:
-    """Makes sequences that carry their serial number everywhere."""
+    """Makes sequences whose tensors are all filled with their serial number."""
 
     def __init__(self) -> None:
         self.made: list[int] = []
@@ -32,7 +32,7 @@ def numbers(motion: PosedMotion) -> list[int]:
     return [int(number) for number in motion.betas[:, 0]]
 
 
-def test_the_pool_begins_with_as_many_batches_as_documented_made_one_at_a_time() -> None:
+def test_the_pool_starts_with_the_documented_number_of_batches() -> None:
     pose = Numbered()
     PosePool(pose, 12)
     assert pose.made == [12] * BATCHES
@@ -43,10 +43,10 @@ def test_a_drawn_batch_holds_different_sequences_of_the_pool() -> None:
     pool = PosePool(Numbered(), 12)
     drawn = [numbers(pool.draw()) for _ in range(20)]
     assert all(len(set(batch)) == 12 for batch in drawn)
-    assert drawn[0] != sorted(drawn[0]), "in no order"
+    assert drawn[0] != sorted(drawn[0]), "the order is random"
 
 
-def test_what_belongs_to_one_sequence_stays_together() -> None:
+def test_tensors_of_one_sequence_stay_together() -> None:
     torch.manual_seed(0)
     pool = PosePool(Numbered(), 12)
     for _ in range(10):
@@ -67,17 +67,17 @@ def test_each_draw_replaces_the_oldest_by_a_sixth_of_a_batch() -> None:
     pool = PosePool(pose, count)
     for draw in range(1, 3 * size // fresh):
         drawn = numbers(pool.draw())
-        assert min(drawn) >= draw * fresh, "the oldest are gone"
+        assert min(drawn) >= draw * fresh, "the oldest are replaced"
         assert max(drawn) < size + draw * fresh
     assert set(pose.made[BATCHES:]) == {fresh}
 
 
-def test_everything_between_the_oldest_and_the_newest_is_drawn() -> None:
+def test_every_sequence_of_the_pool_is_drawn() -> None:
     torch.manual_seed(0)
     pool = PosePool(Numbered(), 6)
     seen = Counter(number for _ in range(600) for number in numbers(pool.draw()))
     missed = set(range(6 * BATCHES, 500)) - set(seen)
-    # all draws of its life miss one with a chance of e^-REUSE, a quarter of a hundredth
+    # A sequence is never drawn with a probability of e^-REUSE, 0.25 %.
     assert len(missed) < 8
 
 
@@ -88,12 +88,12 @@ def test_a_sequence_is_filmed_six_times_on_average(count: int) -> None:
     fresh, size = count // REUSE, BATCHES * count
     draws = 6 * size // fresh
     seen = Counter(number for _ in range(draws) for number in numbers(pool.draw()))
-    lived = range(size, (draws - size // fresh) * fresh)  # came and went meanwhile
+    lived = range(size, (draws - size // fresh) * fresh)  # added and replaced during the test
     mean = sum(seen[number] for number in lived) / len(lived)
     assert mean == pytest.approx(REUSE, rel=0.03)
 
 
-def test_the_pool_cannot_be_changed_through_what_was_drawn() -> None:
+def test_drawn_batches_do_not_share_memory_with_the_pool() -> None:
     torch.manual_seed(0)
     pool = PosePool(Numbered(), 12)
     for tensor in pool.draw():
@@ -101,7 +101,7 @@ def test_the_pool_cannot_be_changed_through_what_was_drawn() -> None:
     assert all(min(numbers(pool.draw())) >= 0 for _ in range(20))
 
 
-def test_batches_smaller_than_the_reuse_still_get_something_new() -> None:
+def test_small_batches_get_at_least_one_new_sequence() -> None:
     pose = Numbered()
     pool = PosePool(pose, 2)
     for _ in range(5):
