@@ -214,8 +214,8 @@ def on_views(options: argparse.Namespace) -> dict[str, Any]:
     for video, camera in zip(videos, cameras, strict=True):
         recorded = ViewRecorder(build_pipeline(settings))(read_video(video), camera)
         bar = tqdm(recorded, total=count_frames(video), desc=video.name, unit=" frames")
-        stamps, sights = zip(*bar, strict=True)
-        recordings.append(sights)
+        stamps, observations = zip(*bar, strict=True)
+        recordings.append(observations)
         rates.append(1.0 / float(np.median(np.diff(stamps))))
     if max(rates) > 1.01 * min(rates):
         listed = ", ".join(f"{v.name} {r:.2f}" for v, r in zip(videos, rates, strict=True))

@@ -1,7 +1,7 @@
 """The training loop that all networks share.
 
-In this order: `Precision`, in which matrix products are computed; `Schedule`, the learning rate and
-its like; `RunState`, what a run saves in order to be resumed; `train`, the loop.
+In this order: `Precision` of matrix products; `Schedule` with steps and learning rates; `RunState`,
+which saves a run so that it can be resumed; `train`, the loop.
 """
 
 from __future__ import annotations

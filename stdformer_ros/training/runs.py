@@ -111,26 +111,26 @@ def train_on_keypoints(
         raise ValueError(f"{name} does not read 2D keypoints")
     frames, future = sequence_length(model, recipe.answers), model.future_frames
     if h36m is not None:
-        seen: KeypointSource
-        unseen: KeypointSource
-        seen, unseen = h36m_splits(h36m, keypoints, frames, recipe.answers, future, device)
+        train_data: KeypointSource
+        val_data: KeypointSource
+        train_data, val_data = h36m_splits(h36m, keypoints, frames, recipe.answers, future, device)
     else:
         assert motion is not None
-        seen, unseen = (
+        train_data, val_data = (
             SyntheticKeypoints(MotionLibrary(clips, frames, device), recipe.answers, future, device)
             for clips in read_split(motion)
         )
     trained = train_keypoint_network(
         model.to(device),
-        seen,
-        unseen,
+        train_data,
+        val_data,
         run_folder,
         recipe.schedule,
         precision_of(device, recipe.precision),
         report,
     )
     description = describe(name, **{**recipe.options, "future_frames": future})
-    for error, value in evaluate(trained, unseen).items():
+    for error, value in evaluate(trained, val_data).items():
         description[f"{REMARK}{error}"] = f"{value:.1f}"
     path = run_folder / f"{name}.safetensors"
     export_weights(trained, path, description)
@@ -182,20 +182,22 @@ def train_on_crops(
     model = create_model(name, mesh_sampling=mesh, smpl_regressor=False, **chosen, **recipe.options)
     if not isinstance(model, STDFormer):
         raise ValueError(f"{name} is not trained on crops")
-    seen: MeshSource
-    unseen: MeshSource
+    train_data: MeshSource
+    val_data: MeshSource
     if crops is not None:
-        seen, unseen = (RecordedCrops(crops / part, model.window) for part in ("train", "val"))
+        train_data, val_data = (
+            RecordedCrops(crops / part, model.window) for part in ("train", "val")
+        )
     else:
         assert motion is not None
-        seen, unseen = (
+        train_data, val_data = (
             SyntheticCrops(MotionLibrary(clips, model.window)) for clips in read_split(motion)
         )
     trained = train_mesh_network(
         model.to(device),
         MeshLosses(mesh, regressor).to(device),
-        seen,
-        unseen,
+        train_data,
+        val_data,
         run_folder,
         recipe.schedule,
         precision_of(device, recipe.precision),

@@ -98,11 +98,11 @@ def train_refiner(
 def _people(motion_folder: Path, device: str) -> tuple[SyntheticPeople, SyntheticPeople]:
     """People who move like the training subjects, and like the validation subjects."""
     frames = WINDOW + ANSWERS - 1
-    seen, unseen = (
+    train_data, val_data = (
         SyntheticPeople(MotionLibrary(clips, frames, device), ANSWERS, device)
         for clips in read_split(motion_folder)
     )
-    return seen, unseen
+    return train_data, val_data
 
 
 def _train_stage(
@@ -115,15 +115,15 @@ def _train_stage(
     report: Callable[[str], None],
 ) -> M:
     """What both stages share: the body, the run's state, and the loop."""
-    seen, unseen = people
+    train_data, val_data = people
     device = next(model.parameters()).device
     body = BodyModel(level=108).to(device)
     state = RunState(run_folder, model, optimizer_of(model, schedule), schedule.ema_decay)
     return train(
         state,
         schedule,
-        lambda m: batch_losses(m, body, seen.sample(schedule.sequences)),
-        lambda m: evaluate(m, body, unseen),
+        lambda m: batch_losses(m, body, train_data.sample(schedule.sequences)),
+        lambda m: evaluate(m, body, val_data),
         report,
     )
 

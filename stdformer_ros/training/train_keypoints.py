@@ -21,7 +21,7 @@ from stdformer_ros.training.loop import (
     train,
 )
 
-UNSEEN = 2000
+VALIDATION_SIZE = 2000
 """Sequences of the validation subjects that errors are measured on."""
 
 
@@ -32,8 +32,8 @@ def sequence_length(model: KeypointNetwork, answers: int) -> int:
 
 def train_keypoint_network(
     model: KeypointNetwork,
-    seen: KeypointSource,
-    unseen: KeypointSource,
+    train_data: KeypointSource,
+    val_data: KeypointSource,
     run_folder: Path,
     schedule: Schedule,
     precision: Precision,
@@ -43,8 +43,8 @@ def train_keypoint_network(
 
     Args:
         model: on its device; it is trained in place.
-        seen: training data on the same device.
-        unseen: validation data on the same device.
+        train_data: training data on the same device.
+        val_data: validation data on the same device.
         run_folder: for checkpoints and the log.
         schedule: how long and with which learning rates.
         precision: of the network's matrix products.
@@ -59,12 +59,12 @@ def train_keypoint_network(
     )
 
     def losses(network: KeypointNetwork) -> Losses:
-        batch = seen.sample(schedule.sequences)
+        batch = train_data.sample(schedule.sequences)
         with precision.autocast():
             poses = answers(network, batch)
         return {"mpjpe": position_loss(poses.float(), batch.poses)}
 
-    return train(state, schedule, losses, lambda m: evaluate(m, unseen), report)
+    return train(state, schedule, losses, lambda m: evaluate(m, val_data), report)
 
 
 def answers(model: KeypointNetwork, batch: KeypointBatch) -> Tensor:
@@ -90,7 +90,7 @@ def position_loss(predicted: Tensor, true: Tensor) -> Tensor:
 @torch.no_grad()
 def evaluate(model: KeypointNetwork, people: KeypointSource) -> dict[str, float]:
     """Errors in mm of the last answer on validation data, 17 joints."""
-    batch = people.sample_fixed(UNSEEN)
+    batch = people.sample_fixed(VALIDATION_SIZE)
     windows = batch.keypoints[:, -model.frames :]
     pose = torch.cat([model(part)["pose"][:, 0] for part in windows.split(256)])
     return {

@@ -38,7 +38,7 @@ HIPS = (2, 3)
 
 BACKBONE_FACTOR = 0.1
 """Learning rate of the backbone relative to the rest: 1e-5 and 1e-4, as published."""
-UNSEEN = 16
+VALIDATION_SIZE = 16
 """Windows of the validation subjects that errors are measured on."""
 
 
@@ -154,8 +154,8 @@ def _l1(predicted: Tensor, true: Tensor) -> Tensor:
 def train_mesh_network(
     model: STDFormer,
     mesh_losses: MeshLosses,
-    seen: MeshSource,
-    unseen: MeshSource,
+    train_data: MeshSource,
+    val_data: MeshSource,
     run_folder: Path,
     schedule: Schedule,
     precision: Precision,
@@ -166,8 +166,8 @@ def train_mesh_network(
     Args:
         model: on its device; it is trained in place.
         mesh_losses: on the same device.
-        seen: training data.
-        unseen: validation data.
+        train_data: training data.
+        val_data: validation data.
         run_folder: for checkpoints and the log.
         schedule: how long and with which learning rates.
         precision: of the network's matrix products.
@@ -188,18 +188,18 @@ def train_mesh_network(
     state = RunState(run_folder, model, optimizer, schedule.ema_decay, precision.scaler())
 
     def losses(network: STDFormer) -> Losses:
-        batch = seen.sample(schedule.sequences).to(device)
+        batch = train_data.sample(schedule.sequences).to(device)
         with precision.autocast():
             predicted = network(batch.images)
         return mesh_losses.losses(predicted, batch)
 
-    return train(state, schedule, losses, lambda m: evaluate(m, mesh_losses, unseen), report)
+    return train(state, schedule, losses, lambda m: evaluate(m, mesh_losses, val_data), report)
 
 
 @torch.no_grad()
 def evaluate(model: STDFormer, mesh_losses: MeshLosses, people: MeshSource) -> dict[str, float]:
     """Errors in mm of the newest frame on validation data: 14 regressed joints and the mesh."""
-    batch = people.sample_fixed(UNSEEN)
+    batch = people.sample_fixed(VALIDATION_SIZE)
     newest = []
     for images in batch.images.split(4):
         ours = mesh_losses.aligned(model(images.to(mesh_losses.regressor.device)))

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import time
+from importlib.util import find_spec
 from itertools import islice
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -175,6 +179,25 @@ def test_the_json_file_holds_the_figures_of_the_requested_parts(tmp_path, monkey
     assert bench.main(["--only", "leak", "--json", str(tmp_path / "x.json")]) == 0
     assert (tmp_path / "x.json").read_text() == '{\n  "leak_resident_growth": 0.5\n}\n'
     assert "MISSED" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("part", "name"), [(bench.bench_ros_overhead, "overhead"), (bench.bench_overload, "overload")]
+)
+def test_the_parts_over_topics_start_a_program_and_read_its_figures(part, name, monkeypatch):
+    commands = []
+
+    def run(command, **_):
+        commands.append(command)
+        Path(command[-1]).write_text(json.dumps({"x": 1.0}))
+        return SimpleNamespace(returncode=0)
+
+    monkeypatch.setattr(bench, "find_spec", lambda package: package == "rclpy")
+    monkeypatch.setattr(bench.subprocess, "run", run)
+    assert part(FILM) == {"x": 1.0}
+    (command,) = commands
+    assert find_spec(command[2]) is not None, "the program does not exist"
+    assert command[3] == name
 
 
 def test_with_batch_norm_statistics_feature_maps_of_random_weights_fit_into_float16():

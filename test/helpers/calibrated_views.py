@@ -11,7 +11,7 @@ import torch
 from stdformer_ros.body.skeleton import JOINT_NAMES
 from stdformer_ros.evaluation.views.cameras import CalibratedCamera
 from stdformer_ros.evaluation.views.evaluate import evaluate_views
-from stdformer_ros.evaluation.views.recording import JOINTS, Sight
+from stdformer_ros.evaluation.views.recording import JOINTS, Observation
 
 FRAMES, RATE = 60, 60.0
 ONE = np.ones(12)
@@ -60,7 +60,7 @@ def walker() -> np.ndarray:
     return rest + np.stack([sway, 0.5 * sway, 0 * sway], axis=1)[:, None]
 
 
-def record(points: np.ndarray, change=None) -> list[list[list[Sight]]]:
+def record(points: np.ndarray, change=None) -> list[list[list[Observation]]]:
     """Perfect views of `points` (world); `change` turns true joints (camera frame) into answers."""
     views = []
     for cam in CAMERAS:
@@ -68,7 +68,7 @@ def record(points: np.ndarray, change=None) -> list[list[list[Sight]]]:
         answers = true if change is None else change(true)
         views.append(
             [
-                [Sight(7, 800.0, pixels[f], ONE, answers[f], answers[f], true[f], 0.9 * ONE)]
+                [Observation(7, 800.0, pixels[f], ONE, answers[f], answers[f], true[f], 0.9 * ONE)]
                 for f in range(len(points))
             ]
         )

@@ -33,7 +33,7 @@ def test_training_on_clips_gives_weights_that_describe_their_network(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(train_keypoints, "UNSEEN", 8)
+    monkeypatch.setattr(train_keypoints, "VALIDATION_SIZE", 8)
     options = ["--model", "poseformer_9", "--motion", clips, "--out", tmp_path / "run"]
     options += ["--batch", 2, "--report-every", 1]
     assert train(*options, "--steps", 1) == 0
@@ -52,7 +52,7 @@ def test_a_run_of_another_network_is_not_resumed(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(train_keypoints, "UNSEEN", 8)
+    monkeypatch.setattr(train_keypoints, "VALIDATION_SIZE", 8)
     options = ["--motion", clips, "--out", tmp_path / "run", "--steps", 1, "--batch", 2]
     assert train("--model", "poseformer_9", *options) == 0
     monkeypatch.setitem(PUBLISHED, "lstm_posenet_81", PUBLISHED["poseformer_9"])

@@ -73,7 +73,7 @@ def test_an_image_network_trained_on_clips_becomes_an_estimator(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(registry.BACKBONES, "tiny", TinyBackbone)
-    monkeypatch.setattr(train_mesh, "UNSEEN", 1)
+    monkeypatch.setattr(train_mesh, "VALIDATION_SIZE", 1)
     clips, run = tmp_path / "clips", tmp_path / "run"
     clips.mkdir()
     for name in ("cmu_01_01", f"{HELD_OUT[0]}01"):
@@ -103,7 +103,7 @@ def test_recorded_people_need_the_mesh_and_the_regressor_of_their_body(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(registry.BACKBONES, "tiny", TinyBackbone)
-    monkeypatch.setattr(train_mesh, "UNSEEN", 1)
+    monkeypatch.setattr(train_mesh, "VALIDATION_SIZE", 1)
     for part in ("train", "val"):
         write_sequence(tmp_path / "crops" / part / "a", 8)
     np.save(tmp_path / "regressor.npy", h36m_joint_regressor())

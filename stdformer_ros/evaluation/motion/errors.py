@@ -108,8 +108,8 @@ class FrameErrors:
         unknown = np.full(len(ours), np.nan)
         accel, jump = unknown.copy(), unknown.copy()
         if len(ours) > 2:
-            bend = np.diff(ours - true, n=2, axis=0)
-            accel[1:-1] = 1e3 * np.linalg.norm(bend, axis=-1).mean(axis=-1)
+            acceleration = np.diff(ours - true, n=2, axis=0)
+            accel[1:-1] = 1e3 * np.linalg.norm(acceleration, axis=-1).mean(axis=-1)
         jump[1:] = 1e3 * np.linalg.norm(np.diff(place, axis=0), axis=-1)
         return cls(
             mean_position_error(a, b).numpy(),

@@ -120,7 +120,7 @@ def read_clip(path: Path) -> BodyMotion:
     every = max(round(FRAME_SECONDS / motion.frame_time), 1)
     if abs(every * motion.frame_time - FRAME_SECONDS) > 0.02 * FRAME_SECONDS:
         raise ValueError(
-            f"{path} has {1 / motion.frame_time:.4g} frames a second; 30, or a multiple of it, "
+            f"{path} has {1 / motion.frame_time:.4g} frames per second; 30, or a multiple of it, "
             f"are needed: resample the clip"
         )
     return BodyMotion(motion.quaternions[::every], motion.root[::every], FRAME_SECONDS)

@@ -14,7 +14,7 @@ import torch
 
 from stdformer_ros.evaluation.summaries import NEAR, Reliability
 from stdformer_ros.evaluation.views.cameras import Array, CalibratedCamera
-from stdformer_ros.evaluation.views.recording import HIPS, Recording, Sight, people_in_views
+from stdformer_ros.evaluation.views.recording import HIPS, Observation, Recording, people_in_views
 from stdformer_ros.evaluation.views.reference import Reference, from_trc, triangulated
 from stdformer_ros.metrics import aligned_position_error
 
@@ -65,7 +65,7 @@ def evaluate_views(
                     "view": name,
                     "camera": camera.name,
                     "frames": int(np.isfinite(reference.points).all(axis=(1, 2)).sum()),
-                    "seen": sum(sight is not None for sight in track),
+                    "seen": sum(observation is not None for observation in track),
                     "landmark_residual_px": round(float(pixels), 2),
                     **_errors(track, camera, reference),
                 }
@@ -111,50 +111,52 @@ def views_table(result: dict[str, Any]) -> str:
 
 def same_person(
     recording: Recording, camera: CalibratedCamera, reference: Reference
-) -> list[Sight | None]:
+) -> list[Observation | None]:
     """The person of the reference in each frame of a view, whatever the track's identity is.
 
     Only the centre of the landmarks is compared, so that wrong landmarks of the right person count.
     """
     projected = camera.project(reference.points)
-    found: list[Sight | None] = []
-    for sights, pixels in zip(recording, projected, strict=True):
+    found: list[Observation | None] = []
+    for observations, pixels in zip(recording, projected, strict=True):
         height = float(np.ptp(pixels[:, 1])) if np.isfinite(pixels).all() else 0.0
         centre = pixels.mean(axis=0)
         distances = [
-            (float(np.linalg.norm(sight.pixels.mean(axis=0) - centre)), k)
-            for k, sight in enumerate(sights)
+            (float(np.linalg.norm(observation.pixels.mean(axis=0) - centre)), k)
+            for k, observation in enumerate(observations)
         ]
         distance, k = min(distances, default=(np.inf, -1))
-        found.append(sights[k] if distance < MAX_DISTANCE * height else None)
+        found.append(observations[k] if distance < MAX_DISTANCE * height else None)
     return found
 
 
 def _add_scores(
     reliability: Reliability,
-    track: Sequence[Sight | None],
+    track: Sequence[Observation | None],
     camera: CalibratedCamera,
     reference: Reference,
 ) -> None:
     """Add joint scores and whether each joint is right after the hips' centres are aligned."""
     true = _from_hips(camera.in_camera(reference.points))
-    for sight, points in zip(track, true, strict=True):
-        if sight is not None and np.isfinite(points).all():
-            away = np.linalg.norm(_from_hips(sight.joints[None])[0] - points, axis=-1)
-            reliability.add(sight.scores, away < NEAR)
+    for observation, points in zip(track, true, strict=True):
+        if observation is not None and np.isfinite(points).all():
+            away = np.linalg.norm(_from_hips(observation.joints[None])[0] - points, axis=-1)
+            reliability.add(observation.scores, away < NEAR)
 
 
 def _errors(
-    track: Sequence[Sight | None], camera: CalibratedCamera, reference: Reference
+    track: Sequence[Observation | None], camera: CalibratedCamera, reference: Reference
 ) -> dict[str, Any]:
     """The row of one view: detection rate, and the errors of each kind of points."""
     known = np.isfinite(reference.points).all(axis=(1, 2))
     true = camera.in_camera(reference.points)
-    seen = np.array([sight is not None for sight in track])
+    seen = np.array([observation is not None for observation in track])
     row: dict[str, Any] = {"detection_rate": round(float(seen.sum() / known.sum()), 4)}
     kinds = ("landmarks", "joints") if reference.kind == "landmarks" else ("joints",)
     for kind in (*kinds, "blazepose"):
-        found = [None if sight is None else getattr(sight, kind) for sight in track]
+        found = [
+            None if observation is None else getattr(observation, kind) for observation in track
+        ]
         if any(points is not None for points in found):
             blank = np.full(true.shape[1:], np.nan)
             row[kind] = _compared(np.stack([blank if p is None else p for p in found]), true)
@@ -169,11 +171,11 @@ def _compared(points: Array, true: Array) -> dict[str, float | None]:
     both = np.isfinite(points).all(axis=(1, 2)) & np.isfinite(true).all(axis=(1, 2))
     aligned = aligned_position_error(torch.from_numpy(points[both]), torch.from_numpy(true[both]))
     error = _from_hips(points) - _from_hips(true)
-    bend = np.diff(error, n=2, axis=0)
+    acceleration = np.diff(error, n=2, axis=0)
     return {
         "pa_mpjpe_mm": _mean(aligned.numpy()),
         "mpjpe_mm": _mean(1e3 * np.linalg.norm(error[both], axis=-1)),
-        "accel_mm_per_frame2": _mean(1e3 * np.linalg.norm(bend, axis=-1)),
+        "accel_mm_per_frame2": _mean(1e3 * np.linalg.norm(acceleration, axis=-1)),
     }
 
 

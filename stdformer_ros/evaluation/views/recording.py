@@ -51,7 +51,7 @@ and 0.015 for one person in a rough calibration."""
 
 
 @dataclass(frozen=True)
-class Sight:
+class Observation:
     """One person in one frame of one view.
 
     Attributes:
@@ -76,9 +76,9 @@ class Sight:
     scores: Array
 
 
-Recording = Sequence[Sequence[Sight]]
+Recording = Sequence[Sequence[Observation]]
 """Everybody in each frame of one view."""
-Track = list[Sight | None]
+Track = list[Observation | None]
 """One person in each frame of one view; None where they are not visible."""
 
 
@@ -108,15 +108,15 @@ class ViewRecorder:
 
     def __call__(
         self, frames: Iterable[Frame], camera: CalibratedCamera
-    ) -> Iterator[tuple[float, list[Sight]]]:
+    ) -> Iterator[tuple[float, list[Observation]]]:
         """The stamp of each frame and everybody in it."""
-        for answer in self._pipeline.follow(_through(camera, frame) for frame in frames):
-            yield answer.frame.stamp, [self._sight(human) for human in answer.humans]
+        for answer in self._pipeline.follow(_calibrated(camera, frame) for frame in frames):
+            yield answer.frame.stamp, [self._observation(human) for human in answer.humans]
 
-    def _sight(self, human: Human) -> Sight:
+    def _observation(self, human: Human) -> Observation:
         person, body = human.person, human.body
         world = person.world_landmarks
-        return Sight(
+        return Observation(
             person.track_id,
             float(person.box[3] - person.box[1]),
             person.landmarks[_MARKED].astype(np.float64),
@@ -128,8 +128,8 @@ class ViewRecorder:
         )
 
 
-def _through(camera: CalibratedCamera, frame: Frame) -> Frame:
-    """The frame with the camera's intrinsics in place of assumed ones."""
+def _calibrated(camera: CalibratedCamera, frame: Frame) -> Frame:
+    """The frame with the calibrated intrinsics instead of assumed ones."""
     height, width = frame.image.shape[:2]
     return replace(frame, camera=camera.pinhole(width, height))
 
@@ -168,14 +168,14 @@ def people_in_views(
     """
     views = [_tracks(recording) for recording in recordings]
     choices = list(product(*[range(len(tracks)) for tracks in views]))
-    apart = [
-        _apart(cameras, [tracks[i] for tracks, i in zip(views, choice, strict=True)])
+    disagreements = [
+        _disagreement(cameras, [tracks[i] for tracks, i in zip(views, choice, strict=True)])
         for choice in (choices if len(choices) > 1 else [])
     ]
     found: list[tuple[int, ...]] = []
-    for k in np.argsort(apart):
+    for k in np.argsort(disagreements):
         taken = any(i == j for other in found for i, j in zip(choices[k], other, strict=True))
-        if apart[k] < SAME_PERSON and not taken:
+        if disagreements[k] < SAME_PERSON and not taken:
             found.append(choices[k])
     if not found:
         return [[tracks[0] if tracks else [None] * len(recordings[0]) for tracks in views]]
@@ -186,19 +186,21 @@ def people_in_views(
 def _tracks(recording: Recording) -> list[Track]:
     """The tracks of one view that are long enough, the longest and largest first."""
     by_identity: defaultdict[int, Track] = defaultdict(lambda: [None] * len(recording))
-    for frame, sights in enumerate(recording):
-        for sight in sights:
-            by_identity[sight.track_id][frame] = sight
+    for frame, observations in enumerate(recording):
+        for observation in observations:
+            by_identity[observation.track_id][frame] = observation
     tracks = sorted(by_identity.values(), key=_weight, reverse=True)
     least = LONG_ENOUGH * len(recording)
-    return [t for t in tracks if sum(sight is not None for sight in t) >= least][:MAX_PEOPLE]
+    return [t for t in tracks if sum(observation is not None for observation in t) >= least][
+        :MAX_PEOPLE
+    ]
 
 
 def _weight(track: Track) -> float:
-    return sum(sight.height for sight in track if sight is not None)
+    return sum(observation.height for observation in track if observation is not None)
 
 
-def _apart(cameras: Sequence[CalibratedCamera], tracks: Sequence[Track]) -> float:
+def _disagreement(cameras: Sequence[CalibratedCamera], tracks: Sequence[Track]) -> float:
     """Median distance of the tracks from their triangulation, as a fraction of the height."""
     frames = np.linspace(0, len(tracks[0]) - 1, SAMPLES + 2).astype(int)[1:-1]
     pixels = np.zeros((len(tracks), len(frames), len(JOINTS), 2))
@@ -206,10 +208,10 @@ def _apart(cameras: Sequence[CalibratedCamera], tracks: Sequence[Track]) -> floa
     heights = []
     for view, track in enumerate(tracks):
         for k, frame in enumerate(frames):
-            sight = track[frame]
-            if sight is not None:
-                pixels[view, k], weights[view, k] = sight.pixels, sight.visibility
-                heights.append(sight.height)
+            observation = track[frame]
+            if observation is not None:
+                pixels[view, k], weights[view, k] = observation.pixels, observation.visibility
+                heights.append(observation.height)
     _, distance = triangulate(cameras, pixels, weights)
     seen = np.isfinite(distance) & (weights > 0)
     if not seen.any(axis=(1, 2)).all():

@@ -14,7 +14,7 @@ import torch
 from scipy.signal import butter, filtfilt
 
 from stdformer_ros.evaluation.views.cameras import Array, CalibratedCamera, triangulate
-from stdformer_ros.evaluation.views.recording import JOINTS, Sight
+from stdformer_ros.evaluation.views.recording import JOINTS, Observation
 
 CUTOFF_HZ = 6.0
 """Cut-off frequency of the reference's low-pass filter, usual for walking."""
@@ -45,7 +45,7 @@ class Reference:
 
 
 def triangulated(
-    cameras: Sequence[CalibratedCamera], tracks: Sequence[Sequence[Sight | None]], rate: float
+    cameras: Sequence[CalibratedCamera], tracks: Sequence[Sequence[Observation | None]], rate: float
 ) -> Reference:
     """BlazePose's landmarks, triangulated with their visibility as weight, low-passed at 6 Hz.
 
@@ -61,9 +61,12 @@ def triangulated(
     pixels = np.zeros((views, frames, len(JOINTS), 2))
     weights = np.zeros((views, frames, len(JOINTS)))
     for view, track in enumerate(tracks):
-        for frame, sight in enumerate(track):
-            if sight is not None:
-                pixels[view, frame], weights[view, frame] = sight.pixels, sight.visibility
+        for frame, observation in enumerate(track):
+            if observation is not None:
+                pixels[view, frame], weights[view, frame] = (
+                    observation.pixels,
+                    observation.visibility,
+                )
     points, distance = triangulate(cameras, pixels, weights)
     if np.isfinite(points).all(axis=(1, 2)).sum() < MIN_FRAMES:
         raise ValueError(

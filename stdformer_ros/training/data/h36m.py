@@ -269,8 +269,8 @@ def h36m_splits(
     device: torch.device | str = "cpu",
 ) -> tuple[RecordedKeypoints, RecordedKeypoints]:
     """Sequences of the training subjects, and of the test subjects."""
-    seen, unseen = (
+    train_data, val_data = (
         RecordedKeypoints(folder, keypoints, subjects, frames, answers, future_frames, device)
         for subjects in (TRAINING_SUBJECTS, TEST_SUBJECTS)
     )
-    return seen, unseen
+    return train_data, val_data

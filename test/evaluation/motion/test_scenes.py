@@ -93,7 +93,7 @@ def test_clips_of_60_hz_are_subsampled_and_other_rates_refused(tmp_path: Path) -
     path.write_text(bvh_text(replace(source, frame_time=1 / 60)))
     assert len(read_clip(path).root) == 10
     path.write_text(bvh_text(replace(source, frame_time=1 / 50)))
-    with pytest.raises(ValueError, match=r"clip\.bvh has 50 frames a second"):
+    with pytest.raises(ValueError, match=r"clip\.bvh has 50 frames per second"):
         read_clip(path)
 
 

@@ -61,9 +61,9 @@ def test_a_person_with_a_new_identity_still_counts():
 def test_each_of_two_people_has_their_own_errors():
     recordings = two_people()
     for recording in recordings:
-        for frame, sights in enumerate(recording):
+        for frame, observations in enumerate(recording):
             recording[frame] = [
-                s if s.track_id == 7 else replace(s, joints=1.1 * s.joints) for s in sights
+                s if s.track_id == 7 else replace(s, joints=1.1 * s.joints) for s in observations
             ]
     result = evaluate(recordings)
     assert result["overall"]["joints"]["mpjpe_mm"] < 1.0

@@ -27,11 +27,11 @@ def test_the_recorder_gives_the_points_of_the_body_that_blazepose_marks():
 
     pipeline = one_person()
     frame = Frame(np.zeros((1920, 1080, 3), np.uint8), 0.5, Camera.assumed(1080, 1920))
-    ((stamp, (sight,)),) = ViewRecorder(pipeline)([frame], CAMERAS[0])
-    assert (stamp, sight.track_id, sight.height) == (0.5, 3, 100.0)
+    ((stamp, (observation,)),) = ViewRecorder(pipeline)([frame], CAMERAS[0])
+    assert (stamp, observation.track_id, observation.height) == (0.5, 3, 100.0)
     assert pipeline.cameras[0].fx == 1600.0, "the calibrated intrinsics, not the assumed ones"
-    assert sight.pixels[JOINTS.index("right_knee")].tolist() == [52.0, 53.0]
-    assert sight.blazepose is None
+    assert observation.pixels[JOINTS.index("right_knee")].tolist() == [52.0, 53.0]
+    assert observation.blazepose is None
 
     landmarks = BodyLandmarks()
     turns = torch.from_numpy(pipeline.body.rotations[:1]).expand(24, 3, 3)[None]
@@ -42,10 +42,10 @@ def test_the_recorder_gives_the_points_of_the_body_that_blazepose_marks():
     marked = landmarks(turns, joints, rest, torch.zeros(1, 10))[0].numpy()
     for row, name in enumerate(JOINTS):
         np.testing.assert_allclose(
-            sight.landmarks[row], marked[LANDMARK_NAMES.index(name)], atol=1e-5
+            observation.landmarks[row], marked[LANDMARK_NAMES.index(name)], atol=1e-5
         )
         np.testing.assert_allclose(
-            sight.joints[row], pipeline.body.joints[JOINT_NAMES.index(name)], atol=1e-6
+            observation.joints[row], pipeline.body.joints[JOINT_NAMES.index(name)], atol=1e-6
         )
 
 

@@ -14,9 +14,11 @@ from helpers.handmade_motion import bvh_text, lively
 from stdformer_ros.body.body_model import BodyModel
 from stdformer_ros.body.skeleton import JOINT_NAMES, MIRROR
 from stdformer_ros.training.people.motion_library import (
+    HELD_OUT,
     SPEEDS,
     MotionLibrary,
     read_motion,
+    read_split,
 )
 from stdformer_ros.training.people.posed_motion import quaternion_to_matrix
 from stdformer_ros.training.people.retarget import BodyMotion, retarget
@@ -139,3 +141,11 @@ def test_clips_of_a_folder_are_chosen_by_name(tmp_path: Path) -> None:
 def test_a_folder_without_the_requested_clips_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=str(tmp_path)):
         read_motion(tmp_path)
+
+
+def test_the_split_keeps_validation_subjects_apart(tmp_path: Path) -> None:
+    for name, frames in (("cmu_01_01", 20), (f"{HELD_OUT[0]}01", 21), ("cmu_13_01", 22)):
+        (tmp_path / f"{name}.bvh").write_text(bvh_text(lively(frames)))
+    training, validation = read_split(tmp_path)
+    assert [len(m.root) for m in training] == [20, 22]
+    assert [len(m.root) for m in validation] == [21]

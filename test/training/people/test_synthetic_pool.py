@@ -77,7 +77,7 @@ def test_every_sequence_of_the_pool_is_drawn() -> None:
     pool = PosePool(Numbered(), 6)
     seen = Counter(number for _ in range(600) for number in numbers(pool.draw()))
     missed = set(range(6 * BATCHES, 500)) - set(seen)
-    # A sequence is never drawn with a probability of e^-REUSE, 0.25 %.
+    # The probability that a sequence is never drawn is e^-REUSE, 0.25 %.
     assert len(missed) < 8
 
 
