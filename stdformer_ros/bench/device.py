@@ -70,8 +70,8 @@ def compare(network: STDFormer, device: torch.device, people: int, repeats: int)
         )
 
     ours = copy.deepcopy(network)
-    folded(ours.backbone)  # batch norms are folded before weights are rounded, as the node does
-    fast = AcceleratedSTDFormer(ours)
+    fold_batch_norm(ours.backbone)  # before weights are rounded, as in the node
+    fast = CudaSTDFormer(ours)
     earlier = [crops()] * (network.window - 1)  # not timed: a recomputation keeps earlier crops
 
     def recompute() -> Tensor:

@@ -53,7 +53,7 @@ def stdformer(name: str, **options: object) -> Pair:
     network = create_model(name, mesh_sampling=embedded_mesh_sampling(), **options)
     assert isinstance(network, STDFormer)
     set_batch_norm_statistics(network.backbone)
-    ours = compiled(copy.deepcopy(network.eval()), name)  # as the node runs it
+    ours = accelerate(copy.deepcopy(network.eval()), name)  # as the node runs it
     images = torch.randn(1, network.window, 3, IMAGE_SIZE, IMAGE_SIZE)
     kept = [ours.encode(images[:, i]) for i in range(network.window - 1)]
 

@@ -110,8 +110,8 @@ def on_motion(options: argparse.Namespace) -> dict[str, Any]:
     from stdformer_ros.evaluation.motion.errors import report_table
     from stdformer_ros.evaluation.motion.evaluate import MotionEvaluation, clip_paths
     from stdformer_ros.evaluation.motion.hard_cases import HARD_CASES
-    from stdformer_ros.models.estimators import create_estimator
-    from stdformer_ros.postprocess.one_euro import one_euro_filter
+    from stdformer_ros.models.registry import create_estimator
+    from stdformer_ros.postprocess.smoothing import one_euro_filter
 
     paths = clip_paths(options.motion, options.clips_matching)
     settings = config.from_arguments(config.PipelineSettings, options)
@@ -293,7 +293,7 @@ def on_dataset(options: argparse.Namespace) -> dict[str, Any]:
 def _on_3dpw(options: argparse.Namespace) -> dict[str, Any]:
     from stdformer_ros.body.smpl import SmplBody, load_joint_regressor
     from stdformer_ros.evaluation.published.protocol_3dpw import evaluate_3dpw, true_smpl_files
-    from stdformer_ros.models.estimators import create_estimator
+    from stdformer_ros.models.registry import create_estimator
 
     missing = [o for o in ("joint_regressor", "true_smpl") if not getattr(options, o)]
     if missing:
@@ -324,13 +324,12 @@ def _on_3dpw(options: argparse.Namespace) -> dict[str, Any]:
 
 def _on_h36m(options: argparse.Namespace) -> dict[str, Any]:
     from stdformer_ros.evaluation.published.protocol_h36m import evaluate_h36m
-    from stdformer_ros.models.estimators import LIFTING, usable_device
-    from stdformer_ros.models.lifting.keypoint_weights import load_keypoint_network
-    from stdformer_ros.models.registry import MODELS
+    from stdformer_ros.models.lifting.weights import NETWORKS, load_keypoint_network
+    from stdformer_ros.models.registry import MODELS, usable_device
 
     if options.model not in MODELS:
         raise ValueError(f"there is no model {options.model!r}; `models` lists all of them")
-    if options.model not in LIFTING:
+    if options.model not in NETWORKS:
         raise ValueError(
             f"{options.model} does not read 2D keypoints, the only input in VideoPose3D's layout "
             "of Human3.6M; take one of the poseformer_ and _posenet_ models"

@@ -132,7 +132,7 @@ _WITH = {"crops": ("mesh_sampling", "joint_regressor"), "h36m": ("keypoints",)}
 
 
 def _default(options: argparse.Namespace) -> Path:
-    from stdformer_ros.models.estimators import usable_device
+    from stdformer_ros.models.registry import usable_device
     from stdformer_ros.training.runs import train_default
 
     device = str(usable_device(options.device))

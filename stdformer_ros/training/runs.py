@@ -22,11 +22,10 @@ from stdformer_ros.body.mesh_levels import (
     write_mesh_sampling,
 )
 from stdformer_ros.body.smpl import load_joint_regressor
-from stdformer_ros.models.estimators import DEFAULT_WEIGHTS
 from stdformer_ros.models.lifting.keypoint_network import KeypointNetwork
 from stdformer_ros.models.lifting.weights import REMARK, describe
 from stdformer_ros.models.published.stdformer import STDFormer
-from stdformer_ros.models.registry import create_model
+from stdformer_ros.models.registry import DEFAULT_WEIGHTS, create_model
 from stdformer_ros.training.data.crop_windows import MeshSource, RecordedCrops, SyntheticCrops
 from stdformer_ros.training.data.h36m import h36m_splits
 from stdformer_ros.training.data.keypoint_windows import KeypointSource, SyntheticKeypoints

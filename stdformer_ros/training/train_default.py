@@ -12,8 +12,8 @@ from pathlib import Path
 
 import torch
 
+from stdformer_ros.body.body_landmarks import LANDMARK_NAMES
 from stdformer_ros.body.body_model import BodyModel
-from stdformer_ros.body.landmarks import LANDMARK_NAMES
 from stdformer_ros.camera.pinhole import weak_perspective_to_metres
 from stdformer_ros.models.default.network import WINDOW, STDFormerKeypoints
 from stdformer_ros.models.default.window_encoder import WindowEncoder

@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from stdformer_ros.body.joint_regressors import EVALUATION_ORDER
-from stdformer_ros.body.mesh_sampling import MeshSampling
+from stdformer_ros.body.mesh_levels import MeshSampling
+from stdformer_ros.body.skeleton import EVALUATION_ORDER
 from stdformer_ros.metrics import aligned_position_error, mean_position_error
 from stdformer_ros.models.published.stdformer import STDFormer
 from stdformer_ros.training.data.crop_windows import MeshBatch, MeshSource

@@ -32,8 +32,7 @@ from stdformer_ros.bench.streaming import (
     set_batch_norm_statistics,
 )
 from stdformer_ros.bench.timing import Stopwatch, in_alternation, resident_bytes, timed
-from stdformer_ros.body.embedded_mesh import embedded_mesh_sampling
-from stdformer_ros.body.mesh_sampling import LEVELS
+from stdformer_ros.body.mesh_levels import SAMPLING_LEVELS, embedded_mesh_sampling
 from stdformer_ros.evaluation.line_chart import BLUE
 from stdformer_ros.models.registry import create_model
 from stdformer_ros.perception.tracking import MAX_LOST_SECONDS

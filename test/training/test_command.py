@@ -8,7 +8,7 @@ import pytest
 
 from helpers.handmade_motion import bvh_text, lively
 from stdformer_ros.cli import main
-from stdformer_ros.models.lifting.keypoint_weights import load_keypoint_network
+from stdformer_ros.models.lifting.weights import load_keypoint_network
 from stdformer_ros.training import train_keypoints
 from stdformer_ros.training.people.motion_library import HELD_OUT
 from stdformer_ros.training.recipes import PUBLISHED

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from stdformer_ros.models.lifting.keypoint_weights import SHIPPED as SHIPPED_WEIGHTS
+from stdformer_ros.models.lifting.weights import SHIPPED as SHIPPED_WEIGHTS
 from stdformer_ros.models.registry import MODELS
 from stdformer_ros.training.recipes import PUBLISHED, SHIPPED, recipe_of
 

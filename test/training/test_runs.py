@@ -13,15 +13,15 @@ from torch import nn
 from helpers.crops import write_sequence
 from helpers.handmade_motion import bvh_text, lively
 from helpers.tiny_networks import TinyBackbone, write_mesh_sampling
-from stdformer_ros.body.joint_regressors import h36m_joint_regressor
+from stdformer_ros.body.body_model import h36m_joint_regressor
 from stdformer_ros.cli import main
 from stdformer_ros.config import EstimatorSettings
 from stdformer_ros.models import registry
 from stdformer_ros.models.checkpoint import load_checkpoint
 from stdformer_ros.models.default.network import STDFormerKeypoints
-from stdformer_ros.models.estimators import create_estimator
 from stdformer_ros.models.published.image_estimator import ImageEstimator
-from stdformer_ros.models.runtime.openvino_backbone import CompiledSTDFormer
+from stdformer_ros.models.registry import create_estimator
+from stdformer_ros.models.runtime.openvino_backbone import OpenVinoSTDFormer
 from stdformer_ros.training import train_mesh
 from stdformer_ros.training.loop import Schedule
 from stdformer_ros.training.people.motion_library import HELD_OUT
@@ -94,7 +94,7 @@ def test_an_image_network_trained_on_clips_becomes_an_estimator(
     )
     assert isinstance(estimator, ImageEstimator)
     saved = torch.load(run / "last.pt", weights_only=True)["ema"]
-    assert isinstance(estimator.model, CompiledSTDFormer)
+    assert isinstance(estimator.model, OpenVinoSTDFormer)
     for name, value in estimator.model.network.state_dict().items():
         assert torch.equal(value, saved[name].half().float()), name
 

@@ -11,13 +11,16 @@ from torch import Tensor
 
 from helpers.crops import rendered_crops
 from helpers.tiny_networks import TinyBackbone
-from stdformer_ros.body.body_model import level_index, load_body_arrays
-from stdformer_ros.body.embedded_mesh import embedded_mesh_sampling
-from stdformer_ros.body.embedded_mesh import write_mesh_sampling as write_embedded
-from stdformer_ros.body.joint_regressors import EVALUATION_ORDER, h36m_joint_regressor
-from stdformer_ros.body.mesh_levels import upsampling_matrix
-from stdformer_ros.body.mesh_sampling import MeshSampling, load_mesh_sampling
-from stdformer_ros.models.published.disentangling import SpatioTemporalDisentangling
+from stdformer_ros.body.body_model import h36m_joint_regressor, level_index, load_body_arrays
+from stdformer_ros.body.mesh_levels import (
+    MeshSampling,
+    embedded_mesh_sampling,
+    load_mesh_sampling,
+    upsampling_matrix,
+)
+from stdformer_ros.body.mesh_levels import write_mesh_sampling as write_embedded
+from stdformer_ros.body.skeleton import EVALUATION_ORDER
+from stdformer_ros.models.disentangling import SpatioTemporalDisentangling
 from stdformer_ros.models.published.stdformer import STDFormer
 from stdformer_ros.training.data.crop_windows import (
     MeshBatch,

@@ -33,7 +33,7 @@ from stdformer_ros.evaluation.motion.scenes import (
 )
 from stdformer_ros.models.estimator import Estimator
 from stdformer_ros.postprocess.reprojection import ReprojectionCorrection
-from stdformer_ros.postprocess.smoothing import BodySmoother
+from stdformer_ros.postprocess.smoothing import BodySmoother, OneEuro
 from stdformer_ros.types import Body, Frame, Person
 
 BATCH = 64

@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 
 from stdformer_ros.body.body_landmarks import BLAZEPOSE_INDEX
 from stdformer_ros.body.body_model import BodyModel
-from stdformer_ros.body.landmarks import BLAZEPOSE_INDEX
 from stdformer_ros.body.skeleton import BONES
 from stdformer_ros.camera.pinhole import Camera
 from stdformer_ros.evaluation.line_chart import BLUE, GRAY, ORANGE, Line, draw_chart

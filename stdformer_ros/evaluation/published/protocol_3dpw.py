@@ -21,8 +21,8 @@ from scipy.spatial.transform import Rotation
 from torch import Tensor
 from tqdm import tqdm
 
-from stdformer_ros.body.joint_regressors import EVALUATION_ORDER
 from stdformer_ros.body.safe_pickle import load_pickle
+from stdformer_ros.body.skeleton import EVALUATION_ORDER
 from stdformer_ros.body.smpl import SmplBody
 from stdformer_ros.camera.pinhole import Camera
 from stdformer_ros.evaluation.summaries import ErrorTable
@@ -32,7 +32,7 @@ from stdformer_ros.metrics import (
     mean_position_error,
 )
 from stdformer_ros.models.estimator import Estimator
-from stdformer_ros.models.published.landmark_joints import MARKED
+from stdformer_ros.models.keypoints import MARKED
 from stdformer_ros.pipeline import Pipeline
 from stdformer_ros.types import FloatArray, Frame, ImageArray, Person
 

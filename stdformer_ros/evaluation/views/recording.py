@@ -21,7 +21,6 @@ from stdformer_ros.body.body_landmarks import (
     BodyLandmarks,
 )
 from stdformer_ros.body.body_model import BodyModel, forward_kinematics
-from stdformer_ros.body.landmarks import BLAZEPOSE_INDEX, LANDMARK_NAMES, LIMB_ROWS, BodyLandmarks
 from stdformer_ros.evaluation.views.cameras import Array, CalibratedCamera, triangulate
 from stdformer_ros.pipeline import Pipeline
 from stdformer_ros.types import Body, Frame, Human
@@ -191,9 +190,8 @@ def _tracks(recording: Recording) -> list[Track]:
             by_identity[observation.track_id][frame] = observation
     tracks = sorted(by_identity.values(), key=_weight, reverse=True)
     least = LONG_ENOUGH * len(recording)
-    return [t for t in tracks if sum(observation is not None for observation in t) >= least][
-        :MAX_PEOPLE
-    ]
+    long = [t for t in tracks if sum(observation is not None for observation in t) >= least]
+    return long[:MAX_PEOPLE]
 
 
 def _weight(track: Track) -> float:

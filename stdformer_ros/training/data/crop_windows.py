@@ -15,8 +15,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from stdformer_ros.body.body_model import LEVELS, BodyModel, level_index, load_body_arrays
-from stdformer_ros.body.joint_regressors import EVALUATION_ORDER, h36m_joint_regressor
+from stdformer_ros.body.body_model import (
+    LEVELS,
+    BodyModel,
+    h36m_joint_regressor,
+    level_index,
+    load_body_arrays,
+)
+from stdformer_ros.body.skeleton import EVALUATION_ORDER
 from stdformer_ros.camera.pinhole import Camera
 from stdformer_ros.io.overlay import draw_mesh
 from stdformer_ros.models.published.crops import to_input

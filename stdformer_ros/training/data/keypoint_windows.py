@@ -12,11 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from stdformer_ros.body.body_model import forward_kinematics, load_body_arrays
-from stdformer_ros.body.joint_regressors import H36M_NAMES, h36m_joint_regressor
-from stdformer_ros.body.landmarks import BLAZEPOSE_INDEX
-from stdformer_ros.body.skeleton import JOINT_NAMES
-from stdformer_ros.models.lifting.h36m_keypoints import LANDMARKS, h36m_keypoints
+from stdformer_ros.body.body_landmarks import BLAZEPOSE_INDEX
+from stdformer_ros.body.body_model import forward_kinematics, h36m_joint_regressor, load_body_arrays
+from stdformer_ros.body.skeleton import H36M_NAMES, JOINT_NAMES
+from stdformer_ros.models.keypoints import LANDMARKS, h36m_keypoints
 from stdformer_ros.training.people.motion_library import MotionLibrary
 from stdformer_ros.training.people.synthetic import SyntheticBatch, SyntheticPeople
 
@@ -50,7 +49,7 @@ class KeypointSource(Protocol):
 class H36MJoints(nn.Module):
     """Human3.6M's 17 joints of posed bodies, without posing the whole mesh.
 
-    They follow the definition of `body.joint_regressors.h36m_joint_regressor`: limbs, neck and
+    They follow the definition of `body.body_model.h36m_joint_regressor`: limbs, neck and
     pelvis are joints of the skeleton, the torso is the middle of the lower and the upper spine
     joint, and the two points of the head move with the head joint.
     """

@@ -8,8 +8,8 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from helpers.handmade_motion import lively, still
+from stdformer_ros.body.body_landmarks import LANDMARK_NAMES
 from stdformer_ros.body.body_model import BodyModel
-from stdformer_ros.body.landmarks import LANDMARK_NAMES
 from stdformer_ros.body.skeleton import JOINT_NAMES
 from stdformer_ros.evaluation.motion.faulty_detector import detect
 from stdformer_ros.evaluation.motion.hard_cases import HARD_CASES, below_the_hips, conditions

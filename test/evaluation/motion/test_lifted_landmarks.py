@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from helpers.handmade_motion import lively
-from stdformer_ros.body.landmarks import LANDMARK_NAMES
+from stdformer_ros.body.body_landmarks import LANDMARK_NAMES
 from stdformer_ros.body.skeleton import JOINT_NAMES
 from stdformer_ros.evaluation.motion.errors import (
     JOINTS,

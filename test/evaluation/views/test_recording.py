@@ -16,7 +16,7 @@ from helpers.calibrated_views import (
     two_people,
     walker,
 )
-from stdformer_ros.body.landmarks import LANDMARK_NAMES, BodyLandmarks
+from stdformer_ros.body.body_landmarks import LANDMARK_NAMES, BodyLandmarks
 from stdformer_ros.body.skeleton import JOINT_NAMES
 from stdformer_ros.evaluation.views.recording import JOINTS, ViewRecorder, people_in_views
 

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from helpers.crops import rendered_crops, write_sequence
-from stdformer_ros.body.joint_regressors import EVALUATION_ORDER, h36m_joint_regressor
+from stdformer_ros.body.body_model import h36m_joint_regressor
+from stdformer_ros.body.skeleton import EVALUATION_ORDER
 from stdformer_ros.models.published.stdformer import IMAGE_MEAN, IMAGE_STD
 from stdformer_ros.training.data.crop_windows import (
     MeshBatch,

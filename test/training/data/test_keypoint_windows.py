@@ -7,8 +7,8 @@ import torch
 from helpers.handmade_motion import lively
 from helpers.poses import random_betas, random_pose
 from helpers.synthetic_batch import synthetic_keypoints
-from stdformer_ros.body.body_model import BodyModel
-from stdformer_ros.body.joint_regressors import H36M_NAMES, h36m_joint_regressor
+from stdformer_ros.body.body_model import BodyModel, h36m_joint_regressor
+from stdformer_ros.body.skeleton import H36M_NAMES
 from stdformer_ros.training.data.keypoint_windows import (
     H36MJoints,
     SyntheticKeypoints,
