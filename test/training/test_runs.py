@@ -19,9 +19,9 @@ from stdformer_ros.config import EstimatorSettings
 from stdformer_ros.models import registry
 from stdformer_ros.models.checkpoint import load_checkpoint
 from stdformer_ros.models.default.network import STDFormerKeypoints
+from stdformer_ros.models.published.acceleration import OpenVinoSTDFormer
 from stdformer_ros.models.published.image_estimator import ImageEstimator
 from stdformer_ros.models.registry import create_estimator
-from stdformer_ros.models.runtime.openvino_backbone import OpenVinoSTDFormer
 from stdformer_ros.training import train_mesh
 from stdformer_ros.training.loop import Schedule
 from stdformer_ros.training.people.motion_library import HELD_OUT

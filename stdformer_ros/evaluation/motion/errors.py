@@ -9,18 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from stdformer_ros.evaluation.motion.faulty_detector import Detections
 from stdformer_ros.evaluation.motion.hard_cases import conditions
+from stdformer_ros.evaluation.motion.scenes import Scene
 from stdformer_ros.evaluation.summaries import NEAR, Reliability
 from stdformer_ros.metrics import aligned_position_error, mean_position_error
-
-if TYPE_CHECKING:
-    from stdformer_ros.evaluation.motion.evaluate import SceneResult
+from stdformer_ros.types import Body, Person
 
 Array = NDArray[np.float64]
 
@@ -186,6 +186,38 @@ def summary_where(
             for key, name in POSE_KEYS.items()
         },
     }
+
+
+@dataclass(frozen=True)
+class SceneResult:
+    """The results of a scene of N frames; answer i is for frame i.
+
+    Attributes:
+        scene: the truth.
+        detections: what the simulated detector gave.
+        people: N of them, the detections after perception: the estimator's input.
+        bodies: the M = N - `delay_frames` answers.
+        joints: (M, 14, 3) `JOINTS` of the answers, metres, relative to the pelvis.
+        true_joints: (M, 14, 3) the true ones.
+        scores: (M, 14) of the joints.
+        hidden: (M, 14) bool, whether a joint's landmark was lost.
+        errors: of the answers.
+        unsmoothed: errors of the estimator's own answers, before the pipeline corrects and smooths
+            them; without those of the mesh.
+        baseline: errors of the baseline.
+    """
+
+    scene: Scene
+    detections: Detections
+    people: list[Person]
+    bodies: list[Body]
+    joints: NDArray[np.float32]
+    true_joints: NDArray[np.float32]
+    scores: NDArray[np.float32]
+    hidden: NDArray[np.bool_]
+    errors: FrameErrors
+    unsmoothed: FrameErrors
+    baseline: FrameErrors
 
 
 class MotionReport:

@@ -7,7 +7,6 @@ many frames at once.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from stdformer_ros.body.body_landmarks import LANDMARK_NAMES
 from stdformer_ros.body.body_model import LEVELS, BodyModel
 from stdformer_ros.body.skeleton import JOINT_NAMES
 from stdformer_ros.camera.pinhole import Camera
-from stdformer_ros.evaluation.motion.errors import JOINTS, FrameErrors
+from stdformer_ros.evaluation.motion.errors import JOINTS, FrameErrors, SceneResult
 from stdformer_ros.evaluation.motion.faulty_detector import Detections, as_people, detect
 from stdformer_ros.evaluation.motion.lifted_landmarks import MARKS, lift
 from stdformer_ros.evaluation.motion.scenes import (
@@ -42,38 +41,6 @@ BATCH = 64
 _TRUE = [JOINT_NAMES.index(name) for name in JOINTS]
 _PELVIS = JOINT_NAMES.index("pelvis")
 _MARK_ROWS = [[LANDMARK_NAMES.index(mark) for mark in MARKS[name]] for name in JOINTS]
-
-
-@dataclass(frozen=True)
-class SceneResult:
-    """The results of a scene of N frames; answer i is for frame i.
-
-    Attributes:
-        scene: the truth.
-        detections: what the simulated detector gave.
-        people: N of them, the detections after perception: the estimator's input.
-        bodies: the M = N - `delay_frames` answers.
-        joints: (M, 14, 3) `JOINTS` of the answers, metres, relative to the pelvis.
-        true_joints: (M, 14, 3) the true ones.
-        scores: (M, 14) of the joints.
-        hidden: (M, 14) bool, whether a joint's landmark was lost.
-        errors: of the answers.
-        unsmoothed: errors of the estimator's own answers, before the pipeline corrects and smooths
-            them; without those of the mesh.
-        baseline: errors of the baseline.
-    """
-
-    scene: Scene
-    detections: Detections
-    people: list[Person]
-    bodies: list[Body]
-    joints: NDArray[np.float32]
-    true_joints: NDArray[np.float32]
-    scores: NDArray[np.float32]
-    hidden: NDArray[np.bool_]
-    errors: FrameErrors
-    unsmoothed: FrameErrors
-    baseline: FrameErrors
 
 
 class MotionEvaluation:

@@ -21,7 +21,8 @@ from stdformer_ros.body.body_model import BodyModel
 from stdformer_ros.body.skeleton import BONES
 from stdformer_ros.camera.pinhole import Camera
 from stdformer_ros.evaluation.line_chart import BLUE, GRAY, ORANGE, Line, draw_chart
-from stdformer_ros.evaluation.motion.evaluate import SceneResult, true_vertices
+from stdformer_ros.evaluation.motion.errors import SceneResult
+from stdformer_ros.evaluation.motion.evaluate import true_vertices
 from stdformer_ros.evaluation.motion.scenes import FRAME_SECONDS
 from stdformer_ros.evaluation.summaries import Reliability
 from stdformer_ros.io.overlay import Figure, draw_overlay, draw_side_view
