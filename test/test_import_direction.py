@@ -63,20 +63,12 @@ def part_of(path: Path) -> str:
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
-def is_for_annotations(node: ast.stmt) -> bool:
-    """Whether a statement is `if TYPE_CHECKING:`."""
-    return isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
-
-
 @cache
-def names_in(path: Path, for_annotations: bool = True) -> list[tuple[str, str]]:
+def names_in(path: Path) -> list[tuple[str, str]]:
     """What a file imports, in functions too: (module, name in it or empty), absolute."""
     package = ["stdformer_ros", *path.relative_to(PACKAGE).parts[:-1]]
-    tree = ast.parse(path.read_text())
-    if not for_annotations:
-        tree.body = [node for node in tree.body if not is_for_annotations(node)]
     found = []
-    for node in ast.walk(tree):
+    for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             found += [(alias.name, "") for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -101,10 +93,9 @@ def inner_imports(path: Path) -> set[str]:
 
 
 @cache
-def imported_files(path: Path, for_annotations: bool = True) -> frozenset[Path]:
+def imported_files(path: Path) -> frozenset[Path]:
     """The files of the package that a file imports."""
-    names = names_in(path, for_annotations)
-    files = {MODULES.get(f"{module}.{name}") or MODULES.get(module) for module, name in names}
+    files = {MODULES.get(f"{m}.{name}") or MODULES.get(m) for m, name in names_in(path)}
     return frozenset(file for file in files if file not in (None, path))
 
 
@@ -182,9 +173,8 @@ def test_there_is_no_circle_of_parts() -> None:
 
 
 def test_there_is_no_circle_of_files() -> None:
-    """Counting imports in functions, not those for annotations alone."""
-    graph = {path: imported_files(path, for_annotations=False) for path in FILES}
-    require_no_circle({named(path): {named(f) for f in files} for path, files in graph.items()})
+    """Counting imports in functions and those for annotations."""
+    require_no_circle({named(path): {named(f) for f in imported_files(path)} for path in FILES})
 
 
 def test_every_room_has_a_rule() -> None:
