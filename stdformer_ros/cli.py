@@ -55,11 +55,11 @@ def _run(options: argparse.Namespace) -> int:
     from stdformer_ros.pipeline import build_pipeline
 
     out: Path = options.out
-    bags = _bags(options.source) if (options.source / "metadata.yaml").is_file() else None
-    if bags is None:
+    is_bag = (options.source / "metadata.yaml").is_file()
+    if not is_bag:
         frames, total = read_video(options.source), count_frames(options.source)
     else:
-        bag = bags.Bag(
+        bag = _ros_module("inputs.bags", options.source).Bag(
             options.source,
             image=options.image_topic,
             camera_info=options.camera_info_topic,
@@ -75,8 +75,9 @@ def _run(options: argparse.Namespace) -> int:
     out.mkdir(parents=True, exist_ok=True)
     estimator = pipeline.estimator
     sinks: list[Sink] = [HumansFile(out / "humans.npz", estimator, options.vertices)]
-    if bags is not None:
-        sinks.append(bags.ResultsBag(out / "humans", estimator, options.vertices))
+    if is_bag:
+        results_bag = _ros_module("outputs.results_bag", options.source)
+        sinks.append(results_bag.ResultsBag(out / "humans", estimator, options.vertices))
     if options.overlay:
         sinks.append(OverlayVideo(out / "overlay.mp4", estimator.faces, estimator.skeleton))
     summary = run_offline(frames, pipeline, sinks, total)
@@ -89,10 +90,10 @@ def _run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _bags(bag: Path) -> ModuleType:
-    """What reads and writes bags: imported by name, because it needs a sourced ROS 2."""
+def _ros_module(name: str, bag: Path) -> ModuleType:
+    """What reads or writes a bag: imported by name, because it needs a sourced ROS 2."""
     try:
-        return import_module("stdformer_ros.ros.inputs.bags")
+        return import_module(f"stdformer_ros.ros.{name}")
     except ImportError as error:
         raise CommandError(
             f"{bag} is a rosbag2, and reading its messages needs ROS 2 (./run shell, or "

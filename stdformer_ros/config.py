@@ -8,9 +8,11 @@ docs/ros_interface.md with them.
 from __future__ import annotations
 
 import argparse
+import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import Field, dataclass, field, fields
+from pathlib import Path
 from typing import Any, TypeVar
 
 MARKER_NAMESPACES = ("mesh", "skeleton", "label")
@@ -89,6 +91,26 @@ def refuse_markers(names: Sequence[str]) -> str:
     if unknown:
         return f"markers must be some of {', '.join(MARKER_NAMESPACES)}, not {', '.join(unknown)}"
     return ""
+
+
+def split_folders(value: str) -> list[Path]:
+    """The folders that are listed as in PATH, `~` being the home of who runs the node."""
+    return [Path(folder).expanduser() for folder in value.split(os.pathsep) if folder]
+
+
+def outside(path: str, folders: Sequence[Path]) -> str:
+    """Why a file may not be named, or nothing if it lies in one of the folders.
+
+    `..` and links are followed first, so neither leads out of a folder. The file need not exist.
+    """
+    try:
+        real = Path(path).resolve()
+        inside = any(real.is_relative_to(folder.resolve()) for folder in folders)
+    except (OSError, RuntimeError, ValueError) as error:  # links in a circle, a null character
+        return f"cannot be followed: {error}"
+    if inside:
+        return ""
+    return f"is {real}, which lies in none of {', '.join(map(str, folders))}"
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,7 @@ ROOMS: dict[str, set[str]] = {
     "models/lifting": {"models"},
     "models/published": {"models", "models/runtime"},
     "models/runtime": {"models"},
-    "ros/inputs": {"ros", "ros/outputs"},  # the bag of results is written beside the bag's reader
+    "ros/inputs": {"ros"},
     "ros/outputs": {"ros/inputs"},
     "training/data": {"training/people"},
     "training/people": set(),

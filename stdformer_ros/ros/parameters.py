@@ -1,4 +1,8 @@
-"""The node's parameters are the fields of `NodeSettings`: declared, read, checked on a change."""
+"""The node's parameters are the fields of `NodeSettings`: declared, read, checked on a change.
+
+Who can set parameters is not always who started the node: `file_folders` limits which files they
+may name.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +19,13 @@ from rcl_interfaces.msg import (
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
-from stdformer_ros.config import FILE_SETTINGS, NodeSettings, reason_to_refuse
-from stdformer_ros.ros.file_folders import outside, split_folders
+from stdformer_ros.config import (
+    FILE_SETTINGS,
+    NodeSettings,
+    outside,
+    reason_to_refuse,
+    split_folders,
+)
 
 
 def declare_parameters(node: Node) -> None:

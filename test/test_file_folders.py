@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stdformer_ros.ros.file_folders import outside, split_folders
+from stdformer_ros.config import outside, split_folders
 
 
 @pytest.fixture
