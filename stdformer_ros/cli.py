@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from stdformer_ros.io.offline import Sink
 
 INTERRUPTED = 130
-"""The exit code for a program that Ctrl-C has ended, as shells give it."""
+"""The exit code of a program that Ctrl-C has ended, by the convention of shells."""
 
 
 class CommandError(Exception):
-    """A command cannot be done; the message says what is wrong and what to do."""
+    """A command cannot be carried out; the message says what is wrong and what to do."""
 
 
 def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -35,12 +35,12 @@ def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         help="people in a video, a folder of images or a rosbag2, written to humans.npz",
         description="Follow everybody through a video and write DIR/humans.npz: frame, track_id, "
         "joints (metres, camera frame), joint_names and more, one row per person and frame. A "
-        "rosbag2 gives the bag DIR/humans too. Ctrl-C keeps what was answered until then.",
+        "rosbag2 also gives the bag DIR/humans. Ctrl-C keeps the results so far.",
     )
     parser.add_argument("source", type=Path, metavar="VIDEO_OR_FOLDER_OR_BAG")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR")
     for option in ("--image-topic", "--camera-info-topic", "--depth-topic"):
-        parser.add_argument(option, default="", metavar="TOPIC", help="of a rosbag2")
+        parser.add_argument(option, default="", metavar="TOPIC", help="a topic of a rosbag2")
     parser.add_argument("--vertices", action="store_true", help="write the meshes too")
     parser.add_argument("--overlay", action="store_true", help="write overlay.mp4 too")
     add_arguments(parser)
@@ -91,7 +91,7 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _ros_module(name: str, bag: Path) -> ModuleType:
-    """What reads or writes a bag: imported by name, because it needs a sourced ROS 2."""
+    """The module that reads or writes a bag, imported only here: it needs a sourced ROS 2."""
     try:
         return import_module(f"stdformer_ros.ros.{name}")
     except ImportError as error:
@@ -102,7 +102,7 @@ def _ros_module(name: str, bag: Path) -> ModuleType:
 
 
 def _add_models(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = commands.add_parser("models", help="what models there are, and what each needs")
+    parser = commands.add_parser("models", help="list the models and the files that each needs")
     parser.add_argument(
         "--files",
         type=Path,
@@ -127,7 +127,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command.
 
     Returns:
-        0; 2 if the command could not be done; 130 if Ctrl-C has ended it.
+        0; 2 if the command could not be carried out; 130 if Ctrl-C has ended it.
     """
     parser = argparse.ArgumentParser(
         prog="python -m stdformer_ros.cli", description="3D people from videos, without ROS."

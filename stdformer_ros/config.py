@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 MARKER_NAMESPACES = ("mesh", "skeleton", "label")
-"""What `~/markers` can show of a person."""
+"""What `~/markers` can show for each person."""
 
 FILE_SETTINGS = ("checkpoint", "mesh_sampling", "joint_regressor", "smpl")
 """The settings that name files."""
@@ -39,7 +39,7 @@ def setting(
         description: for `ros2 param describe` and for `--help`.
         between: smallest and largest value of a number.
         one_of: the only values that are possible.
-        refuse: says why a value is not possible, or returns an empty string.
+        refuse: returns why a value is not possible, or an empty string if it is.
         read_only: whether the node takes it at start only.
         live: whether it can change while the node is configured.
     """
@@ -94,19 +94,19 @@ def refuse_markers(names: Sequence[str]) -> str:
 
 
 def split_folders(value: str) -> list[Path]:
-    """The folders that are listed as in PATH, `~` being the home of who runs the node."""
+    """Split a list of folders that is written as PATH is; `~` is the home of the node's user."""
     return [Path(folder).expanduser() for folder in value.split(os.pathsep) if folder]
 
 
 def outside(path: str, folders: Sequence[Path]) -> str:
-    """Why a file may not be named, or nothing if it lies in one of the folders.
+    """Why a file may not be named, or an empty string if it lies in one of the folders.
 
     `..` and links are followed first, so neither leads out of a folder. The file need not exist.
     """
     try:
         real = Path(path).resolve()
         inside = any(real.is_relative_to(folder.resolve()) for folder in folders)
-    except (OSError, RuntimeError, ValueError) as error:  # links in a circle, a null character
+    except (OSError, RuntimeError, ValueError) as error:  # circular links, a null character
         return f"cannot be followed: {error}"
     if inside:
         return ""
@@ -136,8 +136,8 @@ class EstimatorSettings:
     )
     delay_frames: int = setting(
         0,
-        "Answer so many frames late, from frames on both sides: the keypoint networks, up to half "
-        "their window. Stamps are those of the frames answered for.",
+        "Delay each answer by this number of frames, so that it also uses later frames; only "
+        "keypoint networks, up to half their window. Stamps are those of the answered frames.",
         between=(0, 1000),
     )
     mesh_level: int = setting(6890, "Vertices of the mesh.", one_of=(431, 1723, 6890), live=True)
@@ -161,11 +161,11 @@ class PipelineSettings(EstimatorSettings):
     )
     detect_every: int = setting(
         10,
-        "Search the whole image for new people in every so many frames.",
+        "Number of frames from one search of the whole image for new people to the next.",
         between=(1, 300),
         live=True,
     )
-    max_people: int = setting(8, "Follow so many people at most.", between=(1, 64))
+    max_people: int = setting(8, "Largest number of people to follow.", between=(1, 64))
     velocity_smoothing: float = setting(
         0.1,
         "Time constant in seconds of the low-pass over joint velocities; they lag by as much.",
@@ -174,13 +174,13 @@ class PipelineSettings(EstimatorSettings):
     )
     filter_min_cutoff: float = setting(
         0.0,
-        "Hz, of a 1 euro filter over each person's answers: lower is calmer and later; 0: none.",
+        "Cutoff in Hz of a 1 euro filter over each person: lower is smoother, lags more; 0: none.",
         between=(0.0, 30.0),
         live=True,
     )
     filter_beta: float = setting(
         0.0,
-        "Hz by which its cutoff rises for each m/s: higher lags less.",
+        "Hz by which that filter's cutoff rises for each m/s: higher lags less.",
         between=(0.0, 100.0),
         live=True,
     )
@@ -235,7 +235,7 @@ class NodeSettings(PipelineSettings):
     )
     depth_tolerance: float = setting(
         0.05,
-        "Seconds that may lie between the stamps of image and depth.",
+        "Largest difference in seconds between the stamps of image and depth.",
         between=(0.0, 1.0),
     )
     tf: str = setting(
@@ -244,7 +244,7 @@ class NodeSettings(PipelineSettings):
         one_of=("none", "pelvis", "joints"),
     )
     target_frame: str = setting(
-        "", "Give positions in this frame instead of the camera's, by /tf. Needs tf2_msgs."
+        "", "Give positions in this frame instead of the camera's, using /tf. Needs tf2_msgs."
     )
     markers: tuple[str, ...] = setting(
         MARKER_NAMESPACES,
@@ -253,7 +253,7 @@ class NodeSettings(PipelineSettings):
         live=True,
     )
     rep155: bool = setting(
-        False, "Publish /humans/bodies as REP-155 names it, for ros4hri's nodes. Needs hri_msgs."
+        False, "Publish /humans/bodies as REP-155 defines it, for ros4hri's nodes. Needs hri_msgs."
     )
     file_folders: str = setting(
         "",
@@ -262,15 +262,17 @@ class NodeSettings(PipelineSettings):
         read_only=True,
     )
     image_timeout: float = setting(
-        2.0, "Warn after so many seconds without an image.", between=(0.1, 3600.0), live=True
+        2.0, "Warn after this time in seconds without an image.", between=(0.1, 3600.0), live=True
     )
     latency_warn: float = setting(
         0.3,
-        "Diagnostics warn if the median answer comes so many seconds after its image's stamp.",
+        "Diagnostics warn if the median seconds from image stamp to answer are more than this.",
         between=(0.0, 3600.0),
         live=True,
     )
-    latency_error: float = setting(2.0, "The same, for an error.", between=(0.0, 3600.0), live=True)
+    latency_error: float = setting(
+        2.0, "As latency_warn, but for an error.", between=(0.0, 3600.0), live=True
+    )
     min_fps: float = setting(
         0.0,
         "Diagnostics warn if fewer images a second are answered; 0: never.",
@@ -288,9 +290,9 @@ def add_arguments(parser: argparse._ActionsContainer, *names: str, **defaults: A
     `mesh_level` becomes `--mesh-level`, with the setting's type and description.
 
     Args:
-        parser: of the command, or a group of it.
-        names: of the settings; all if left out.
-        defaults: of this command, where they are not those of the settings.
+        parser: the command's parser, or a group of it.
+        names: the settings' names; all settings if left out.
+        defaults: the command's own defaults, for settings whose default it changes.
     """
     for item in fields(PipelineSettings):
         if names and item.name not in names:
@@ -307,7 +309,7 @@ def add_arguments(parser: argparse._ActionsContainer, *names: str, **defaults: A
 
 
 def from_arguments(kind: type[S], options: argparse.Namespace, **changes: Any) -> S:
-    """Settings from the options of a command; those that it does not have keep their defaults.
+    """Settings from a command's options; settings without an option keep their defaults.
 
     Args:
         kind: the class of settings.
@@ -322,7 +324,7 @@ def from_arguments(kind: type[S], options: argparse.Namespace, **changes: Any) -
 
 
 def _placeholder(item: Field[Any]) -> str:
-    if item.metadata["one_of"]:  # refused by the settings, in one line, as every other value
+    if item.metadata["one_of"]:  # the settings refuse other values, in one line
         return "{" + ",".join(map(str, item.metadata["one_of"])) + "}"
     if item.name in FILE_SETTINGS:
         return "FILE"

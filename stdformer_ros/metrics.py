@@ -9,13 +9,13 @@ from torch import Tensor
 def mean_position_error(predicted: Tensor, true: Tensor) -> Tensor:
     """The mean distance per body: (B, N, 3) metres -> (B,) millimetres.
 
-    It is MPJPE or MPVPE if the pelvises are aligned before.
+    With both pelvises at the origin it is the MPJPE (of joints) or the MPVPE (of vertices).
     """
     return 1e3 * torch.linalg.vector_norm(predicted - true, dim=-1).mean(-1)
 
 
 def aligned_position_error(predicted: Tensor, true: Tensor) -> Tensor:
-    """PA-MPJPE: the mean distance per body (B, N, 3) after Procrustes alignment, (B,) mm."""
+    """PA-MPJPE: as `mean_position_error`, after `procrustes`: (B, N, 3) metres -> (B,) mm."""
     return mean_position_error(procrustes(predicted, true), true)
 
 
@@ -37,7 +37,7 @@ def procrustes(predicted: Tensor, true: Tensor) -> Tensor:
 
 
 def acceleration_error(predicted: Tensor, true: Tensor) -> Tensor:
-    """Accel: the mean error of the second differences, (F, N, 3) metres -> () mm/frame^2."""
+    """Accel: the mean error of second differences, (F frames, N, 3) metres -> () mm/frame^2."""
 
     def acceleration(x: Tensor) -> Tensor:
         return x[2:] - 2 * x[1:-1] + x[:-2]

@@ -1,4 +1,4 @@
-"""Several cameras that share one estimator: each has its people and windows, all are one batch."""
+"""Several cameras that share one estimator: separate people and windows, one common batch."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from stdformer_ros.types import Answer, Frame
 class MultiCameraPipeline:
     """A pipeline for each camera; all share one estimator, whose batch holds all cameras' people.
 
-    Identities belong to a camera: a person whom two cameras see has two.
+    Identities belong to a camera: a person whom two cameras see has two identities.
 
     Args:
-        pipelines: by the camera's name.
+        pipelines: each camera's pipeline, by the camera's name.
 
     Raises:
         ValueError: if there is no pipeline, or they do not share one estimator.
@@ -39,12 +39,12 @@ class MultiCameraPipeline:
         return self._pipelines[camera].see(frame)
 
     def answer(self, seen: Mapping[str, Seen]) -> dict[str, Answer]:
-        """One answer a camera.
+        """One answer per camera.
 
-        A camera whose delay keeps all of its frames back is not in it, see `Pipeline.__call__`.
+        A camera whose delay holds back all of its frames has none, see `Pipeline.__call__`.
 
         Args:
-            seen: by camera, what it has just seen; not every camera must have a frame.
+            seen: by camera, the result of `see`; not every camera must have a frame.
         """
         answers = answer([(self._pipelines[camera], frame) for camera, frame in seen.items()])
         return {c: a for c, a in zip(seen, answers, strict=True) if a is not None}
@@ -60,7 +60,7 @@ class MultiCameraPipeline:
             pipeline.use_filter(one_euro)
 
     def reset(self, camera: str) -> None:
-        """Forget a camera's windows and the frames not answered yet, not the identities."""
+        """Forget a camera's windows and unanswered frames, but not the identities."""
         self._pipelines[camera].reset()
 
     def forget(self) -> None:
@@ -70,7 +70,7 @@ class MultiCameraPipeline:
 
     @property
     def velocity_seconds(self) -> float:
-        """Time constant of the low-pass over joint velocities."""
+        """Time constant of the low-pass over joint velocities, seconds."""
         return next(iter(self._pipelines.values())).velocity_seconds
 
     @velocity_seconds.setter
@@ -98,8 +98,8 @@ def build_multi_camera_pipeline(
     """The cameras' pipelines, ready to run; they share all networks.
 
     Args:
-        cameras: names, at least one.
-        settings: of each camera's pipeline and of the estimator that they share.
+        cameras: their names, at least one.
+        settings: for every camera's pipeline and for the estimator that they share.
 
     Raises:
         ValueError, FileNotFoundError: see `build_pipeline`.

@@ -1,8 +1,8 @@
-"""Frames in, answers out: perception, one window per person, the estimator. Knows no ROS.
+"""Frames to answers: perception, one window per person, the estimator. Independent of ROS.
 
-A frame takes these steps: `Pipeline.see` finds its people, `answer` encodes them, puts the features
-into their windows, decodes the windows of the frame that is answered for (with a delay an earlier
-one), and turns each body into a `Human`.
+A frame takes these steps: `Pipeline.see` finds its people; `answer` encodes them, appends the
+features to the people's windows, decodes the windows of the frame to answer for (with a delay an
+earlier one), and makes a `Human` of each body.
 """
 
 from __future__ import annotations
@@ -56,18 +56,18 @@ class Forgetful(Protocol):
 
 
 MAX_GAP_SECONDS = 0.5
-"""Whoever was not seen for longer starts with a new window: the pose has changed meanwhile."""
+"""A person unseen for longer starts with a new window: the pose has changed in the meantime."""
 
 
 @dataclass
 class _Track:
-    """What is remembered of one person between frames.
+    """The state of one person between frames.
 
     Attributes:
-        window: their newest frames.
-        stamp: of the newest one.
-        postprocess: what happens to their bodies.
-        count: how many frames there have been.
+        window: the features of the person's newest frames.
+        stamp: the stamp of the newest frame, seconds.
+        postprocess: the steps after the estimator, with their state.
+        count: the number of frames in which the person was seen so far.
     """
 
     window: deque[Features]
@@ -78,15 +78,15 @@ class _Track:
 
 @dataclass(frozen=True)
 class Seen:
-    """A frame and who is in it, not yet turned into bodies."""
+    """A frame and its people, before their bodies are estimated."""
 
     frame: Frame
     people: list[Person]
 
 
 @dataclass(frozen=True)
-class _Question:
-    """A person in a frame who waits for their body: the frame is number `number` of `track`."""
+class _Request:
+    """A body to estimate: of one person, in the frame with index `number` of `track`."""
 
     person: Person
     camera: Camera
@@ -100,7 +100,7 @@ class _Pending:
     """A frame that is not answered yet, and its people."""
 
     frame: Frame
-    questions: list[_Question]
+    requests: list[_Request]
 
 
 class Pipeline:
@@ -108,11 +108,11 @@ class Pipeline:
 
     Args:
         perception: finds and identifies the people of a frame; called once a frame, in order.
-        estimator: see `Estimator`. With `delay_frames` each call answers for the frame so many
-            calls before. Where such an answer needs later frames in which the person was not seen,
-            the newest frame in which they were takes their place.
-        make_smoother: called when a person's window begins; None to leave answers as they are.
-        make_corrector: called at the same time; the corrector comes before the smoother.
+        estimator: see `Estimator`. A call answers for the frame `delay_frames` calls before. If
+            the answer needs later frames in which the person was not seen, the newest frame with
+            the person is repeated instead.
+        make_smoother: called when a person's window begins; None for no smoothing.
+        make_corrector: called at the same time; the corrector runs before the smoother.
 
     Attributes:
         velocity_seconds: time constant of the low-pass over joint velocities.
@@ -140,11 +140,11 @@ class Pipeline:
         """Take the next frame of a stream and answer for one; `follow` does so for a whole stream.
 
         A frame that is `discontinuous`, or older than the one before it (a bag that loops, a clock
-        that jumps), restarts every window; identities go on.
+        that jumps), restarts every window; identities are kept.
 
         Returns:
-            Everybody in the frame that is answered for: this one, or with `delay_frames` the one so
-            many calls before. None for the first calls of a delay, which answer for no frame yet.
+            All people of the answered frame: this one, or the one `delay_frames` calls before. None
+            for the first `delay_frames` calls, which answer for no frame yet.
         """
         (answered,) = answer([(self, self.see(frame))])
         return answered
@@ -152,7 +152,7 @@ class Pipeline:
     def follow(self, frames: Iterable[Frame]) -> Iterator[Answer]:
         """An answer for every frame of a recording, in the order of the frames.
 
-        The frames that a delay keeps back are answered at the end, and before each frame that
+        The frames that a delay holds back are answered at the end, and before each frame that
         restarts the windows.
         """
         for frame in frames:
@@ -164,18 +164,21 @@ class Pipeline:
         yield from self.finish()
 
     def finish(self) -> Iterator[Answer]:
-        """When the stream has ended: answers for the frames that a delay has kept back."""
+        """Answers for the frames that a delay has held back; call it when the stream has ended."""
         while self._pending:
             with torch.inference_mode():
                 (answered,) = _answers(self.estimator, [self._pending.popleft()])
             yield answered
 
     def restarts(self, frame: Frame) -> bool:
-        """Whether a frame does not continue the stream, so that every window begins anew."""
+        """Whether a frame does not continue the stream, so that every window restarts."""
         return frame.discontinuous or frame.stamp < self._newest_stamp
 
     def see(self, frame: Frame) -> Seen:
-        """The first half of a call: who is in the frame. Drops windows of people long gone."""
+        """The first half of a call: find the people of the frame.
+
+        Windows of people who were not seen for `MAX_GAP_SECONDS` are dropped.
+        """
         if self.restarts(frame):
             self.reset()
         self._newest_stamp = frame.stamp
@@ -196,13 +199,13 @@ class Pipeline:
             self.estimator.use_mesh_level(quality.mesh_level)
 
     def use_filter(self, one_euro: OneEuro | None) -> None:
-        """Change the filter over everybody's answers, None for no filter; its memory stays."""
+        """Change the filter over all people, None for no filter; new settings keep its state."""
         self.one_euro = one_euro
         for track in self._tracks.values():
             track.postprocess.use_filter(one_euro)
 
     def reset(self) -> None:
-        """Forget every window and the frames not answered yet, not perception's identities."""
+        """Forget all windows and the frames not answered yet, but not perception's identities."""
         self._tracks.clear()
         self._pending.clear()
         self._newest_stamp = -np.inf
@@ -214,17 +217,17 @@ class Pipeline:
             self.perception.reset()
 
     def warm_up(self) -> None:
-        """Run everything once on an invented person: the first call takes much longer than others.
+        """Run everything once on a made-up person, because the first call takes much longer.
 
-        Nothing is remembered of it.
+        This leaves no state behind.
         """
         height, width = 480, 640
         frame = Frame(
             np.zeros((height, width, 3), np.uint8), -np.inf, Camera.assumed(width, height)
         )
         self.perception(frame)
-        places = np.linspace(0.3, 0.7, 33, dtype=np.float32)[:, None]
-        landmarks = places * np.array([width, height], np.float32)
+        fractions = np.linspace(0.3, 0.7, 33, dtype=np.float32)[:, None]
+        landmarks = fractions * np.array([width, height], np.float32)
         box = np.array([0.3 * width, 0.3 * height, 0.7 * width, 0.7 * height], np.float32)
         person = Person(0, 1.0, box, landmarks, np.ones(33, np.float32))
         with torch.inference_mode():
@@ -236,7 +239,7 @@ class Pipeline:
     def remember(self, seen: Seen, rows: Sequence[Features]) -> None:
         """Append each person's features of a frame (one row a person) to the person's window."""
         stamp = seen.frame.stamp
-        questions = []
+        requests = []
         for person, row in zip(seen.people, rows, strict=True):
             track = self._tracks.get(person.track_id)
             if track is None:
@@ -250,12 +253,12 @@ class Pipeline:
             track.window.append(row)
             track.stamp = stamp
             track.postprocess.velocity_seconds = self.velocity_seconds
-            questions.append(_Question(person, seen.frame.camera, track, track.count, stamp))
+            requests.append(_Request(person, seen.frame.camera, track, track.count, stamp))
             track.count += 1
-        self._pending.append(_Pending(seen.frame, questions))
+        self._pending.append(_Pending(seen.frame, requests))
 
     def due(self) -> _Pending | None:
-        """The frame to answer for now; None as long as the delay keeps all of them back."""
+        """The frame to answer for now; None as long as the delay holds back all frames."""
         if len(self._pending) <= self.estimator.delay_frames:
             return None
         return self._pending.popleft()
@@ -267,10 +270,10 @@ def answer(seen: Sequence[tuple[Pipeline, Seen]]) -> list[Answer | None]:
     Encoding and decoding run once over everybody of all cameras.
 
     Args:
-        seen: pipelines that share one estimator, each with what it has just seen.
+        seen: pipelines that share one estimator, each with the result of its `see`.
 
     Returns:
-        For each pipeline the frame that is answered for now, or None, see `Pipeline.__call__`.
+        One answer per pipeline, or None, see `Pipeline.__call__`.
     """
     if not seen:
         return []
@@ -295,11 +298,11 @@ def _encoded(estimator: Estimator, seen: Sequence[Seen]) -> list[Features]:
 
 
 def _answers(estimator: Estimator, due: Sequence[_Pending]) -> list[Answer]:
-    """The people of all these frames, decoded in one batch."""
-    everybody = [question for pending in due for question in pending.questions]
+    """The answers for these frames; all their people are decoded in one batch."""
+    everybody = [request for pending in due for request in pending.requests]
     if not everybody:
         return [Answer(pending.frame, []) for pending in due]
-    windows = [_window(question, estimator) for question in everybody]
+    windows = [_window(request, estimator) for request in everybody]
     names = windows[0][0][0]
     bodies = iter(
         estimator.decode(
@@ -313,7 +316,7 @@ def _answers(estimator: Estimator, due: Sequence[_Pending]) -> list[Answer]:
     return [
         Answer(
             pending.frame,
-            [_human(question, next(bodies), next(fills)) for question in pending.questions],
+            [_human(request, next(bodies), next(fills)) for request in pending.requests],
         )
         for pending in due
     ]
@@ -328,23 +331,23 @@ def _with_depth(person: Person, frame: Frame) -> Person:
     return replace(person, torso_depth=distance)
 
 
-def _window(question: _Question, estimator: Estimator) -> tuple[list[Features], float]:
-    """The person's window around the frame in question, and the part of it that is real frames.
+def _window(request: _Request, estimator: Estimator) -> tuple[list[Features], float]:
+    """The person's window for the requested frame, and the fraction of real frames in it.
 
     Missing frames before it are copies of the oldest one, missing frames after it of the newest.
     """
-    later = question.track.count - 1 - question.number
+    later = request.track.count - 1 - request.number
     after = estimator.delay_frames - later
-    frames = list(question.track.window)[-(estimator.window - after) :]
+    frames = list(request.track.window)[-(estimator.window - after) :]
     before = estimator.window - after - len(frames)
     padded = [frames[0]] * before + frames + [frames[-1]] * after
     return padded, len(frames) / estimator.window
 
 
-def _human(question: _Question, body: Body, fill: float) -> Human:
-    """The person of a question with their postprocessed body."""
-    person, stamp = question.person, question.stamp
-    body, velocities = question.track.postprocess(body, person, question.camera, stamp)
+def _human(request: _Request, body: Body, fill: float) -> Human:
+    """The person of a request with their postprocessed body."""
+    person, stamp = request.person, request.stamp
+    body, velocities = request.track.postprocess(body, person, request.camera, stamp)
     return Human(person, body, velocities, fill)
 
 
@@ -356,9 +359,9 @@ def build_pipeline(settings: PipelineSettings | None = None, **changes: Any) -> 
         changes: single settings by their names, as in `build_pipeline(landmarks="lite")`.
 
     Raises:
-        ValueError: if a name or a number is not one of those possible.
+        ValueError: if a setting has an impossible value.
         TypeError: if there is no such setting.
-        FileNotFoundError: if a file is missing; the message says which and how to get it.
+        FileNotFoundError: if a file is missing; the message says which, and how to get it.
     """
     # Imported here: the tests of the pipeline itself need neither models nor OpenVINO.
     from stdformer_ros.models.registry import create_estimator

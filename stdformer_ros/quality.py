@@ -18,13 +18,13 @@ MAX_DETECT_EVERY = 40
 PERIOD = 1.0
 """Seconds over which frame times are averaged: the detector makes single frames slow."""
 MIN_FRAMES = 5
-"""The mean needs at least so many frames."""
+"""Smallest number of frames for that mean."""
 MAX_LOAD = 0.7
-"""A better quality is tried while frames take less than this part of the budget."""
+"""A better quality is tried while frames take less than this fraction of 1 / target_fps."""
 PATIENCE = 5.0
 """Seconds for which the load must be that low before a better quality is tried."""
 MAX_PATIENCE = 80.0
-"""After each failed trial the patience doubles, up to this."""
+"""Seconds; after each failed trial the patience doubles, up to this."""
 
 
 @dataclass(frozen=True)
@@ -69,8 +69,8 @@ class QualityController:
 
     If frames are too slow on average over a period, the quality goes down by one step. After
     `PATIENCE` seconds of low load the next better step is tried; if it is too slow, the next trial
-    waits twice as long. So if one step is too slow and the next has a low load, there is a trial
-    from time to time instead of an oscillation.
+    waits twice as long. So if one step is too slow and the next has a low load, the better step is
+    tried from time to time, and the quality does not oscillate.
 
     Args:
         target_fps: frames per second to keep, > 0.

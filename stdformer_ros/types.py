@@ -27,11 +27,11 @@ class Frame:
         image: (H, W, 3) uint8 RGB.
         stamp: seconds, the time of exposure.
         camera: the intrinsics that belong to this image's size.
-        depth: aligned to the image, None where there is no depth camera.
-        source: where the image comes from, such as the header of its message. Only those who made
-            the frame look at it, when the frame comes back in an `Answer`.
-        discontinuous: True if the frame does not continue those before it: the clock was set back,
-            or the image has another size. What is remembered of the stream is void then.
+        depth: a depth image that is aligned to the image; None without a depth camera.
+        source: where the image comes from, such as the header of its message. Only the code that
+            made the frame reads it, when the frame comes back in an `Answer`.
+        discontinuous: True if the frame does not continue the previous ones: the clock was set
+            back, or the image has another size. State from the previous frames is then invalid.
     """
 
     image: ImageArray
@@ -48,11 +48,11 @@ class Person:
 
     Attributes:
         track_id: identity in this run; never given to anybody else.
-        score: 0..1, how sure it is that this is a person.
+        score: 0..1, the confidence that this is a person.
         box: (4,) x0, y0, x1, y1 in pixels.
         landmarks: (33, 2) BlazePose landmarks in pixels, raw (not undistorted).
         visibility: (33,) 0..1, the probability that the landmark is in the image and not hidden.
-        world_landmarks: (33, 3) BlazePose's own guess in space: metres along the camera's axes, the
+        world_landmarks: (33, 3) BlazePose's own 3D estimate: metres along the camera's axes, the
             middle of the hips at the origin; None if unknown.
         torso_depth: metres along the optical axis to the visible surface of the torso, measured by
             a depth image; NaN where there is none.
@@ -78,7 +78,7 @@ class Body:
         rotations: (24, 3, 3) of SMPL's joints, the first one that of the pelvis in the camera
             frame, the others relative to their parents; None where the estimator gives none.
         betas: (10,) shape parameters, or None.
-        metric_depth: True if the distance rests on known intrinsics or on a depth image, False if
+        metric_depth: True if the distance is based on known intrinsics or a depth image, False if
             the field of view was assumed.
         measured_depth: True if a depth image has measured the distance.
     """
@@ -94,13 +94,13 @@ class Body:
 
 @dataclass(frozen=True)
 class Human:
-    """One person of one frame, as the pipeline answers.
+    """The pipeline's output for one person in one frame.
 
     Attributes:
-        person: who it is and where in the image.
+        person: the identity, and what perception found in the image.
         body: joints and mesh.
-        joint_velocities: (J, 3) m/s, zero in a person's first frame.
-        window_fill: 0..1, the part of the estimator's window that holds real frames.
+        joint_velocities: (J, 3) m/s, camera frame; zero in a person's first frame.
+        window_fill: 0..1, the fraction of the estimator's window that holds real frames.
     """
 
     person: Person
@@ -111,11 +111,11 @@ class Human:
 
 @dataclass(frozen=True)
 class Answer:
-    """Everybody in one frame. With a delay this is a frame from before the newest one.
+    """All people in one frame. With a delay this is a frame before the newest one.
 
     Attributes:
-        frame: the one that is answered for, as it was given to the pipeline.
-        humans: in the order of perception.
+        frame: the frame that the answer is for, as it was given to the pipeline.
+        humans: in the order in which perception gave the people.
     """
 
     frame: Frame

@@ -1,7 +1,7 @@
 """Where the embedded body has the landmarks that the default estimator uses.
 
-Of BlazePose's 33 landmarks 21 are used; the others (eyes, mouth, thumbs, little fingers) say
-nothing more about the body's pose. Limb landmarks lie near joints, the others on the skin.
+Of BlazePose's 33 landmarks 21 are used; the others (eyes, mouth, thumbs, little fingers) add
+nothing about the body's pose. Limb landmarks lie near joints, the others on the skin.
 
 BlazePose's landmarks are neither joint centres nor the outermost points of the skin. In videos of
 standing and walking people, and triangulated from four views of one person, its shoulders are
@@ -126,12 +126,12 @@ class BodyLandmarks(nn.Module):
     def forward(
         self, global_rotations: Tensor, joints: Tensor, rest_joints: Tensor, betas: Tensor
     ) -> Tensor:
-        """Landmarks (B, 21, 3) in metres.
+        """Landmarks (B, 21, 3) in metres, in the axes and with the origin of `joints`.
 
         Args:
             global_rotations: (B, 24, 3, 3).
-            joints: (B, 24, 3) posed joints.
-            rest_joints: (B, 24, 3) joints of the rest pose.
+            joints: (B, 24, 3) posed joints, metres.
+            rest_joints: (B, 24, 3) joints of the rest pose, metres.
             betas: (B, 10).
         """
         skeleton = Skeleton(rest_joints, global_rotations, joints)

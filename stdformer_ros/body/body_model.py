@@ -2,10 +2,10 @@
 
 `tools/build_body.py` makes the arrays in `assets/body.npz`. Axes of the rest pose: x to the body's
 left, y up, z to the front; metres; the pelvis is the origin. Its vertices do not correspond to
-SMPL's, so weights trained on one body are useless on the other.
+SMPL's, so weights that were trained on one body are useless on the other.
 
-The file has the mesh and its skinning (`BodyModel`), forward kinematics, the arrays of the asset,
-and joints regressed from vertices.
+Order: the mesh and its skinning (`BodyModel`), forward kinematics, the arrays of the asset, and
+joints regressed from vertices.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Skeleton(NamedTuple):
 
     @property
     def transforms(self) -> Tensor:
-        """(B, 24, 12) the flattened matrix (3, 4) of each joint, from the rest pose to the pose."""
+        """(B, 24, 12): each joint's matrix (3, 4) from the rest pose to the pose, flattened."""
         shift = self.joints - (self.global_rotations @ self.rest[..., None])[..., 0]
         return torch.cat([self.global_rotations, shift[..., None]], dim=-1).flatten(2)
 
@@ -87,7 +87,7 @@ class BodyModel(nn.Module):
         """Pose the body.
 
         Args:
-            rotations: (B, 24, 3, 3), the pelvis' in the world, the others relative to the parent.
+            rotations: (B, 24, 3, 3), the pelvis' in the world, the others relative to the parents.
             betas: (B, 10) shape parameters, of unit variance over adults.
 
         Returns:
@@ -109,7 +109,7 @@ class BodyModel(nn.Module):
 def skinned(
     weights: Tensor, template: Tensor, shapedirs: Tensor, skeleton: Skeleton, betas: Tensor
 ) -> Tensor:
-    """Points (B, N, 3) that move with a skeleton.
+    """Points (B, N, 3) that move with a skeleton, metres, in the coordinates of its joints.
 
     Args:
         weights: (N, 24) skinning weights.
@@ -128,16 +128,16 @@ def _generations() -> tuple[tuple[slice, slice | list[int]], ...]:
 
     Returns:
         For each generation the slice of its joints, which are adjacent in SMPL's order, and the
-        places of their parents in the generation before.
+        indices of their parents within the previous generation.
     """
     generations, before = [], [0]
     while children := [joint for joint, parent in enumerate(PARENTS) if parent in before]:
         parents = [before.index(PARENTS[joint]) for joint in children]
         if len(set(parents)) == 1 or parents == list(range(parents[0], parents[-1] + 1)):
-            places: slice | list[int] = slice(parents[0], parents[-1] + 1)
+            index: slice | list[int] = slice(parents[0], parents[-1] + 1)
         else:
-            places = parents
-        generations.append((slice(children[0], children[-1] + 1), places))
+            index = parents
+        generations.append((slice(children[0], children[-1] + 1), index))
         before = children
     return tuple(generations)
 
@@ -148,8 +148,8 @@ _GENERATIONS = _generations()
 def forward_kinematics(rotations: Tensor, rest_joints: Tensor) -> tuple[Tensor, Tensor]:
     """Global rotations (B, 24, 3, 3) and joints (B, 24, 3) with the pelvis at the origin, metres.
 
-    A generation of joints is computed at once: with so few numbers, the time is proportional to the
-    number of operations.
+    All joints of a generation are computed at once: with so few numbers, the time depends only on
+    the number of operations.
 
     Args:
         rotations: (B, 24, 3, 3) relative to the parents.
@@ -164,8 +164,8 @@ def forward_kinematics(rotations: Tensor, rest_joints: Tensor) -> tuple[Tensor, 
         moved = parent[..., :3] @ local[:, joints]
         newest = torch.cat([moved[..., :3], moved[..., 3:] + parent[..., 3:]], dim=-1)
         posed.append(newest)
-    everybody = torch.cat(posed, dim=1)
-    return everybody[..., :3], everybody[..., 3]
+    transforms = torch.cat(posed, dim=1)
+    return transforms[..., :3], transforms[..., 3]
 
 
 def load_body_arrays() -> dict[str, np.ndarray]:
@@ -184,9 +184,9 @@ def level_index(data: dict[str, np.ndarray], level: int) -> np.ndarray:
 def vertices_in(level: int, coarse: int) -> Tensor:
     """(coarse,) indices of a coarser level's vertices among those of a finer level."""
     data = load_body_arrays()
-    place = {int(vertex): i for i, vertex in enumerate(level_index(data, level))}
-    places = [place[int(vertex)] for vertex in level_index(data, coarse)]
-    return torch.from_numpy(np.array(places))
+    row = {int(vertex): i for i, vertex in enumerate(level_index(data, level))}
+    rows = [row[int(vertex)] for vertex in level_index(data, coarse)]
+    return torch.from_numpy(np.array(rows))
 
 
 def smpl_joint_regressor() -> NDArray[np.float32]:
@@ -219,7 +219,7 @@ def h36m_joint_regressor() -> NDArray[np.float32]:
 
 
 def _mean(weights: dict[np.int64, float]) -> NDArray[np.float32]:
-    """(6890,) these weights of some vertices, 0 for the others."""
+    """(6890,): the given weights of some vertices, 0 for all others."""
     row = np.zeros(LEVELS[0], np.float32)
     row[list(weights)] = list(weights.values())
     return row

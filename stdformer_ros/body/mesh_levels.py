@@ -1,9 +1,9 @@
-"""Meshes of several levels, and how values of a coarse level's vertices become those of a finer.
+"""Meshes at several levels of detail, and upsampling of vertex values from level to level.
 
 Two bodies have such levels:
 
 - SMPL, from the user's file `mesh_downsampling.npz` (`load_mesh_sampling`). The file comes with the
-  mesh networks that descend from GraphCMR and Mesh Graphormer. It follows SMPL's topology and falls
+  mesh networks that are based on GraphCMR and Mesh Graphormer. It follows SMPL's topology and falls
   under SMPL's licence, so it is not part of this package.
 - The embedded body (`embedded_mesh_sampling`, `Upsample`). With its levels the image networks can
   be trained and run without SMPL; such weights fit this body only.
@@ -25,7 +25,7 @@ from stdformer_ros.body.body_model import LEVELS, load_body_arrays
 from stdformer_ros.body.safe_pickle import RefusedPickleError, load_object_npz
 
 SAMPLING_LEVELS = (6890, 1723, 431)
-"""Vertices of the three levels that the image networks use."""
+"""Numbers of vertices of the three levels that the image networks use."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,8 @@ class MeshSampling:
 
     Attributes:
         adjacency: per level a (V, V) sparse matrix, non-zero where two vertices share an edge.
-        upsampling: from level 1 to 0, (6890, 1723), and from level 2 to 1, (1723, 431).
+        upsampling: sparse matrices from level 1 to 0 (6890, 1723), and from level 2 to 1 (1723,
+            431).
         faces: per level (F, 3) int32 vertex indices.
     """
 
@@ -48,10 +49,10 @@ class MeshSampling:
         return torch.from_numpy(dense | np.eye(len(dense), dtype=bool))
 
     def kept(self, level: int) -> NDArray[np.int64]:
-        """The indices among the 6890 vertices of those that a level (1 or 2) has kept.
+        """The vertices of a level (1 or 2), as indices (V,) among the 6890 vertices.
 
-        Each level is a subset of the finer one. So each of its vertices alone makes up one finer
-        vertex: the one that has the largest weight on it.
+        Each level is a subset of the finer one. So each of its vertices is equal to one finer
+        vertex: the one with the largest upsampling weight on it.
         """
         index = np.arange(SAMPLING_LEVELS[0])
         for matrix in self.upsampling[:level]:
@@ -82,7 +83,7 @@ class MeshUpsample(nn.Module):
             self.register_buffer(name, torch.from_numpy(array), persistent=False)
 
     def forward(self, values: Tensor) -> Tensor:
-        """(B, coarse, C) -> (B, fine, C), gathered at once for the whole batch."""
+        """(B, coarse, C) -> (B, fine, C), in one product for the whole batch."""
         batch, coarse, channels = values.shape
         table = values.transpose(0, 1).reshape(coarse, batch * channels).to(self.weights.dtype)
         sums = F.embedding_bag(
@@ -96,7 +97,7 @@ def load_mesh_sampling(path: str | Path) -> MeshSampling:
 
     Raises:
         FileNotFoundError: if there is no such file; the message says where to get it.
-        ValueError: if the file names code instead of arrays, is broken, or is of another mesh.
+        ValueError: if the file names code instead of arrays, is broken, or has another mesh.
     """
     if not Path(path).is_file():
         raise FileNotFoundError(
@@ -144,9 +145,9 @@ def embedded_mesh_sampling() -> MeshSampling:
 
 
 class Upsample(MeshUpsample):
-    """From values of a coarse level's vertices to those of a finer level, on the embedded body.
+    """Upsamples values of vertices from a coarse level to a finer one, on the embedded body.
 
-    A fine vertex takes the barycentric mean of the coarse triangle that is nearest to it in the
+    A fine vertex gets the barycentric mean of the coarse triangle that is nearest to it in the
     rest pose. Values of coarse vertices do not change, since each level is a subset of the finer.
 
     Args:
@@ -162,7 +163,7 @@ class Upsample(MeshUpsample):
 
 
 def upsampling_matrix(coarse: int, fine: int) -> np.ndarray:
-    """(fine, coarse) float32, the means that `Upsample` takes.
+    """(fine, coarse) float32, the matrix of `Upsample`.
 
     Raises:
         ValueError: see `Upsample`.

@@ -35,7 +35,7 @@ head are not much farther apart, so that it cannot be at the tip of the nose.
 """
 
 TOWARDS_NOSE = 0.2
-"""Human3.6M's joint in the head lies at this part of the way from between the ears to the nose."""
+"""Human3.6M's head joint lies at this fraction of the way from the ears' middle to the nose."""
 
 EVALUATION_ORDER: tuple[int, ...] = (3, 2, 1, 4, 5, 6, 16, 15, 14, 11, 12, 13, 8, 10)
 """The 14 joints on which published methods are compared, as indices among the 17."""

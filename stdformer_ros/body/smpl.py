@@ -36,7 +36,7 @@ _SHAPES: dict[str, tuple[int | None, ...]] = {
 
 
 class SmplBody(nn.Module):
-    """SMPL's mesh and joints from rotations and shape.
+    """SMPL: from rotations and shape to mesh and joints.
 
     Args:
         path: SMPL's pickle, for example `basicModel_neutral_lbs_10_207_0_v1.0.0.pkl`.
@@ -74,7 +74,7 @@ class SmplBody(nn.Module):
             betas: (B, 10).
 
         Returns:
-            Vertices (B, 6890, 3) and SMPL's 24 joints (B, 24, 3), metres.
+            Vertices (B, 6890, 3) and SMPL's 24 joints (B, 24, 3), metres, in the camera's axes.
         """
         out = self.model(
             betas=betas,
@@ -153,6 +153,6 @@ def _smplx() -> Any:
     except ImportError as error:
         raise ValueError(
             "SMPL needs the package smplx, which is not installed because its licence allows "
-            "non-commercial use only; if that is yours: ./run shell pip install smplx"
+            "non-commercial use only; for such use: ./run shell pip install smplx"
         ) from error
     return smplx

@@ -16,13 +16,13 @@ NEAREST, FARTHEST = 0.15, 30.0
 GRID = 16
 """The torso's depth is read at GRID x GRID points."""
 INSET = 0.2
-"""So much of the torso's quadrilateral is left out at each edge, where the background shows."""
+"""Fraction of the torso's quadrilateral left out at each edge, because background shows there."""
 SPREAD = 0.25
-"""Metres; points farther from the median than this are not of the torso's surface."""
+"""Metres; points farther from the median than this are not on the torso's surface."""
 MIN_SHARE = 0.3
-"""This part of the points must have been measured, and be of the torso's surface."""
+"""At least this fraction of the points must be measured, and must be on the torso's surface."""
 MIN_VISIBILITY = 0.5
-"""Of shoulders and hips on average; below, the torso counts as hidden."""
+"""The torso counts as hidden if the mean visibility of shoulders and hips is lower."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class DepthImage:
 
     Attributes:
         values: (H, W) uint16 or float32; the resolution may differ from the colour image's.
-        metres: the length of one unit of the values, metres.
+        metres: the length in metres of one unit of the values.
     """
 
     values: NDArray[np.uint16] | NDArray[np.float32]
@@ -65,8 +65,9 @@ def torso_depth(
 ) -> float:
     """The depth of a torso's visible surface.
 
-    It is read on a grid between shoulders and hips; the answer is the median of the points near the
-    median. So holes, sky, an arm in front of the torso and background beside it do not count.
+    The depth is read on a grid between shoulders and hips; the result is the median of those points
+    that are near the median of all. So holes, sky, an arm in front of the torso and background
+    beside it have no effect.
 
     Args:
         depth: aligned to the colour image.

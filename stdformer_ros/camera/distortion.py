@@ -65,20 +65,20 @@ class Distortion:
             )
 
     def distort(self, points: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Points (..., 2) of a pinhole camera at unit depth, moved as by the lens."""
+        """Distort points x/z, y/z of a pinhole camera as the lens does: (..., 2) -> (..., 2)."""
         flat = points.reshape(-1, 1, 2).astype(np.float64)
         if not len(flat):
             return points
         if self.model == "equidistant":
-            bent = cv2.fisheye.distortPoints(flat, _UNIT, self._array())
+            distorted = cv2.fisheye.distortPoints(flat, _UNIT, self._array())
         else:
             rays = np.concatenate([flat, np.ones_like(flat[..., :1])], axis=2)
             zero = np.zeros(3)
-            bent, _ = cv2.projectPoints(rays, zero, zero, _UNIT, self._array())
-        return bent.reshape(points.shape).astype(np.float32)
+            distorted, _ = cv2.projectPoints(rays, zero, zero, _UNIT, self._array())
+        return distorted.reshape(points.shape).astype(np.float32)
 
     def undistort(self, points: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The inverse of `distort`, for points (..., 2) at unit depth.
+        """The inverse of `distort`, for points (..., 2) at unit depth: (..., 2) -> (..., 2).
 
         A point that no ray reaches (far outside the image, where the polynomials fold back) stays
         as it is.
@@ -87,15 +87,15 @@ class Distortion:
         if not len(flat):
             return points
         if self.model == "equidistant":
-            straight = self._undistort_fisheye(flat.reshape(-1, 2))
+            undistorted = self._undistort_fisheye(flat.reshape(-1, 2))
         else:
             until = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, MAX_ITERATIONS, 1e-9)
             found = cv2.undistortPointsIter(flat, _UNIT, self._array(), _UNIT, _UNIT, until)
-            straight = np.asarray(found)
-        straight = np.nan_to_num(straight.reshape(points.shape), posinf=0, neginf=0)
-        missed = np.linalg.norm(self.distort(straight.astype(np.float32)) - points, axis=-1)
-        good = missed < MAX_INVERSION_ERROR * (1 + np.linalg.norm(points, axis=-1))
-        return np.where(good[..., None], straight, points).astype(np.float32)
+            undistorted = np.asarray(found)
+        undistorted = np.nan_to_num(undistorted.reshape(points.shape), posinf=0, neginf=0)
+        error = np.linalg.norm(self.distort(undistorted.astype(np.float32)) - points, axis=-1)
+        good = error < MAX_INVERSION_ERROR * (1 + np.linalg.norm(points, axis=-1))
+        return np.where(good[..., None], undistorted, points).astype(np.float32)
 
     def _undistort_fisheye(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
         """Undistort points (N, 2) by Newton's method for the angle to the optical axis."""

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from stdformer_ros.camera.distortion import Distortion
 
 ASSUMED_FIELD_OF_VIEW = radians(60.0)
-"""Over the longer side of an image without calibration."""
+"""Radians over the longer side, assumed for an image without calibration."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Camera:
 
     Attributes:
         fx, fy, cx, cy: focal lengths and principal point in pixels.
-        known: False if the intrinsics were assumed; then distances are only plausible.
+        known: False if the intrinsics were assumed; then distances are only a rough guess.
         distortion: of the lens; None for a rectified image.
     """
 
@@ -56,13 +56,13 @@ class Camera:
         return cls(width, height, focal, focal, 0.5 * width, 0.5 * height, known=False)
 
     def rays(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Pixels (..., 2) to x/z, y/z in camera coordinates; the distortion is removed."""
+        """Pixels (..., 2) to x/z, y/z (..., 2) in the camera frame; the distortion is removed."""
         centre = np.array([self.cx, self.cy], np.float32)
         rays = ((pixels - centre) / np.array([self.fx, self.fy], np.float32)).astype(np.float32)
         return rays if self.distortion is None else self.distortion.undistort(rays)
 
     def project(self, points: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Points (..., 3) in camera coordinates, z > 0, to pixels (..., 2) of this camera."""
+        """Points (..., 3) in metres in the camera frame, z > 0, to pixels (..., 2)."""
         centre = np.array([self.cx, self.cy], np.float32)
         focal = np.array([self.fx, self.fy], np.float32)
         rays = points[..., :2] / points[..., 2:]
@@ -73,7 +73,7 @@ class Camera:
     def _distorted(self, rays: NDArray[np.float32]) -> NDArray[np.float32]:
         """Rays (..., 2), distorted unless they are far outside the image.
 
-        There the polynomials of the other models than `equidistant` fold back into the image.
+        There the polynomials of all models except `equidistant` fold back into the image.
         """
         assert self.distortion is not None
         distorted = self.distortion.distort(rays)

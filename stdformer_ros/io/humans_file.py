@@ -1,4 +1,4 @@
-"""`humans.npz`: everybody whom the pipeline saw in a recording, as arrays."""
+"""`humans.npz`: all people in a recording, as arrays."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ class HumansFile:
     (). With vertices also `vertices` (N, V, 3), metres, and `faces` (F, 3).
 
     Args:
-        path: of the archive; its folder must exist.
-        estimator: whose answers they are.
-        vertices: whether to keep the meshes; those of a long video do not fit into memory, so they
+        path: path of the archive; its folder must exist.
+        estimator: the estimator of the answers.
+        vertices: whether to write the meshes; those of a long video do not fit into memory, so they
             are kept in a temporary file beside the archive until it is written.
 
     Raises:
-        ValueError: if vertices are wanted of a model that has none.
+        ValueError: if vertices are wanted, but the estimator gives no mesh.
         OSError: if the folder cannot be written to.
     """
 
@@ -67,11 +67,11 @@ class HumansFile:
                 self._meshes.close()
 
     def add(self, answer: Answer) -> None:
-        """Take the people of the next frame."""
+        """Add the people of the next frame."""
         frame, stamp = len(self._stamps), answer.frame.stamp
         for human in answer.humans:
             person, body = human.person, human.body
-            # The mesh first: Ctrl-C between the two leaves a mesh too many, which nobody reads.
+            # The mesh first: Ctrl-C before the row is added leaves only an unused mesh at the end.
             if self._meshes is not None and body.vertices is not None:
                 self._mesh_size = len(body.vertices)
                 self._meshes.write(body.vertices.astype(np.float32).tobytes())
@@ -89,7 +89,7 @@ class HumansFile:
         self._stamps.append(stamp)
 
     def _save(self) -> None:
-        """Write to a file beside the archive, and put that in its place when it is complete."""
+        """Write a temporary file, and rename it to the archive's name when it is complete."""
         rows, joints = self._rows, len(self._estimator.joint_names)
         arrays: dict[str, Any] = {
             "frame": np.array([row.frame for row in rows], np.int64),
@@ -122,7 +122,7 @@ class HumansFile:
 
 
 class _Row(NamedTuple):
-    """One person in one frame; the names are the archive's."""
+    """One person in one frame; the fields have the names of the archive's arrays."""
 
     frame: int
     stamp: float

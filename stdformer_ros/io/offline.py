@@ -1,8 +1,8 @@
-"""A recording through the pipeline, without ROS: frames from a source, answers into sinks.
+"""Runs the pipeline over a recording, without ROS: frames from a source, answers to sinks.
 
-A source is an iterator of frames: a video file, a folder of images (`video.py`), or a bag, which is
-read where ROS is known (`ros/inputs/bags.py`). A sink writes one file from the answers:
-`HumansFile`, `OverlayVideo`, or the bag of results. Any source goes with any sinks.
+A source is an iterator of frames: a video file, a folder of images (`video.py`), or a bag, which
+only `ros/inputs/bags.py` can read, because it needs ROS. A sink writes one file from the answers:
+`HumansFile`, `OverlayVideo`, or the bag of results. Every source works with all sinks.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from stdformer_ros.types import Answer, Frame
 
 
 class Sink(Protocol):
-    """Writes what is answered to `path`; a context manager.
+    """Writes the answers to the file `path`; a context manager.
 
-    Leaving it without an error completes what was added so far. Leaving it with an error leaves an
-    earlier result at `path` as it was.
+    Leaving the context without an error completes the file from the answers added so far. Leaving
+    it with an error does not change an earlier file at `path`.
     """
 
     path: Path
@@ -44,13 +44,13 @@ class Sink(Protocol):
 
 @dataclass
 class Summary:
-    """What came of a run.
+    """The result of a run.
 
     Attributes:
-        frames: how many were answered.
-        people: how many different track ids there were.
-        error: what has ended the run before the recording did (`KeyboardInterrupt` for Ctrl-C), or
-            None. The sinks hold the `frames` answered until then.
+        frames: number of answered frames.
+        people: number of different track ids.
+        error: the exception that ended the run early (`KeyboardInterrupt` for Ctrl-C), or None. The
+            sinks then hold the first `frames` answers.
     """
 
     frames: int = 0
@@ -61,19 +61,19 @@ class Summary:
 def run_offline(
     frames: Iterable[Frame], pipeline: Pipeline, sinks: Sequence[Sink], total: int | None = None
 ) -> Summary:
-    """Follow everybody through a recording, with a progress bar.
+    """Run the pipeline over a recording, with a progress bar.
 
-    Ctrl-C, or an error of the source, the pipeline or a sink, ends the run early; what was answered
-    until then is written.
+    Ctrl-C, or an error of the source, the pipeline or a sink, ends the run early; the answers until
+    then are written.
 
     Args:
-        frames: in their order.
-        pipeline: see there.
-        sinks: get all answers; those of a delay's last frames too.
-        total: how many frames to expect, if that is known.
+        frames: the frames in their order.
+        pipeline: answers for each frame.
+        sinks: get all answers, including those that a delay holds back until the end.
+        total: the expected number of frames, if known.
 
     Raises:
-        BaseException: whatever went wrong before the first answer; then nothing is written.
+        BaseException: any error before the first answer; then nothing is written.
         OSError: if a file cannot be completed.
     """
     summary = Summary()

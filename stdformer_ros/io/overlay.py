@@ -54,7 +54,7 @@ class Figure:
 
     @classmethod
     def of(cls, human: Human) -> Figure:
-        """A person as the pipeline has answered."""
+        """The figure of a person in the pipeline's answer."""
         return cls(human.person.track_id, human.body.joints, human.body.vertices)
 
 
@@ -78,11 +78,11 @@ def draw_overlay(
     opacity: float = 0.85,
     labels: bool = True,
 ) -> ImageArray:
-    """The image with everybody's mesh, skeleton and track id over it.
+    """A copy of the image (H, W, 3) with everybody's mesh, skeleton and track id drawn over it.
 
     Args:
         image: (H, W, 3) RGB; not changed.
-        figures: who is drawn.
+        figures: the people to draw.
         camera: the intrinsics of `image`.
         faces: (F, 3) vertex indices, outward side counter-clockwise, or None without meshes.
         skeleton: pairs of joint indices.
@@ -114,7 +114,7 @@ def draw_mesh(
     camera: Camera,
     color: Color,
 ) -> None:
-    """Paint one mesh onto `canvas`: vertices (V, 3) metres, camera frame; faces as above."""
+    """Paint a mesh onto `canvas` (H, W, 3): vertices (V, 3) in metres in the camera frame."""
     _paint(canvas, [_triangles(vertices, faces, vertices, project(vertices, camera))], [color])
 
 
@@ -127,15 +127,18 @@ def draw_side_view(
 ) -> ImageArray:
     """Everybody as seen from the image's right, one beside the other, all at the same scale.
 
-    Each body is turned by 90 degrees about the vertical axis through its middle, so that what is
-    far from the camera is on the right.
+    Each body is rotated by 90 degrees about the vertical axis through its middle, so that parts far
+    from the camera are on the right.
 
     Args:
-        figures: who is drawn.
+        figures: the people to draw.
         faces: (F, 3) as in `draw_overlay`.
         skeleton: pairs of joint indices.
         size: width and height of the picture in pixels.
         labels: whether to write the ids.
+
+    Returns:
+        (height, width, 3) uint8 RGB.
     """
     width, height = size
     canvas = np.full((height, width, 3), 245, np.uint8)
@@ -176,7 +179,7 @@ def _triangles(
     view: FloatArray,
     pixels: NDArray[np.float64],
 ) -> _Triangles:
-    """`view` (V, 3): the direction from the viewer to each vertex."""
+    """The visible triangles; `view` (V, 3) is the direction from the viewer to each vertex."""
     a, b, c = (vertices[faces[:, i]] for i in range(3))
     normals = np.cross(b - a, c - a)
     normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
@@ -191,7 +194,7 @@ def _paint(canvas: ImageArray, meshes: Sequence[_Triangles], colors: Sequence[Co
     """Fill the triangles of all meshes, the farthest first, so that bodies hide each other."""
     depth = np.concatenate([mesh.depth for mesh in meshes])
     order = np.argsort(-depth, kind="stable")
-    limit = float(4 * max(canvas.shape))  # farther out OpenCV's fixed-point numbers overflow
+    limit = float(4 * max(canvas.shape))  # beyond this, OpenCV's fixed-point numbers overflow
     corners = np.concatenate([mesh.corners for mesh in meshes])[order].clip(-limit, limit)
     fixed = np.round(corners * (1 << _SUBPIXEL_BITS)).astype(np.int32)
     shades = np.concatenate(
@@ -233,14 +236,14 @@ def _thickness(canvas: ImageArray) -> int:
 
 
 def _seen_from_the_side(figure: Figure) -> Figure:
-    """The figure turned by 90 degrees about the vertical: depth becomes x, and -x becomes depth."""
+    """The figure rotated by 90 degrees about the vertical: depth becomes x, -x becomes depth."""
     middle = _outline(figure).mean(axis=0)
-    turn = np.array([[0, 0, 1], [0, 1, 0], [-1, 0, 0]], np.float32)
+    rotation = np.array([[0, 0, 1], [0, 1, 0], [-1, 0, 0]], np.float32)
     vertices = figure.vertices
     return Figure(
         figure.track_id,
-        (figure.joints - middle) @ turn.T,
-        None if vertices is None else (vertices - middle) @ turn.T,
+        (figure.joints - middle) @ rotation.T,
+        None if vertices is None else (vertices - middle) @ rotation.T,
     )
 
 

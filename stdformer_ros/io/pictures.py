@@ -18,7 +18,7 @@ from stdformer_ros.types import Answer, Frame, ImageArray
 WIDEST = 1280
 """Pixels; wider videos are scaled down to this width."""
 FRAMES_FOR_RATE = 8
-"""So many frames' stamps tell an overlay video's frame rate."""
+"""Number of frames whose stamps give an overlay video's frame rate."""
 
 # H.264 plays everywhere, but not every OpenCV can write it; MPEG-4 part 2 is always there.
 _CODECS = ("avc1", "mp4v")
@@ -31,8 +31,8 @@ class VideoWriter:
 
     Args:
         path: the file.
-        fps: frames a second.
-        size: width and height of the pictures that will come; see `WIDEST`.
+        fps: frames per second.
+        size: width and height of the pictures in pixels; see `WIDEST`.
 
     Raises:
         OSError: if the file cannot be written.
@@ -54,7 +54,7 @@ class VideoWriter:
             raise OSError(f"cannot write a video to {path} (tried {', '.join(_CODECS)})")
 
     def write(self, image: ImageArray) -> None:
-        """Append one RGB picture."""
+        """Append one picture (H, W, 3), uint8 RGB."""
         if image.shape[1::-1] != self._size:
             resized = cv2.resize(image, self._size, interpolation=cv2.INTER_AREA)
             image = np.asarray(resized, np.uint8)
@@ -66,9 +66,9 @@ class VideoWriter:
 
 
 class OverlayVideo:
-    """Writes the frames at their own pace, with everybody drawn over them; a sink of `offline`.
+    """Writes a video of the frames with all people drawn over them; a sink of `offline`.
 
-    The pace is known from the stamps of the first frames, which wait until then.
+    The frame rate follows from the stamps of the first frames, which are kept in memory until then.
 
     Args:
         path: the MP4 file; an older one stays as it is until the first pictures are written.
@@ -99,7 +99,7 @@ class OverlayVideo:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Complete the file; without any frame there is none."""
+        """Complete the file; without any frame no file is written."""
         if self._writer is None and self._first:
             self._open()
         if self._writer is not None:
@@ -114,8 +114,8 @@ class OverlayVideo:
 
         Args:
             frame: the next frame.
-            figures: who is drawn over it. None if the frame was not processed: then the last
-                processed one is shown again, as in the node's live overlay.
+            figures: the people to draw. None if the frame was not processed: then the last
+                processed frame is shown again, as in the node's live overlay.
 
         Raises:
             OSError: if the file cannot be written.
@@ -134,7 +134,7 @@ class OverlayVideo:
             self._open()
 
     def _open(self) -> None:
-        """Begin the file with the pictures that have waited."""
+        """Begin the file with the pictures that were kept."""
         height, width = self._first[0].shape[:2]
         self._writer = VideoWriter(self.path, frame_rate(self._stamps), (width, height))
         for picture in self._first:
@@ -148,7 +148,7 @@ def snapshot(
     faces: NDArray[np.int32] | None,
     skeleton: Sequence[tuple[int, int]],
 ) -> ImageArray:
-    """One picture: on the left the meshes over the image, on the right the bodies from the side."""
+    """One picture (H, 1.6 W, 3) RGB: left the overlay, right the bodies seen from the side."""
     overlay = draw_overlay(frame.image, figures, frame.camera, faces, skeleton)
     height, width = frame.image.shape[:2]
     side = draw_side_view(figures, faces, skeleton, (round(0.6 * width), height))
@@ -156,7 +156,7 @@ def snapshot(
 
 
 def write_png(path: Path, image: ImageArray) -> None:
-    """Write an RGB picture.
+    """Write a picture (H, W, 3), uint8 RGB.
 
     Raises:
         OSError: if the file cannot be written.

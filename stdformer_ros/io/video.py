@@ -18,13 +18,13 @@ from stdformer_ros.types import Frame
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 FOLDER_FPS = 30.0
-"""The pace of a folder of images, which carry no times."""
+"""Frames per second of a folder of images, which have no timestamps."""
 
 CLIP_PACKAGE = "sports2d==0.8.34"
 CLIP_MEMBER = "Sports2D/Demo/demo.mp4"
 """Where in the Python package (BSD-3-Clause) the sample clip is: two people for a few seconds."""
 
-_DECODER_THREADS = 1  # more would take the cores from the networks
+_DECODER_THREADS = 1  # more threads would take CPU time from the networks
 
 
 class VideoError(RuntimeError):
@@ -34,7 +34,7 @@ class VideoError(RuntimeError):
 def read_video(path: Path | str) -> Iterator[Frame]:
     """The frames of a video file, or of a folder of images in the order of their names.
 
-    Stamps are seconds from the start: the video's own, or 30 frames a second for images. The
+    Stamps are seconds from the start: the video's own, or 30 frames per second for images. The
     camera is not known, so its intrinsics are assumed.
 
     Raises:
@@ -60,7 +60,7 @@ def read_video(path: Path | str) -> Iterator[Frame]:
 
 
 def count_frames(path: Path | str) -> int | None:
-    """How many frames `read_video` will give; None if a video file does not say."""
+    """How many frames `read_video` will give; None if a video file does not contain the number."""
     path = Path(path)
     if path.is_dir():
         return sum(p.suffix.lower() in IMAGE_SUFFIXES for p in path.iterdir())
@@ -71,13 +71,13 @@ def count_frames(path: Path | str) -> int | None:
 
 
 def frame_rate(stamps: Sequence[float]) -> float:
-    """Frames a second by the median step between stamps in seconds; 30 if they do not tell."""
+    """Frames per second from the median difference of stamps in seconds; 30 if there is none."""
     period = float(np.median(np.diff(stamps))) if len(stamps) > 1 else 0.0
     return 1.0 / period if period > 0 else FOLDER_FPS
 
 
 def read_camera(index: int) -> Iterator[Frame]:
-    """The images of a webcam as they come, stamped on arrival, without end.
+    """The images of a webcam, stamped on arrival in seconds since 1970, without end.
 
     Raises:
         VideoError: at once, if the webcam does not open or gives no image; while iterating, if no
@@ -97,7 +97,7 @@ def sample_clip(cache: Path) -> Path:
     """The sample clip's path in `cache`; pip downloads its package at the first call.
 
     Raises:
-        RuntimeError: if it is neither there nor can be downloaded.
+        RuntimeError: if the clip is not there and cannot be downloaded.
     """
     clip = cache / "sports2d_demo.mp4"
     if clip.exists():
@@ -122,7 +122,7 @@ def sample_clip(cache: Path) -> Path:
 
 
 def _open(path: Path) -> cv2.VideoCapture:
-    """A video file, opened or not: the caller reports what is wrong, so OpenCV is kept silent."""
+    """Open a video file. The caller checks whether that worked, so OpenCV logs nothing."""
     level = cv2.utils.logging.getLogLevel()
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     try:
@@ -143,7 +143,7 @@ def _decoded(capture: cv2.VideoCapture, image: cv2.typing.MatLike) -> Iterator[F
             yield _frame(image, stamp)
             decoded, image = capture.read()
             shown = capture.get(cv2.CAP_PROP_POS_MSEC) / 1e3 - first
-            stamp = shown if shown > stamp else stamp + period  # some files carry no times
+            stamp = shown if shown > stamp else stamp + period  # some files have no timestamps
     finally:
         capture.release()
 

@@ -1,10 +1,10 @@
-"""Weights from files into a network, without running code that a file names.
+"""Loads weights from files into a network, without running code that a file names.
 
-Accepted are safetensors files and torch checkpoints (read with `weights_only=True`), with the names
-that the published networks give. A checkpoint is checked as a whole before any weight changes.
+It accepts safetensors files and torch checkpoints (read with `weights_only=True`), with the names
+of the published networks' parameters. The whole checkpoint is checked before any weight changes.
 
 Order: `load_checkpoint`, reading a file, matching its names with the network's, checking them, the
-log, and what the names and shapes of weights say of the network that they belong to.
+log, and recognising a system by the names and shapes of its weights.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ import torch
 from torch import Tensor, nn
 
 WRAPPERS = ("network", "model_pos", "model", "state_dict")
-"""Under which keys published training code puts the weights."""
+"""Keys under which published training code puts the weights."""
 PARALLEL_PREFIX = "module."
 """What `nn.DataParallel` puts before every name."""
 COMPUTED = ("num_batches_tracked", "permanent_pe")
-"""Last parts of names whose values do not come from training; older files lack them."""
+"""Ends of the names of entries that are computed, not trained; older files lack them."""
 TRAINING_STATE = (
     "argparse.Namespace",
     "numpy.core.multiarray._reconstruct",
@@ -40,9 +40,9 @@ TRAINING_STATE = (
     "numpy.random._pickle.__bit_generator_ctor",
     "numpy.random._mt19937.MT19937",
 )
-"""What published files hold beside the weights (settings, random states); it is ignored."""
+"""Types that published files hold beside the weights (settings, random states); ignored."""
 SHOWN = 5
-"""How many names an error lists."""
+"""Largest number of names that an error lists."""
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ Shape = tuple[int, ...]
 
 
 class CheckpointError(ValueError):
-    """A file that is no intact checkpoint, or not one of this network."""
+    """A file is not an intact checkpoint, or its weights are not those of this network."""
 
 
 @dataclass(frozen=True)
@@ -60,8 +60,8 @@ class CheckpointReport:
     Attributes:
         matched: the network's names that got a value.
         renamed: name in the file to name in the network, for entries that were matched by shape.
-        missing: the network's names that got none; only entries that are computed, not trained.
-        unexpected: names of the file that the network has no use for.
+        missing: the network's names that got no value; only entries that are computed, not trained.
+        unexpected: names in the file that the network does not have.
     """
 
     matched: tuple[str, ...]
@@ -77,7 +77,7 @@ def load_checkpoint(model: nn.Module, source: str | Path | Mapping[str, Any]) ->
     `WRAPPERS`. The names of SD and TD were never published, so those are matched by their shapes.
 
     Args:
-        model: filled in place, or left as it is if anything is wrong.
+        model: its weights are set in place, or not changed at all if anything is wrong.
         source: path of a `.safetensors` file or a torch checkpoint, or a state dict.
 
     Returns:
@@ -121,7 +121,7 @@ def _read(path: Path) -> Mapping[str, Any]:
         refused = re.search(r"GLOBAL (\S+)", str(error))
         raise CheckpointError(
             f"{path} was refused, because it names {refused[1]}; a checkpoint holds tensors only. "
-            "Of a network that was saved as a whole, save its state_dict() where it was made"
+            "If a whole network was saved, save its state_dict() instead, where it was made"
             if refused
             else f"{path} is not an intact checkpoint: {str(error).splitlines()[0]}"
         ) from error
@@ -138,7 +138,7 @@ def _read(path: Path) -> Mapping[str, Any]:
 
 
 class _TrainingState:
-    """Stands for what is ignored: it takes any arguments, keeps nothing and does nothing."""
+    """Stand-in for an ignored object: it accepts any arguments, stores and does nothing."""
 
     def __new__(cls, *arguments: Any) -> _TrainingState:
         return super().__new__(cls)
@@ -178,7 +178,7 @@ def _without_prefix(weights: dict[str, Tensor]) -> dict[str, Tensor]:
 def _match_attention(
     weights: Mapping[str, Tensor], expected: Mapping[str, Tensor]
 ) -> dict[str, str]:
-    """Names in the file to names in the network, for SD and TD under names of their own."""
+    """Names in the file to names in the network, for an SD and TD with unknown names."""
     unknown = attention_groups({k: v for k, v in weights.items() if k not in expected})
     wanted = attention_groups({k: v for k, v in expected.items() if k not in weights})
     renamed: dict[str, str] = {}
@@ -198,7 +198,7 @@ def _check(
     expected: Mapping[str, Tensor],
     where: str,
 ) -> None:
-    """Refuse a file that lacks weights of the network, or whose SD and TD would be left out."""
+    """Refuse a file that lacks weights of the network, or whose SD and TD would not be used."""
     missing = [n for n in report.missing if not n.endswith(COMPUTED)]
     misshapen = [
         f"{n} is {tuple(named[n].shape)} instead of {tuple(expected[n].shape)}"
@@ -213,7 +213,7 @@ def _check(
     unused = attention_groups({n: weights[n] for n in report.unexpected})
     if unused:
         problems.append(
-            "the network has no place for its SD and TD: "
+            "the network lacks the SD and TD of the file: "
             f"{_some(name for group in unused for name in group.names.values())}"
         )
     if problems:
@@ -268,7 +268,7 @@ class AttentionGroup:
 
     Attributes:
         channels: n, the channels of its groups.
-        names: the role of each parameter to its name.
+        names: from the role of each parameter to its name.
     """
 
     channels: int
@@ -278,8 +278,8 @@ class AttentionGroup:
 def attention_groups(state: Mapping[str, Tensor]) -> list[AttentionGroup]:
     """Every SD and TD among the entries, found by shape.
 
-    One has a 1x1 and a 3x3 convolution from n to n channels with biases and a normalisation of n
-    channels, all three side by side.
+    Each has a 1x1 and a 3x3 convolution from n to n channels with biases and a normalisation of n
+    channels, all three in one module.
 
     Args:
         state: named tensors.
@@ -298,7 +298,7 @@ def attention_groups(state: Mapping[str, Tensor]) -> list[AttentionGroup]:
 
 
 def _group(parent: str, layers: Mapping[str, Mapping[str, Tensor]]) -> AttentionGroup | None:
-    """The attention that these layers make up, or None."""
+    """The SD or TD that consists of these layers, or None."""
     shapes = {
         layer: tuple(values["weight"].shape)
         for layer, values in layers.items()

@@ -1,11 +1,12 @@
 """SD and TD: the spatial and temporal disentangling modules of STDFormer.
 
-Published are: the attention inside (efficient multi-scale attention, EMA, Ouyang et al., ICASSP
-2023); that SD sees 64 channels in 4 groups and TD the 8 frames of a window; the number of
-parameters of both together (3,296); and a figure in which the backbone's feature feeds both in
-parallel and their outputs meet in a product with a sigmoid. Their source file was never published.
-That they act on the backbone's high-resolution map, and that the product is SD(x) * sigmoid(TD(x)),
-is our interpretation; only `SpatioTemporalDisentangling` depends on it.
+STDFormer's authors published: the attention inside the modules (efficient multi-scale attention,
+EMA, Ouyang et al., ICASSP 2023); that SD has 64 channels in 4 groups and TD the 8 frames of a
+window as input; the number of parameters of both modules together (3,296); and a figure in which
+the backbone's feature is the input of both modules in parallel, and their outputs are combined by a
+product with a sigmoid. They did not publish the modules' source file. Two things are our
+interpretation: that the modules act on the backbone's high-resolution map, and that the product is
+SD(x) * sigmoid(TD(x)). Only `SpatioTemporalDisentangling` depends on them.
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ from torch import Tensor, nn
 class DisentanglingModule(nn.Module):
     """One spatial attention map for each group of n channels, the weights shared by all groups.
 
-    A group is seen in two ways: by strips along height and width, and by 3x3 neighbourhoods. The
-    spatial means of each weight the channels of the other, and the sum of both is the map. The
-    module has 10 n^2 + 4 n parameters.
+    A group passes through two branches: one weights it by its means along height and along width,
+    the other is a 3x3 convolution. The spatial means of each branch weight the other's channels,
+    and the sigmoid of the sum of both is the map. The module has 10 n^2 + 4 n parameters.
 
     Args:
         channels: n, the channels of one group.
@@ -32,7 +33,7 @@ class DisentanglingModule(nn.Module):
         self.conv3x3 = nn.Conv2d(channels, channels, kernel_size=3, padding=1)
 
     def attention_map(self, x: Tensor) -> Tensor:
-        """The weight of each place of each group.
+        """The weight of each position of each group.
 
         Args:
             x: (G, n, H, W), one group a row.
@@ -49,7 +50,7 @@ class DisentanglingModule(nn.Module):
         return attention.sigmoid()
 
     def forward(self, x: Tensor) -> Tensor:
-        """Weight the places of each group: (G, n, H, W) -> the same shape."""
+        """Weight the positions of each group: (G, n, H, W) -> the same shape."""
         return x * self.attention_map(x)
 
 
@@ -63,8 +64,8 @@ class SpatialDisentangling(nn.Module):
     """SD: attention within one frame, over groups of its channels.
 
     Args:
-        channels: of the map, a multiple of `groups`.
-        groups: that share the weights; the paper has 64 channels in 4 groups.
+        channels: number of channels of the map, a multiple of `groups`.
+        groups: number of groups, which share the weights; the paper has 64 channels in 4 groups.
 
     Raises:
         ValueError: if the groups do not divide the channels.
@@ -78,7 +79,7 @@ class SpatialDisentangling(nn.Module):
         self.attention = DisentanglingModule(channels // groups)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map one frame each, (B, C, H, W), to the same shape."""
+        """Weight single frames: (B, C, H, W) -> the same shape."""
         return self.attention(x.unflatten(1, (self.groups, -1)).flatten(0, 1)).view_as(x)
 
 
@@ -86,10 +87,10 @@ class TemporalDisentangling(nn.Module):
     """TD: attention over time, the frames of the window being the channels of a group.
 
     Every channel of the feature map is one group of `frames` channels. So there is one attention
-    map for the whole window: what matters of a place is how it changes over time.
+    map for the whole window: the weight of a position depends on how it changes over time.
 
     Args:
-        frames: of the window; the paper has 8.
+        frames: number of frames of the window; the paper has 8.
     """
 
     def __init__(self, frames: int = 8) -> None:
@@ -109,11 +110,11 @@ class TemporalDisentangling(nn.Module):
         return self.attention.attention_map(groups).view(x[:, 0].shape)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map a window, (B, T, C, H, W), to the same shape."""
+        """Weight all frames of a window: (B, T, C, H, W) -> the same shape."""
         return x * self.attention_map(x).unsqueeze(1)
 
     def newest(self, x: Tensor) -> Tensor:
-        """The last frame of `forward(x)`, (B, C, H, W), without computing the others."""
+        """The last frame of `forward(x)` alone: (B, T, C, H, W) -> (B, C, H, W)."""
         return x[:, -1] * self.attention_map(x)
 
 
@@ -123,7 +124,7 @@ class SpatioTemporalDisentangling(nn.Module):
     Args:
         channels, groups: see `SpatialDisentangling`.
         frames: see `TemporalDisentangling`.
-        spatial, temporal: which of the two there are. Without TD the result is SD(x), without SD
+        spatial, temporal: whether there is SD, and TD. Without TD the result is SD(x), without SD
             it is x * sigmoid(TD(x)), without both x.
     """
 
@@ -145,6 +146,6 @@ class SpatioTemporalDisentangling(nn.Module):
         return spatial if self.td is None else spatial * self.td(x).sigmoid()
 
     def newest(self, x: Tensor) -> Tensor:
-        """The last frame of `forward(x)`, (B, C, H, W), at the cost of one frame."""
+        """The last frame of `forward(x)` alone: (B, T, C, H, W) -> (B, C, H, W)."""
         spatial = self.sd(x[:, -1]) if self.sd is not None else x[:, -1]
         return spatial if self.td is None else spatial * self.td.newest(x).sigmoid()

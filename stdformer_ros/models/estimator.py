@@ -1,6 +1,6 @@
 """The interface between the pipeline and every network: encode each frame once, decode each window.
 
-An estimator gets the people that perception found in a frame, as 2D landmarks, and gives their
+An estimator gets the people that perception found in a frame, as 2D landmarks, and estimates their
 bodies in 3D.
 """
 
@@ -17,32 +17,32 @@ from torch import Tensor, nn
 from stdformer_ros.types import Body, FloatArray, Frame, Person
 
 Features = dict[str, Tensor]
-"""What is kept of a frame: named tensors whose first dimension is the person."""
+"""The stored features of a frame: named tensors whose first dimension is the person."""
 
 METRIC = "metric"
 """The feature (P,) that is 1 where the camera's intrinsics are known, 0 where they are assumed."""
 SIGHT = "sight"
-"""The feature (P, J), 0..1: how well each joint is in sight."""
+"""The feature (P, J), 0..1: the visibility of each joint."""
 
 
 class Estimator(ABC):
     """A network behind the streaming interface.
 
-    Feeding frames one by one through `encode` and the newest `window` of them through `decode`
-    equals running the network over the whole window at once.
+    Calling `encode` for each frame and `decode` for the newest `window` of them gives the same
+    result as running the network over the whole window at once.
 
     Attributes:
         name: as `create_model` knows it.
-        window: how many frames `decode` sees.
-        delay_frames: how many frames before the newest one `decode` answers for (0: causal).
+        window: number of frames that `decode` sees.
+        delay_frames: `decode` answers for the frame this many frames before the newest (0: causal).
         joint_names: snake_case, in the order of `Body.joints`.
         skeleton: pairs of joint indices that are bones.
         faces: (F, 3) int32 vertex indices of `Body.vertices`, or None without a mesh.
         reads_images: whether `encode` looks at the image, or at landmarks alone.
-        mesh_levels: vertices of the meshes that `use_mesh_level` can change to.
+        mesh_levels: numbers of vertices that `use_mesh_level` can change to.
         embedded_body: whether its bodies are the body model of this package, with rotations.
-        people_at_once: how many people fit into the device's memory; None as long as it has not
-            run out.
+        people_at_once: number of people that fit into the device's memory; None as long as the
+            memory has not run out.
         device: the device that the network runs on.
     """
 
@@ -73,8 +73,8 @@ class Estimator(ABC):
     def encode_frames(self, seen: Sequence[tuple[Frame, Sequence[Person]]]) -> Features:
         """`encode` for one frame of each of several cameras.
 
-        Here one camera after the other; an estimator whose network gains from larger batches runs
-        it once over the people of all cameras.
+        By default the cameras are encoded one after the other. An estimator whose network gains
+        from larger batches overrides this, and runs it once over the people of all cameras.
 
         Args:
             seen: the frames, each with its P_i >= 1 people.
@@ -113,7 +113,7 @@ class Estimator(ABC):
 
 
 def concatenated(parts: Sequence[Features]) -> Features:
-    """Features of the same names joined along the people, the first part's people first."""
+    """Features with the same names, concatenated along the people in the order of the parts."""
     return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
 

@@ -31,9 +31,9 @@ from stdformer_ros.types import FloatArray
 
 LANDMARKS = 33
 VIEW_SCALE = 2.0 * 1145.0 / 1000.0
-"""From x / z to (2 x - w) / w in Human3.6M's images, which are 1000 pixels wide with a focal length
-of about 1145 pixels. The published networks know no other camera, so what another camera sees is
-put where that one would have seen it."""
+"""Factor from x / z to (2 x - w) / w in Human3.6M's images, which are 1000 pixels wide with a focal
+length of about 1145 pixels. The published networks were trained for that camera only, so keypoints
+of any other camera are converted to where that camera would have seen them."""
 
 _SIDES = (("left", 0), ("right", 1))
 _LEFT_LIMBS = {
@@ -72,7 +72,7 @@ _NEAR: dict[str, tuple[int, ...]] = {
     "head": (0, 7, 8),
     "head_top": (0, 7, 8),
 }
-"""For each joint of the body: the landmarks near it, which tell whether it is in sight."""
+"""For each joint of the body: the landmarks near it, whose visibility the joint gets."""
 
 KEYPOINTS: tuple[int, ...] = tuple(sorted(i for ids in (_LIMBS | _FACE).values() for i in ids))
 """The landmarks that are COCO's 17 keypoints; the published crops are squares around these."""
@@ -81,7 +81,7 @@ KEYPOINTS: tuple[int, ...] = tuple(sorted(i for ids in (_LIMBS | _FACE).values()
 def marked_joints(
     landmarks: FloatArray, visibility: FloatArray, names: Sequence[str]
 ) -> tuple[FloatArray, FloatArray]:
-    """The joints of these names in the image.
+    """The joints with these names in the image.
 
     Args:
         landmarks: (33, 2) pixels.
@@ -102,7 +102,7 @@ def marked_joints(
 
 
 def sight_of_joints(visibility: FloatArray, names: Sequence[str]) -> FloatArray:
-    """How well each named joint is in sight: visibility (33,) of landmarks to (J,), 0..1.
+    """The visibility of joints: (33,) of the landmarks -> (J,) of the named joints, 0..1.
 
     Raises:
         KeyError: if there is no such joint.
@@ -143,7 +143,7 @@ def _h36m_weights() -> Tensor:
 
 
 H36M_FROM_LANDMARKS = _h36m_weights()
-"""(17, 33): rows sum to one, so that it may be applied to rays and to pixels alike."""
+"""(17, 33): rows sum to one, so that it can be applied to rays as well as to pixels."""
 
 
 def h36m_keypoints(rays: Tensor) -> Tensor:

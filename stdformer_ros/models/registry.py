@@ -58,10 +58,10 @@ def create_model(name: str, **options: Any) -> nn.Module:
     Args:
         name: one of `MODELS`.
         options: of that model, for example `mesh_sampling` (path of mesh_downsampling.npz) for the
-            mesh networks; without it they can be built and filled, but not run.
+            mesh networks; without it they can be built and get weights, but not run.
 
     Returns:
-        The network in training mode, with random weights; see its class for what it is called on.
+        The network in training mode, with random weights; see its class for its inputs.
 
     Raises:
         ValueError: if there is no such model, or an option has an impossible value.
@@ -155,10 +155,10 @@ class Files:
     smpl: str | None = None
 
     def check(self, name: str, needed: tuple[str, ...], optional: tuple[str, ...] = ()) -> None:
-        """Check that everything that model `name` needs is given, and nothing else.
+        """Check that all files that the model `name` needs are given, and no useless ones.
 
         Raises:
-            ValueError: if something is missing or has no use.
+            ValueError: if a file is missing, or the model does not use it.
         """
         given = {f.name for f in fields(self) if getattr(self, f.name)}
         missing = [option for option in needed if option not in given]
@@ -176,8 +176,8 @@ def create_estimator(settings: EstimatorSettings, **options: Any) -> Estimator:
     """Build a network, load its weights and put it behind the streaming interface.
 
     Args:
-        settings: the model's name, one of `ESTIMATORS`, and what it is made from.
-        options: of the network, see `create_model`.
+        settings: the model's name, one of `ESTIMATORS`, its files, device and mesh level.
+        options: options of the network, see `create_model`.
 
     Raises:
         ValueError: if there is no such model, mesh level or device, the device has too little
@@ -214,7 +214,7 @@ def create_estimator(settings: EstimatorSettings, **options: Any) -> Estimator:
 
 
 def usable_device(name: str) -> torch.device:
-    """The device of that name, after a tensor was put there.
+    """The device with that name; putting a tensor there has been tried.
 
     Raises:
         ValueError: if torch cannot put a tensor there.
@@ -274,7 +274,7 @@ def _sgre(mesh_level: int, device: torch.device, files: Files) -> Estimator:
 def _lifting(
     name: str, mesh_level: int, device: torch.device, files: Files, delay_frames: int = 0
 ) -> Estimator:
-    """PoseFormer, LSTM_PoseNet and its companions; they have no mesh."""
+    """The keypoint networks; they have no mesh."""
     ships = name in SHIPPED
     files.check(name, needed=() if ships else ("checkpoint",), optional=("checkpoint",))
     checkpoint = Path(files.checkpoint) if files.checkpoint else asset(SHIPPED[name])

@@ -1,4 +1,4 @@
-"""Rotation matrices from what networks give: six numbers, any matrix, or a direction.
+"""Rotation matrices from outputs of networks: six numbers, any 3x3 matrix, or a direction.
 
 These are differentiable and run on the network's device. Where no network is involved the package
 uses `scipy.spatial.transform.Rotation`.
@@ -23,10 +23,10 @@ def rotation_from_6d(six: Tensor) -> Tensor:
 
 
 def rotation_from_matrix(matrices: Tensor) -> Tensor:
-    """The orthogonal factor of (..., 3, 3), negated where it is a reflection, as FastMETRO does.
+    """(..., 3, 3) to rotations (..., 3, 3): the orthogonal factor, negated if it is a reflection.
 
-    Where the factor is a rotation it is the nearest one; the negated reflection is a rotation too,
-    but in general not the nearest.
+    FastMETRO does the same. If the factor is a rotation, it is the one nearest to the matrix; a
+    negated reflection is a rotation too, but in general not the nearest one.
     """
     u, _, v = torch.linalg.svd(matrices)
     orthogonal = u @ v

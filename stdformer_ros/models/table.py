@@ -22,11 +22,11 @@ class _Family(NamedTuple):
     """Models that differ in size only.
 
     Attributes:
-        prefix: of their names; the first family that fits counts.
-        reads: the input of each person.
-        gives: the output of each person.
+        prefix: prefix of their names; a model belongs to the first family that fits.
+        reads: the input for each person.
+        gives: the output for each person.
         needs: files that cannot come with the package, as options of `cli run` and of the node.
-        weights: patterns of the names under which their authors publish the weights.
+        weights: patterns of the weights' file names, as their authors publish them.
     """
 
     prefix: str
@@ -37,7 +37,7 @@ class _Family(NamedTuple):
 
 
 _OURS = "{name}.safetensors"
-"""What `cli train` writes."""
+"""Pattern of the file that `cli train` writes."""
 _MESH = ("checkpoint", "mesh_sampling")
 _CROP = f"{len(ImageEstimator.joint_names)} joints, SMPL's mesh"
 _KEYPOINTS = ("17 keypoints", f"{len(LiftingEstimator.joint_names)} joints", ("checkpoint",))
@@ -94,8 +94,8 @@ class NeededFile(NamedTuple):
     """A file that a model needs.
 
     Attributes:
-        option: of `cli run` and of the node.
-        names: patterns of the file names that were looked for.
+        option: the option of `cli run` and of the node that names the file.
+        names: patterns of file names that were searched for.
         found: where it is, or None.
     """
 
@@ -160,7 +160,7 @@ def _row(name: str) -> tuple[str, ...]:
 @cache
 def _size(name: str) -> tuple[int, int]:
     """Frames of the window, and the number of parameters."""
-    with torch.device("meta"):  # counted, not made
+    with torch.device("meta"):  # to count parameters without allocating them
         model = create_model(name)
     window = getattr(model, "frames", getattr(model, "window", 1))
     return window, sum(parameter.numel() for parameter in model.parameters())

@@ -18,16 +18,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 TEMPERATURE = 10000.0
-"""Of the position encodings: the ratio of their longest period to their shortest."""
+"""Ratio of the longest to the shortest period of the position encodings."""
 
 
 class Attention(nn.Module):
     """Multi-head attention with the parameters of `nn.MultiheadAttention`, fused where possible.
 
     Args:
-        width: of the tokens, a multiple of `heads`.
-        heads: that attend side by side.
-        dropout: of the attention weights, in training.
+        width: size of the tokens, a multiple of `heads`.
+        heads: number of attention heads.
+        dropout: dropout of the attention weights in training.
 
     Raises:
         ValueError: if the heads do not divide the width.
@@ -143,7 +143,7 @@ class DecoderLayer(nn.Module):
 
 
 class Encoder(nn.Module):
-    """A stack of `EncoderLayer`, with a last normalisation where it is wanted."""
+    """A stack of `EncoderLayer`, and a last normalisation unless `final_norm` is False."""
 
     def __init__(
         self,
@@ -198,11 +198,11 @@ class Transformer(nn.Module):
     """Encoder over camera and image tokens, decoder over joint and vertex tokens.
 
     Args:
-        width: of all tokens.
-        heads: of every attention.
+        width: size of all tokens.
+        heads: number of heads of every attention.
         feedforward: width inside the feed-forward layers.
-        encoder_layers, decoder_layers: how many.
-        dropout: in training.
+        encoder_layers, decoder_layers: numbers of layers.
+        dropout: dropout in training.
     """
 
     def __init__(
@@ -250,12 +250,12 @@ class Transformer(nn.Module):
 def mesh_visibility(adjacency: Tensor, joints: int) -> Tensor:
     """The decoder's mask.
 
-    Joints attend to all tokens and all tokens to them; vertices attend to their neighbours and to
-    themselves.
+    Joints attend to all tokens, and all tokens attend to joints. Vertices attend to themselves and
+    to their neighbours on the mesh.
 
     Args:
         adjacency: (V, V), non-zero where two vertices share an edge; the diagonal is added here.
-        joints: how many joint tokens precede the vertices.
+        joints: number of joint tokens before the vertices.
 
     Returns:
         (joints + V, joints + V) bool, True where the row may attend to the column.

@@ -24,7 +24,7 @@ LONG_SIDE = 416
 STRIDES = (8, 16, 32)
 BINS = 11
 MAX_SHAPES = 8
-"""A compiled network is kept for each of so many image shapes: several cameras may differ."""
+"""Largest number of image shapes for which a compiled network is kept: cameras may differ."""
 PERSON = 0  # COCO's class
 _MEAN_BGR = [103.53, 116.28, 123.675]
 _STD_BGR = [57.375, 57.12, 58.395]
@@ -47,8 +47,8 @@ class PersonDetector:
     """Finds people in whole images.
 
     Args:
-        min_score: boxes that score less are dropped.
-        max_iou: of two boxes that overlap by more, the one of higher score is kept.
+        min_score: boxes with lower scores are dropped.
+        max_iou: of two boxes that overlap by more, the one with the higher score is kept.
 
     Raises:
         AssetError: if the network's files are missing or damaged.
@@ -85,7 +85,7 @@ class PersonDetector:
         return Detections((boxes - 0.5).astype(np.float32), scores)
 
     def _compile(self, size: tuple[int, int]) -> ov.InferRequest:
-        """The network for canvases of one size, with colour conversion and normalisation in it."""
+        """The network for canvases of one size, including colour conversion and normalisation."""
         model = self._model.clone()
         model.reshape([1, 3, *size])
         steps = PrePostProcessor(model)
@@ -123,7 +123,7 @@ def decode(
         outputs: for each stride class scores (cells, 80) and logits (cells, 4 * 11) of the
             distances to the left, upper, right and lower side in units of the stride.
         size: height and width of the network's input.
-        min_score: cells that score less are left out.
+        min_score: cells with lower scores are left out.
 
     Returns:
         Boxes (N, 4) in pixels of the input, from its upper left corner, and scores (N,).

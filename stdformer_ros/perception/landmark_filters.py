@@ -1,11 +1,11 @@
-"""What the frames before say of a person's newest landmarks: which side is left, where the joints
-should be now, and how much of the newest change is jitter.
+"""Filters that compare a person's newest landmarks with those of the previous frames: which side is
+left, where the joints should be now, and how much of the newest change is jitter.
 
 Every track has one `LandmarkFilters`, which is dropped with the track. Three filters follow each
 other in it:
 
 1. `SideFilter` undoes the frames in which BlazePose exchanges left and right.
-2. `JointPredictor` learns how the joints move, so that landmarks that make no sense are noticed.
+2. `JointPredictor` predicts the joints from their motion, so that wrong landmarks are noticed.
 3. `JitterFilter` smooths the landmarks without a lag.
 """
 
@@ -20,25 +20,25 @@ from stdformer_ros.perception.landmarks import BODY_JOINTS, MIRROR
 from stdformer_ros.types import FloatArray, Person
 
 PATIENCE_SECONDS = 0.4
-"""If the network exchanges left and right for longer than this, it is believed. A person unseen
-for longer starts with a new `SideFilter`."""
+"""If the network exchanges left and right for longer than this, its sides are accepted. A person
+unseen for longer starts with a new `SideFilter`."""
 SIDE_SECONDS = 0.1
-"""Time constant of the low-pass over the remembered joints of `SideFilter`: one frame with wrong
+"""Time constant of the low-pass over the reference joints of `SideFilter`: one frame with wrong
 landmarks must not become the reference."""
 MAX_SWAP_RATIO = 0.6
-"""Sides count as exchanged if exchanging them back makes the distance to the remembered joints
-smaller than this part of it."""
+"""Sides count as exchanged if exchanging them back reduces the distance to the reference joints to
+less than this fraction."""
 MIN_SWAP_DISTANCE = 0.06
-"""Parts of the person's size; if the joints are closer than this to the remembered ones, both
-readings fit (a person in profile) and the sides stay."""
+"""Fraction of the person's size; if the joints are closer than this to the reference, both
+interpretations fit (a person in profile), and the sides are not exchanged."""
 
 POSITION_SECONDS, VELOCITY_SECONDS = 0.05, 0.1
 """Time constants with which positions and velocities of `JointPredictor` follow the landmarks."""
 MAX_STEP = 0.06
-"""Parts of the person's size; `JointPredictor` takes no larger prediction error from one frame, so
+"""Fraction of the person's size to which `JointPredictor` limits a frame's prediction error, so
 that one frame with wrong landmarks does not become the reference."""
 MAX_PREDICTION_SECONDS = 0.4
-"""Nothing is predicted of a person who is unseen for longer."""
+"""Nothing is predicted for a person who was unseen for longer."""
 
 JITTER_SECONDS = 0.03
 """Time constant of `JitterFilter`. It removes nearly half of the jitter at 60 frames per second, a
@@ -48,9 +48,9 @@ MAX_JITTER_GAP_SECONDS = 0.25
 
 
 class LandmarkFilters:
-    """All that is remembered of one track's landmarks.
+    """The filters of one track's landmarks, with their state.
 
-    Stamps are seconds. One that goes back starts every filter anew.
+    Stamps are seconds. If a stamp goes back, every filter restarts.
     """
 
     def __init__(self) -> None:
@@ -74,17 +74,17 @@ class SideFilter:
 
     In motion blur or against the light the network now and then takes the front of a person for
     the back, for one frame or a few. Nobody turns round within one frame: if the landmarks fit the
-    last ones far better with the sides exchanged, they are exchanged back. If the network insists
-    for longer than `PATIENCE_SECONDS`, it is believed.
+    previous ones far better with the sides exchanged, they are exchanged back. If the network still
+    gives the other sides after `PATIENCE_SECONDS`, they are accepted.
     """
 
     def __init__(self) -> None:
-        self._joints: FloatArray | None = None  # (10, 2) around their mean, low-passed
+        self._joints: FloatArray | None = None  # (10, 2) pixels around their mean, low-passed
         self._stamp = -inf
-        self._agreed = -inf  # when the network last agreed with what is remembered
+        self._agreed = -inf  # stamp of the last frame whose sides were not exchanged
 
     def __call__(self, person: Person, stamp: float) -> Person:
-        """The person of the next frame, with left and right as in the frames before."""
+        """The person of the next frame, with left and right as in the previous frames."""
         before, elapsed = self._joints, stamp - self._stamp
         self._stamp = stamp
         if before is None or not 0 <= elapsed <= PATIENCE_SECONDS:
@@ -117,15 +117,15 @@ class JointPredictor:
         self._stamp = -inf
 
     def update(self, landmarks: FloatArray, stamp: float) -> None:
-        """Learn from the landmarks (33, 2) of the newest frame."""
+        """Update positions and velocities by the landmarks (33, 2), pixels, of the newest frame."""
         joints, predicted = _centred(landmarks), self._predict(stamp)
         elapsed = stamp - self._stamp
         if predicted is None or self._joints is None:
             self._joints, self._velocities = joints, np.zeros_like(joints)
         elif elapsed > 0:
             step = joints - predicted
-            most = MAX_STEP * _size(self._joints)
-            step *= most / max(float(np.linalg.norm(step, axis=1).mean()), most)
+            limit = MAX_STEP * _size(self._joints)
+            step *= limit / max(float(np.linalg.norm(step, axis=1).mean()), limit)
             step *= 1.0 - exp(-elapsed / POSITION_SECONDS)
             self._velocities = (
                 self._velocities + (1.0 - exp(-elapsed / VELOCITY_SECONDS)) / elapsed * step
@@ -137,21 +137,21 @@ class JointPredictor:
         """The prediction error of landmarks (33, 2), whether their sides are exchanged or not.
 
         Returns:
-            The mean distance of the body's joints from their prediction, in parts of the person's
-            size; 0 if nothing is predicted.
+            The mean distance of the body's joints from their prediction, as a fraction of the
+            person's size; 0 without a prediction.
         """
         predicted = self._predict(stamp)
         if predicted is None:
             return 0.0
-        readings = (landmarks, landmarks[MIRROR])
+        both_sides = (landmarks, landmarks[MIRROR])
         distance = min(
-            float(np.linalg.norm(_centred(reading) - predicted, axis=1).mean())
-            for reading in readings
+            float(np.linalg.norm(_centred(points) - predicted, axis=1).mean())
+            for points in both_sides
         )
         return distance / max(_size(predicted), 1.0)
 
     def _predict(self, stamp: float) -> FloatArray | None:
-        """The joints (10, 2) around their mean at a time, None if they are not known."""
+        """The predicted joints (10, 2) around their mean, pixels; None if nothing is predicted."""
         elapsed = stamp - self._stamp
         if self._joints is None or not 0 <= elapsed <= MAX_PREDICTION_SECONDS:
             return None
@@ -202,7 +202,7 @@ def _with_sides_exchanged(person: Person) -> Person:
 
 
 def _sides_are_exchanged(joints: FloatArray, landmarks: FloatArray) -> bool:
-    """Whether landmarks (33, 2) fit remembered joints (10, 2) far better the other way round."""
+    """Whether landmarks (33, 2) fit reference joints (10, 2) far better with sides exchanged."""
     as_seen = np.linalg.norm(_centred(landmarks) - joints, axis=1).mean()
     exchanged = np.linalg.norm(_centred(landmarks[MIRROR]) - joints, axis=1).mean()
     notable = as_seen > MIN_SWAP_DISTANCE * _size(joints)

@@ -1,8 +1,8 @@
 """Body landmarks by BlazePose ("BlazePose: On-device Real-time Body Pose Tracking", Bazarevsky et
 al., 2020).
 
-The network sees a square region of interest (`Roi`) that is rotated so that the person is upright
-in it; its answer (`Pose`) holds the region for the next frame.
+The network's input is a square region of interest (`Roi`), rotated so that the person is upright in
+it; its output (`Pose`) includes the region for the next frame.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ MIRROR = np.array(
 )
 """The landmark on the other side of the body, by index."""
 ROI_MARGIN = 1.25
-"""The region's side in parts of the person's size; more than 1, so that a person who moves stays
+"""The region's side as a multiple of the person's size; more than 1, so that a moving person stays
 inside."""
 UNMIRROR = np.array([-1, 1, 1, 1, 1], np.float32)
 """Factors that undo a mirrored image in x, y, z, visibility and presence."""
 
 LIMB_WIDTH = 0.09
-"""Width of a clothed limb in parts of the person's extent in the image; also half the head's
+"""Width of a clothed limb as a fraction of the person's extent in the image; also half the head's
 height."""
 _EARS, _TRUNK = [7, 8], [11, 12, 24, 23]
 _LIMBS = [[13, 11, 23, 25, 27, 31], [14, 12, 24, 26, 28, 32], [11, 13, 15, 19], [12, 14, 16, 20]]
@@ -94,22 +94,22 @@ class Roi:
         )
 
     def to_camera(self) -> FloatArray:
-        """The rotation (3, 3) from the upright crop's axes to the camera's: `rows @ rotation`."""
+        """The rotation (3, 3) from the crop's axes to the camera's: `points (N, 3) @ rotation`."""
         c, s = cos(self.angle), sin(self.angle)
         return np.array([[c, s, 0], [-s, c, 0], [0, 0, 1]], np.float32)
 
 
 @dataclass(frozen=True)
 class Pose:
-    """BlazePose's answer for one region of interest.
+    """BlazePose's output for one region of interest.
 
     Attributes:
         score: 0..1, the probability that a person is there.
         landmarks: (33, 2) in pixels of the image.
         visibility: (33,) 0..1, the probability that the landmark is in the image and not hidden.
         roi: the region that this person fills, for the next frame.
-        world: (33, 3) BlazePose's estimate in space: metres along the camera's axes, the middle of
-            the hips at the origin.
+        world: (33, 3) BlazePose's 3D estimate: metres along the camera's axes, the middle of the
+            hips at the origin.
     """
 
     score: float
@@ -164,9 +164,10 @@ class LandmarkDetector:
         Args:
             image: (H, W, 3) uint8 RGB; pixels outside of it are black.
             roi: the region.
-            mirrored: whether the network is given the mirrored crop. The answer is mirrored back;
-                its errors differ from those without.
-            covered: landmarks (33, 2) of other people, who are painted over.
+            mirrored: whether the network gets the mirrored crop. Its output is mirrored back; its
+                errors differ from those in the original crop.
+            covered: landmarks (33, 2), in pixels of the image, of other people, who are painted
+                over.
         """
         crop_of_roi = crop(image, roi)
         to_crop = np.asarray(cv2.invertAffineTransform(roi.to_image()), np.float32)
@@ -238,7 +239,7 @@ def _shrunk_around(
 
 
 def _interval(centre: float, reach: float, end: int, multiple: int) -> tuple[int, int]:
-    """The part of [centre - reach, centre + reach] in [0, end), its length a multiple."""
+    """The part of [centre - reach, centre + reach] in [0, end); its length is a multiple."""
     low = int(np.clip(centre - reach, 0, end))
     high = int(np.clip(centre + reach + 1, 0, end))
     return low, low + (high - low) // multiple * multiple
@@ -262,9 +263,9 @@ def sigmoid(logits: FloatArray) -> FloatArray:
 
 
 def _compile(network: ov.Model) -> ov.InferRequest:
-    """The network from a crop in 0..255 to landmarks, score and landmarks in space.
+    """The network from a crop in 0..255 to landmarks, score and 3D landmarks.
 
-    Its mask and its heat map are cut off.
+    Its other outputs, a mask and a heat map, are removed.
     """
     wanted = [network.output(name) for name in ("Identity", "Identity_1", "Identity_4")]
     model = ov.Model(

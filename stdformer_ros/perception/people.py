@@ -1,4 +1,4 @@
-"""Frame in, people out: the detector every few frames, landmarks of each person in every frame."""
+"""Finds people in frames: the detector every few frames, each person's landmarks in every frame."""
 
 from __future__ import annotations
 
@@ -38,15 +38,15 @@ SEARCH_EVERY = 3
 """Frames from one search of the whole image to the next while a person is lost."""
 MAX_MIRROR_DISTANCE = 0.03
 """The mirrored pose is averaged with the first if their joints differ by less than this on average,
-in sides of the region."""
+in units of the region's side."""
 MAX_PREDICTION_ERROR = 0.05
-"""If the joints are farther from their prediction on average, in parts of the person's size, the
-person's landmarks are detected again in other ways."""
+"""Fraction of the person's size; if the joints are farther from their prediction on average, the
+person's landmarks are detected again with changed inputs (retries)."""
 RETRY_SIZES = (0.9, 1.1)
-"""Sizes of the regions for that, in parts of the first one's."""
+"""Sizes of the regions for retries, relative to the first region's size."""
 REFINEMENTS = 2
-"""In a region from a box the pose's score says little; it counts after so many further runs, each
-in the region from the landmarks before."""
+"""In the region of a detector's box the pose's score is unreliable. It is used only after this many
+further runs, each in the region of the previous landmarks."""
 BOX_MARGIN = 0.08
 """Landmarks end at the eyes, wrists and toes; boxes are wider by this part of their longer side."""
 
@@ -59,7 +59,7 @@ class PeopleTracker:
             is detected in the mirrored image too; "lite" is for when there is no time for that.
         detect_every: frames from one search of the whole image to the next. It is searched more
             often while a person is lost, and in every frame while nobody is seen.
-        max_people: the largest number of people in an answer; of more, those seen first.
+        max_people: the largest number of people in a result; those seen first are kept.
 
     Raises:
         AssetError: if a network's file is missing or damaged.
@@ -102,8 +102,8 @@ class PeopleTracker:
         self._tracker = Tracker()
         # Unfiltered landmarks (33, 2) of the tracks that were seen in the last frame.
         self._last_landmarks: dict[Track, FloatArray] = {}
-        # Tracks whose retries in the last frame did not help; the next frame does without retries,
-        # which would take too long in every frame.
+        # Tracks whose retries in the last frame did not help; the next frame has no retries for
+        # them, which would take too long in every frame.
         self._failed_retries: set[Track] = set()
         self._image_shape: tuple[int, ...] = ()
         self._stamp = -np.inf
@@ -112,9 +112,8 @@ class PeopleTracker:
     def __call__(self, frame: Frame) -> list[Person]:
         """The people of the next frame of the stream, in the order of their identities.
 
-        A person who is lost is left out, and comes back under the same identity if seen again
-        within a second. An image of another size restarts the tracker; a stamp that goes back does
-        not.
+        A lost person is left out, and has the same identity if seen again within a second. An image
+        of another size restarts the tracker; a stamp that goes back does not.
         """
         image, stamp = frame.image, frame.stamp
         if image.shape != self._image_shape:
@@ -179,13 +178,13 @@ class PeopleTracker:
     def _track_pose(self, image: ImageArray, track: Track, stamp: float, mirror: bool) -> Pose:
         """The pose of a tracked person.
 
-        If the pose is far from its prediction or scores too low, the landmarks are detected again
-        in other ways (`_retries`), and the pose nearest to the prediction is taken.
+        If the pose is far from its prediction or its score is too low, the landmarks are detected
+        again with changed inputs (`_retries`), and the pose nearest to the prediction is taken.
 
         Args:
             image: (H, W, 3).
-            track: of the person.
-            stamp: of the frame.
+            track: the person's track.
+            stamp: the frame's stamp, seconds.
             mirror: whether to detect in the mirrored image too. BlazePose's errors differ there, so
                 that the mean of both poses is better than either.
         """
@@ -203,7 +202,7 @@ class PeopleTracker:
                 else:
                     pose = min(pose, mirrored, key=prediction_error)
         if pose.score < MIN_SCORE:
-            # whoever was not seen in the last frame has probably left the image
+            # a person who was not seen in the last frame has probably left the image
             retry = track.track_id is not None and track in self._last_landmarks
         else:
             retry = prediction_error(pose) >= MAX_PREDICTION_ERROR
@@ -222,13 +221,13 @@ class PeopleTracker:
         """Other poses that BlazePose finds for one person.
 
         In motion blur, against the light, without a visible face or behind another person,
-        BlazePose switches between readings of the image (front and back, one leg and the other, one
-        person and the other); a small change of its input may give the right one.
+        BlazePose switches between interpretations of the image (front and back, one leg and the
+        other, one person and the other); a small change of its input may give the right one.
 
         Args:
             image: (H, W, 3).
-            track: of the person.
-            roi: the region where they are.
+            track: the person's track.
+            roi: the person's region.
             mirrored: whether the mirrored image was used already.
         """
         poses = [
@@ -242,7 +241,7 @@ class PeopleTracker:
         return [pose for pose in poses if pose.score >= MIN_SCORE]
 
     def _neighbours(self, track: Track, roi: Roi) -> list[FloatArray]:
-        """The landmarks (33, 2) in the last frame of other people who stand in this region."""
+        """The last frame's landmarks (33, 2) of the other people in this region."""
         return [
             landmarks
             for other, landmarks in self._last_landmarks.items()
@@ -287,10 +286,10 @@ def person_of(track_id: int, pose: Pose, shape: tuple[int, ...]) -> Person:
 
 
 def landmark_box(pose: Pose, shape: tuple[int, ...]) -> FloatArray:
-    """The box (4,) around all landmarks with a margin, also hidden ones, clipped to the image.
+    """The box (4,) around all landmarks, also hidden ones, with a margin; clipped to the image.
 
-    It is made from the landmarks and not by the detector, since they are there in every frame and
-    include the hidden parts of a person.
+    It is x0, y0, x1, y1 in pixels. It is not the detector's box, because only the landmarks are
+    there in every frame and include the hidden parts of a person.
     """
     low, high = pose.landmarks.min(axis=0), pose.landmarks.max(axis=0)
     margin = BOX_MARGIN * float((high - low).max())

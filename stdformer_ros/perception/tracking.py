@@ -1,8 +1,8 @@
 """The same person keeps the same identity from frame to frame.
 
-The regions of interest already follow people. What remains is to notice when two regions have
-moved onto one person, and to recognise who reappears after that. So a track is a region with a
-velocity in pixels per second, and tracks are matched by one Hungarian assignment.
+The regions of interest already follow people. The tracker has two further tasks: to notice when two
+regions have moved onto one person, and to recognise the people who reappear after that. So a track
+is a region with a velocity in pixels per second, and one Hungarian assignment matches the tracks.
 
 Of the libraries that run with numpy 2, `norfair-enough` 2.4 counts time in frames, matches greedily
 and cannot freeze a track's motion while two people cannot be told apart; `trackers` 2.6 knows boxes
@@ -23,17 +23,17 @@ from stdformer_ros.perception.landmarks import BODY_JOINTS, MIRROR, Pose, Roi
 from stdformer_ros.types import FloatArray, ImageArray
 
 MAX_LOST_SECONDS = 1.0
-"""A person unseen for longer is forgotten and gets a new identity on return."""
+"""A person unseen for longer is forgotten, and gets a new identity when seen again."""
 CONFIRMING_HITS = 3
-"""A new track is confirmed once it was seen in so many frames."""
+"""A new track is confirmed when it was seen in this number of frames."""
 VELOCITY_SECONDS = 0.25
 """Time constant with which a track's velocity follows the person's."""
 CLOTHING_SECONDS = 0.5
 """Time constant with which a track's colours follow changes of light."""
 YOUNG_SECONDS = 1.0
-"""A track that moves onto an older one within so many seconds was never a person of its own."""
+"""A track that moves onto an older track before this age was never a separate person."""
 
-# Distances below are in sides of the region of interest, about 2.5 m for an adult.
+# Distances below are in units of the region's side, about 2.5 m for an adult.
 GATE = 0.2
 GATE_GROWTH = 0.8
 """The largest cost of a match, and by how much it grows per second unseen."""
@@ -52,15 +52,15 @@ class Track:
     """One person over time.
 
     Attributes:
-        roi: the region that the person filled when last told apart from everybody else.
-        roi_stamp: seconds, when that was.
+        roi: the person's region in the last frame in which they were told apart from all others.
+        roi_stamp: seconds, the stamp of that frame.
         clothing: (2, 3) colours as `clothing_colours` gives them, averaged over time.
         born: seconds, when the person was first seen.
         seen: seconds, when the person was last seen at all.
         hits: number of frames in which the person was seen.
         velocity: (2,) of the region's centre in pixels per second.
         track_id: given when the track is confirmed; no other track ever gets it.
-        filters: what is remembered of the person's landmarks; it ends with the track.
+        filters: the filters of the person's landmarks; they end with the track.
     """
 
     roi: Roi
@@ -99,10 +99,10 @@ class Sighting:
     """One person seen in one frame.
 
     Attributes:
-        pose: of the poses that show this person, the one of highest score.
+        pose: the pose with the highest score among those that show this person.
         clothing: (2, 3) colours as `clothing_colours` gives them.
-        tracks: those whose regions have moved onto this person. If there are several, it is not
-            known which of them this is.
+        tracks: the tracks whose regions have moved onto this person. If there are several, it is
+            not known to which of them the person belongs.
         sure: True if a new track is confirmed at once.
     """
 
@@ -120,7 +120,7 @@ class Tracker:
         self._next_id = 0
 
     def expected(self, stamp: float) -> list[Track]:
-        """The tracks whose people may be in a frame of this time; lost ones are dropped."""
+        """The tracks whose people may be in a frame with this stamp; lost tracks are dropped."""
         self.tracks = [t for t in self.tracks if stamp - t.seen <= MAX_LOST_SECONDS]
         return self.tracks
 
@@ -158,7 +158,7 @@ class Tracker:
             track.seen += seconds
 
     def forget(self) -> None:
-        """End every track; their identities are not given again."""
+        """End every track; their identities are not used again."""
         self.tracks.clear()
 
     def _drop_duplicates(self, sightings: Sequence[Sighting], stamp: float) -> None:
@@ -214,7 +214,7 @@ def _mean_distance(a: FloatArray, b: FloatArray) -> float:
 
 
 def clothing_colours(image: ImageArray, landmarks: FloatArray) -> FloatArray:
-    """The mean colours (2, 3) of trunk and thighs, RGB in 0..1: they tell people apart who cross.
+    """The mean colours (2, 3) of trunk and thighs, RGB in 0..1, to distinguish people who cross.
 
     Args:
         image: (H, W, 3) uint8 RGB.

@@ -20,7 +20,7 @@ MAX_RATIO = 2.0
 """If measured and estimated distance differ by a larger factor, something else was measured."""
 
 HOLD_SECONDS = 0.5
-"""A body counts as measured for so long after the last measurement."""
+"""A body counts as measured for this time after the last measurement."""
 
 
 class MeasuredDistance:
@@ -43,7 +43,7 @@ class MeasuredDistance:
 
         Args:
             body: as estimated.
-            joint_names: of its joints.
+            joint_names: names of its joints, in their order.
             torso_depth: of the torso's visible surface, metres along the optical axis; NaN if it
                 was not measured. Depths that cannot be this body's are ignored (`is_plausible`).
             stamp: seconds.

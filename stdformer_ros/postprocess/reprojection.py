@@ -1,20 +1,20 @@
-"""Corrects an estimated body, slowly, so that it projects to where its landmarks are seen.
+"""Slowly corrects an estimated body so that it projects to where its landmarks are seen.
 
-A network that gets a window of landmarks answers smoothly. But a pose unlike those of its training
-comes out too similar to them: arms too low, trunks too straight. Projected into the image, the
-body's landmarks then miss the detected ones by the same few centimetres for many frames. A
-correction of the joints' rotations that changes slowly removes such errors, and the network's
-motion passes it without a lag.
+The output of a network whose input is a window of landmarks is smooth. But a pose unlike those of
+its training is estimated too similar to them: arms too low, trunks too straight. Projected into the
+image, the body's landmarks then miss the detected ones by the same few centimetres for many frames.
+A slowly changing correction of the joints' rotations removes such errors and does not delay the
+motion that the network estimates.
 
 Landmarks in an image do not tell which end of a limb is nearer. BlazePose estimates that from the
 image, with errors of 0.10 to 0.14 m (real people in four views, docs/accuracy.md). The network's
-errors are as large, but partly different; so BlazePose's depths count too, with a small weight.
+errors are as large, but partly different; so BlazePose's depths are used too, with a small weight.
 
 The correction is updated in every frame by a part of one Gauss-Newton step, from the last
 correction towards the minimum of a sum of squares: reprojection errors, depth errors, and the size
 of the correction. That is the energy of Bogo et al., "Keep it SMPL", ECCV 2016, but with the prior
-around the network's pose, and with the depth errors. If the landmarks jitter, their errors are
-noise, which the network smooths better: then nothing is corrected.
+around the network's pose, and with depth errors in addition. If the landmarks jitter, their errors
+are noise, which the network smooths better: then nothing is corrected.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ Array = NDArray[np.float64]
 CORRECTION_SECONDS = 0.1
 """Time constant with which the correction follows the minimum."""
 LANDMARK_SIGMA = 0.015
-"""Standard deviation of a visible landmark, in parts of the body's extent in the image."""
+"""Standard deviation of a visible landmark, as a fraction of the body's extent in the image."""
 OUTLIER = 2.0
 """Larger errors than this, in standard deviations, get a smaller weight, so that a landmark that
 jumps has little effect."""
@@ -53,8 +53,8 @@ LANDMARK_DEPTH_SIGMA = 0.15
 """Standard deviation of BlazePose's depths, metres: a little more than measured, since their errors
 are correlated over landmarks and frames."""
 ACROSS_SIGMA, DEPTH_SIGMA = 0.02, 0.01
-"""Standard deviation of the body's position, across and along the line of sight, in parts of the
-distance."""
+"""Standard deviations of the body's position, across and along the line of sight, as fractions of
+the distance."""
 ROOT_SIGMA, TRUNK_SIGMA, LIMB_SIGMA = 0.15, 0.08, 0.2
 """Standard deviations of the network's rotations, radians: pelvis, spine and collars, limbs."""
 _SIGMA = {
@@ -66,12 +66,13 @@ _SIGMA = {
         for name in ("shoulder", "elbow", "hip", "knee")
     },
 }
-"""The joints that are corrected; the landmarks say too little about feet, hands and head."""
+"""For each corrected joint its standard deviation; the landmarks do not determine the other joints
+well enough (feet, hands, head)."""
 
 LOW_JITTER, HIGH_JITTER = 0.012, 0.02
-"""Mean second difference of shoulders and hips, in parts of the body's extent: up to the first the
-whole correction is applied, from the second on nothing. BlazePose's is 0.002 to 0.01, at 60 to 20
-frames per second."""
+"""Mean second difference of shoulders and hips, as a fraction of the body's extent: below the first
+value the whole correction is applied, above the second none. BlazePose's is 0.002 to 0.01, at 60 to
+20 frames per second."""
 JITTER_SECONDS = 0.5
 """Time constant of the low-pass over that jitter."""
 
@@ -84,7 +85,7 @@ _TORSO = [
 
 
 class ReprojectionCorrection:
-    """Corrects one person's bodies; its memory begins with the person's window."""
+    """Corrects one person's bodies; its state begins with the person's window."""
 
     def __init__(self) -> None:
         self._axis_angles = np.zeros((len(_CORRECTED), 3))  # in the joints' own frames
@@ -92,13 +93,13 @@ class ReprojectionCorrection:
         self._jitter = _JitterMeter()
 
     def __call__(self, body: Body, person: Person, camera: Camera, seconds: float) -> Body:
-        """The body, corrected.
+        """The corrected body.
 
         Args:
             body: an embedded body with its rotations.
-            person: with the landmarks that it was estimated from.
-            camera: of the frame.
-            seconds: since the body before, 0 for the first one.
+            person: the landmarks from which the body was estimated.
+            camera: the frame's camera.
+            seconds: since the previous body, 0 for the first one.
         """
         if body.rotations is None:
             return body
@@ -116,14 +117,14 @@ class ReprojectionCorrection:
     def _update(
         self, pose: _Pose, rays: Array, visibility: Array, world: Array | None, gain: float
     ) -> None:
-        """Move the correction by a part of one Gauss-Newton step.
+        """Move the correction by a fraction of one Gauss-Newton step.
 
         Args:
-            pose: the estimated one.
+            pose: the estimated pose.
             rays: (L, 2) the detected landmarks as x/z, y/z.
-            visibility: (L,) of them.
-            world: (L, 3) the detector's estimate of them about the hips, metres.
-            gain: 0..1, the part of the step.
+            visibility: (L,) their visibility, 0..1.
+            world: (L, 3) the detector's 3D estimate of the landmarks, metres, hips at the origin.
+            gain: 0..1, the fraction of the step.
         """
         corrected = pose.corrected(self._axis_angles, self._shift)
         points, point_jacobian = corrected.limbs(), corrected.limb_jacobian()
@@ -148,9 +149,9 @@ def _reprojection_errors(
 
     Args:
         points: (L, 3) the body's landmarks, metres.
-        point_jacobian: (L, S, 3) their derivatives by the state.
+        point_jacobian: (L, S, 3) their derivatives with respect to the state.
         rays: (L, 2) the detected landmarks as x/z, y/z.
-        weights: (L,) of the landmarks.
+        weights: (L,) weights of the landmarks.
 
     Returns:
         Jacobian (2 L, S) and errors (2 L,), both weighted.
@@ -168,24 +169,25 @@ def _reprojection_errors(
 def _depth_errors(
     points: Array, point_jacobian: Array, world: Array, weights: Array
 ) -> tuple[Array, Array]:
-    """Errors of how far the landmarks lie behind the hips, along the line of sight to the hips.
+    """Depth errors: how far the landmarks lie behind the hips, along the line of sight to them.
 
     Args:
         points: (L, 3) the body's landmarks, metres.
-        point_jacobian: (L, S, 3) their derivatives by the state.
-        world: (L, 3) the detector's estimate of them, metres; its scale and origin do not matter.
-        weights: (L,) of the landmarks.
+        point_jacobian: (L, S, 3) their derivatives with respect to the state.
+        world: (L, 3) the detector's 3D estimate of the landmarks; scale and origin do not matter.
+        weights: (L,) weights of the landmarks.
 
     Returns:
         Jacobian (L, S) and errors (L,), both weighted, in standard deviations.
     """
     hips = points[_HIPS].mean(axis=0)
-    sight = hips / max(float(np.linalg.norm(hips)), 0.1)
+    line_of_sight = hips / max(float(np.linalg.norm(hips)), 0.1)
     ours, theirs = points - hips, world - world[_HIPS].mean(axis=0)
     scale = np.sqrt((ours**2).sum() / max(float((theirs**2).sum()), 1e-6))
-    error = (ours @ sight - scale * theirs[:, 2]) / LANDMARK_DEPTH_SIGMA
+    error = (ours @ line_of_sight - scale * theirs[:, 2]) / LANDMARK_DEPTH_SIGMA
     root = np.sqrt(weights * _outlier_weight(np.abs(error)))
-    jacobian = (point_jacobian - point_jacobian[_HIPS].mean(axis=0)) @ sight / LANDMARK_DEPTH_SIGMA
+    jacobian = (point_jacobian - point_jacobian[_HIPS].mean(axis=0)) @ line_of_sight
+    jacobian = jacobian / LANDMARK_DEPTH_SIGMA
     return jacobian * root[:, None], error * root
 
 
@@ -242,8 +244,8 @@ class _Pose:
         return self.joints[joints] + (self.global_rotations[frames] @ offsets[..., None])[..., 0]
 
     def limb_jacobian(self) -> Array:
-        """The derivatives (L, 3 T + 3, 3) of `limbs` by the correction: by a rotation about each
-        axis of each corrected joint, then by the shift.
+        """The derivatives (L, 3 T + 3, 3) of `limbs` with respect to the correction: first to a
+        rotation about each axis of each corrected joint, then to the shift.
         """
         points = self.limbs()
         axes = self.global_rotations[_CORRECTED].transpose(0, 2, 1)
@@ -262,8 +264,8 @@ class _JitterMeter:
         self._frames = 0
 
     def strength(self, rays: Array, seconds: float) -> float:
-        """The part of the correction to apply: 1 if landmarks (L, 2) have low jitter, 0 if they
-        have high jitter or too few frames were seen to tell.
+        """The fraction of the correction to apply: 1 if the landmarks (L, 2) have low jitter, 0 if
+        they have high jitter, or if there were too few frames to measure it.
         """
         torso = rays[_TORSO]
         if len(self._last_two) == 2:
@@ -288,15 +290,15 @@ def _extent(rays: Array) -> float:
 def _with_pose(body: Body, before: _Pose, after: _Pose) -> Body:
     """The body in another pose.
 
-    Its mesh is moved by skinning from the pose before. Between two bones that differs by a few
-    millimetres from skinning the rest pose, but keeps what the estimator refined.
+    Its mesh is moved by skinning from the earlier pose. Between two bones that differs by a few
+    millimetres from skinning the rest pose, but keeps the estimator's refinement of the mesh.
     """
     vertices = body.vertices
     if vertices is not None and len(vertices) in LEVELS:
         rotation = after.global_rotations @ before.global_rotations.transpose(0, 2, 1)
         shift = after.joints - (rotation @ before.joints[..., None])[..., 0]
         transforms = np.concatenate([rotation, shift[..., None]], axis=2).astype(np.float32)
-        with one_thread():  # NumPy's product would wait milliseconds for a busy core
+        with one_thread():  # NumPy's matrix product would wait milliseconds for a busy core
             blended = _skin_weights(len(vertices)) @ torch.from_numpy(transforms).flatten(1)
         matrices = blended.numpy().reshape(-1, 3, 4)
         vertices = (matrices[..., :3] @ vertices[..., None])[..., 0] + matrices[..., 3]
@@ -325,7 +327,7 @@ def _limb_geometry() -> tuple[list[int], list[int], Array]:
 
 @lru_cache(maxsize=1)
 def _is_moved_by() -> Array:
-    """(L, T) 1 where a rotation of the corrected joint moves the landmark, else 0."""
+    """(L, T): 1 where a rotation of the corrected joint moves the landmark, else 0."""
     _, frames, _ = _limb_geometry()
     table = np.zeros((len(frames), len(_CORRECTED)))
     for row, frame in enumerate(frames):

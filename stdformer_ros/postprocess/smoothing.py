@@ -1,4 +1,4 @@
-"""What happens to one person's bodies after the estimator.
+"""Postprocessing of one person's bodies after the estimator.
 
 The steps of a `BodyPostprocessor`, in this order:
 
@@ -8,8 +8,8 @@ The steps of a `BodyPostprocessor`, in this order:
 3. the distance that a depth image has measured (see `body_distance`),
 4. the joints' velocities, `JointVelocities`.
 
-Every step is causal and has a memory that begins with the person's window: an answer depends on the
-person's frames since then and their stamps alone.
+Every step is causal and has state that begins with the person's window: the result depends only on
+the person's frames since then and on their stamps.
 """
 
 from __future__ import annotations
@@ -28,22 +28,23 @@ from stdformer_ros.postprocess.body_distance import MeasuredDistance
 from stdformer_ros.types import Body, FloatArray, Person
 
 Corrector = Callable[[Body, Person, Camera, float], Body]
-"""The first step for one person's bodies: body, what the camera saw of the person, that camera,
-seconds since the body before; the corrected body comes back."""
+"""The first step, for one person: from a body, the person as perception saw them, the camera, and
+the seconds since the previous body to the corrected body."""
 Smoother = Callable[[Body, float], Body]
-"""The second step: body and stamp (seconds), in the order of the stamps."""
+"""The second step, for one person: from a body and its stamp (seconds) to the smoothed body. Calls
+are in the order of the stamps."""
 
 SIZE_SECONDS = 3.0
-"""Time constant of the low-pass over a person's size and shape; in the first seconds their mean."""
+"""Time constant of the low-pass over a person's size and shape, which begins as their mean."""
 DISTANCE_SECONDS = 0.3
 """Time constant of the filter over a person's distance and its velocity."""
 FAR = 6.0
-"""Metres; beyond, that time constant grows with the distance, as the error of a pixel does."""
+"""Metres; beyond this that time constant grows with the distance, as a pixel's error does."""
 SPEED_CUTOFF = 1.0
-"""Hz, of the 1 euro filter's low-pass over speeds, as published."""
+"""Cutoff in Hz of the 1 euro filter's low-pass over speeds, as published."""
 CHORD_METRES = 0.2
-"""The 1 euro filter treats rotations as points so far from the joint, since its speeds are metres
-per second."""
+"""The 1 euro filter treats rotations as points at this distance from the joint, since it needs
+speeds in metres per second."""
 VELOCITY_SECONDS = 0.1
 """Default time constant of the low-pass over joint velocities, which differences make noisy."""
 
@@ -60,11 +61,11 @@ _LIMBS = tuple(
 
 
 class SizeSmoother:
-    """Scales one person's bodies about the camera to the mean size of the frames before.
+    """Scales one person's bodies about the camera to the mean size in the previous frames.
 
     A person's size does not change. One camera cannot tell a tall person far away from a short one
-    nearby, so that estimated size and distance jitter together, more than anything else. Scaling
-    about the camera leaves every point where the image shows it.
+    nearby, so that estimated size and distance jitter together, more than all other estimates.
+    Scaling about the camera does not move any point in the image.
 
     Args:
         joint_names: of the bodies.
@@ -74,16 +75,16 @@ class SizeSmoother:
         present = [limb for limb in _LIMBS if set(limb) <= set(joint_names)]
         self._starts = [joint_names.index(start) for start, _ in present]
         self._ends = [joint_names.index(end) for _, end in present]
-        self._weight = 0.0  # of all sizes before
+        self._weight = 0.0  # sum of the weights of all previous sizes
         self._log_size = 0.0
         self._betas: FloatArray | None = None
 
     def __call__(self, body: Body, seconds: float) -> Body:
-        """The body, `seconds` after the one before (any number for the first)."""
+        """The scaled body, `seconds` after the previous one (any number for the first)."""
         length = self._limb_length(body)
         if length <= 0.0:
-            return body  # there are no limbs to measure
-        # every frame counts the same until old ones fade: first the mean, later a low-pass
+            return body  # no limbs that could be measured
+        # old sizes fade: in the first frames this is their mean, later a low-pass
         self._weight = self._weight * exp(-max(seconds, 0.0) / SIZE_SECONDS) + 1.0
         gain = 1.0 / self._weight
         self._log_size += gain * (log(length) - self._log_size)
@@ -109,7 +110,7 @@ class DistanceSmoother:
 
     A critically damped g-h filter (the fading-memory polynomial filter of degree one: Morrison,
     "Introduction to Sequential Smoothing and Prediction", 1969). It predicts that the person keeps
-    their velocity, so that a person who comes nearer has no lag.
+    their velocity, so that there is no lag when a person comes nearer.
 
     Args:
         pelvis: index of the pelvis among the joints.
@@ -122,11 +123,11 @@ class DistanceSmoother:
         self._speed = 0.0
 
     def __call__(self, body: Body, seconds: float) -> Body:
-        """The body, `seconds` after the one before (any number for the first)."""
+        """The smoothed body, `seconds` after the previous one (any number for the first)."""
         pelvis = body.joints[self._pelvis].astype(np.float64)
         distance = float(np.linalg.norm(pelvis))
         if distance <= 0.0:
-            return body  # at the camera there is no line of sight
+            return body  # a person at the camera has no line of sight
         self._update(distance, seconds)
         shift = ((self._distance / distance - 1.0) * pelvis).astype(np.float32)
         return replace(
@@ -144,7 +145,7 @@ class DistanceSmoother:
         self._count += 1
         n = self._count
         fade = exp(-seconds / (DISTANCE_SECONDS * max(self._distance / FAR, 1.0)))
-        # in the first frames the larger gains of a straight line fitted to all n frames
+        # in the first frames the gains are larger: those of a straight line fitted to all n frames
         gain = max(1.0 - fade**2, 2.0 * (2 * n - 1) / (n * (n + 1)))
         speed_gain = max((1.0 - fade) ** 2, 6.0 / (n * (n + 1)))
         predicted = self._distance + self._speed * seconds
@@ -195,11 +196,11 @@ class OneEuroFilter:
         self._velocity: NDArray[np.floating] | None = None
 
     def __call__(self, points: NDArray[np.floating], seconds: float) -> NDArray[np.floating]:
-        """The points (N, C), smoothed.
+        """The smoothed points (N, C).
 
         Args:
-            points: of the next frame. If their number changes, the filter starts anew.
-            seconds: since the frame before; if 0 or less, the last answer is repeated.
+            points: (N, C) of the next frame. If N changes, the filter restarts.
+            seconds: since the previous frame; if 0 or less, the last result is repeated.
         """
         before, velocity = self._points, self._velocity
         if before is None or velocity is None or before.shape != points.shape:
@@ -217,7 +218,7 @@ class OneEuroFilter:
 
 
 class OneEuroBodyFilter:
-    """Filters one person's bodies: the pelvis' position, and all else relative to the pelvis.
+    """Filters one person's bodies: the pelvis' position, and the rest relative to the pelvis.
 
     Args:
         settings: of the filter.
@@ -232,12 +233,12 @@ class OneEuroBodyFilter:
         self._rotations = OneEuroFilter(settings)
 
     def use(self, settings: OneEuro) -> None:
-        """Change the settings; the filters keep their memory."""
+        """Change the settings; the filters keep their state."""
         for one in (self._position, self._joints, self._vertices, self._rotations):
             one.settings = settings
 
     def __call__(self, body: Body, seconds: float) -> Body:
-        """The body, smoothed, `seconds` after the one before (any number for the first)."""
+        """The smoothed body, `seconds` after the previous one (any number for the first)."""
         pelvis = body.joints[self._pelvis : self._pelvis + 1]
         position = self._position(pelvis, seconds)
         vertices, rotations = body.vertices, body.rotations
@@ -257,9 +258,8 @@ class OneEuroBodyFilter:
 class BodySmoother:
     """Smooths size and distance of one person's bodies, then applies the 1 euro filter if wanted.
 
-    It is no part of the estimators, which answer for a window alone: there a stream gives the same
-    as recomputing each window; here it gives the same as passing the person's frames again from the
-    first one on.
+    It is not a part of the estimators, because an estimator's result depends only on one window,
+    but the result here depends on all of the person's frames since the first one.
 
     Args:
         joint_names: of the bodies.
@@ -284,7 +284,7 @@ class BodySmoother:
             self._filter.use(one_euro)
 
     def __call__(self, body: Body, stamp: float) -> Body:
-        """The body of the frame with this stamp (seconds), smoothed."""
+        """The smoothed body of the frame with this stamp (seconds)."""
         seconds = 0.0 if self._stamp is None else stamp - self._stamp
         self._stamp = stamp
         body = self._distance(self._size(body, seconds), seconds)
@@ -307,11 +307,11 @@ class JointVelocities:
         self._velocities: FloatArray | None = None
 
     def __call__(self, joints: FloatArray, seconds: float, time_constant: float) -> FloatArray:
-        """The velocities (J, 3) in metres per second; 0 for the first frame.
+        """The velocities (J, 3) in metres per second, camera frame; 0 for the first frame.
 
         Args:
-            joints: (J, 3) metres.
-            seconds: since the frame before; if 0 or less, the last velocities are repeated.
+            joints: (J, 3) metres, camera frame.
+            seconds: since the previous frame; if 0 or less, the last velocities are repeated.
             time_constant: of the low-pass, seconds.
         """
         if self._joints is None or self._velocities is None:
@@ -325,12 +325,12 @@ class JointVelocities:
 
 
 class BodyPostprocessor:
-    """Everything that happens to one person's bodies after the estimator, see above.
+    """All steps for one person's bodies after the estimator; see the top of the file.
 
     Args:
         joint_names: of the bodies.
-        corrector: the first step; None for none.
-        smoother: the second step; None for none.
+        corrector: the first step; None to leave it out.
+        smoother: the second step; None to leave it out.
 
     Attributes:
         velocity_seconds: time constant of the low-pass over joint velocities.
@@ -362,9 +362,9 @@ class BodyPostprocessor:
 
         Args:
             body: as estimated.
-            person: what the camera saw of the person, with the torso's measured depth if known.
-            camera: of the frame.
-            stamp: of the frame, seconds.
+            person: the person as perception saw them, with the torso's measured depth if known.
+            camera: the frame's camera.
+            stamp: the frame's stamp, seconds.
         """
         seconds = stamp - self._stamp
         self._stamp = stamp

@@ -182,7 +182,7 @@ def test_sd_and_td_of_one_shape_cannot_be_told_apart() -> None:
 
 
 def test_a_network_without_sd_does_not_drop_it_silently() -> None:
-    with pytest.raises(CheckpointError, match=r"no place for its SD and TD: backbone\.ema_s"):
+    with pytest.raises(CheckpointError, match=r"lacks the SD and TD of the file: backbone\.ema_s"):
         load_checkpoint(Small(spatial=False), with_unknown_names(Small().state_dict()))
 
 

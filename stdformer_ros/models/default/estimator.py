@@ -1,8 +1,8 @@
 """The default estimator: `STDFormerKeypoints` behind the streaming interface.
 
 People go in as landmarks in pixels, bodies come out in metres along the camera's axes. The network
-works in the window's view; `CameraFrameDecoder` places its answer and turns it back into the
-camera's axes, as one module of tensors only, so that TorchScript can run it.
+works in the window's view; `CameraFrameDecoder` moves its output to the right position and rotates
+it back into the camera's axes. It is a module with only tensors, so that TorchScript can run it.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class KeypointEstimator(Estimator):
         ]
 
     def _decoder(self) -> TensorFunction:
-        """The decoder at the present mesh level; on a CPU as TorchScript."""
+        """The decoder at the current mesh level; on a CPU as TorchScript."""
         level = self.model.body.level
         if level not in self._decoders:
             decoder = CameraFrameDecoder(self.model)
@@ -85,9 +85,9 @@ class KeypointEstimator(Estimator):
         return self._decoders[level]
 
     def _example(self, people: int) -> tuple[Tensor, Tensor, Tensor]:
-        """The decoder's inputs for so many people who stand still."""
-        places = torch.linspace(-0.2, 0.2, len(BLAZEPOSE_INDEX))[:, None] * torch.tensor([0.3, 1.0])
-        rays = places.expand(people, self.window, -1, -1).contiguous()
+        """Inputs of the decoder for this number of people, who stand still."""
+        points = torch.linspace(-0.2, 0.2, len(BLAZEPOSE_INDEX))[:, None] * torch.tensor([0.3, 1.0])
+        rays = points.expand(people, self.window, -1, -1).contiguous()
         visibility = torch.ones(rays.shape[:-1])
         maps = self.model.encode(rays.flatten(0, 1), visibility.flatten(0, 1))["map"]
         return rays, visibility, maps.unflatten(0, rays.shape[:2])
@@ -95,8 +95,8 @@ class KeypointEstimator(Estimator):
     def use_mesh_level(self, level: int) -> None:
         """See `Estimator.use_mesh_level`."""
         if level not in self.mesh_levels:
-            there = " or ".join(map(str, self.mesh_levels))
-            raise ValueError(f"{self.name} has meshes of {there} vertices, not {level}")
+            levels = " or ".join(map(str, self.mesh_levels))
+            raise ValueError(f"{self.name} has meshes of {levels} vertices, not {level}")
         self.model.use_mesh_level(level)
         self.faces = self.model.body.faces
 
@@ -105,10 +105,10 @@ class KeypointEstimator(Estimator):
 
 
 class CameraFrameDecoder(nn.Module):
-    """`STDFormerKeypoints.decode`, then placed and turned from the window's view to the camera.
+    """Runs `STDFormerKeypoints.decode` and brings its output from the view to the camera frame.
 
     Args:
-        model: on its device; it is shared.
+        model: on its device; it is not copied.
     """
 
     def __init__(self, model: STDFormerKeypoints) -> None:
@@ -122,8 +122,8 @@ class CameraFrameDecoder(nn.Module):
         """Estimate the bodies in the newest frame.
 
         Args:
-            rays: (B, window, 21, 2).
-            visibility: (B, window, 21).
+            rays: (B, window, 21, 2) landmarks as x/z, y/z in camera coordinates, undistorted.
+            visibility: (B, window, 21) 0..1.
             maps: (B, window, 64, 7, 7), see `STDFormerKeypoints.encode`.
 
         Returns:
@@ -133,19 +133,19 @@ class CameraFrameDecoder(nn.Module):
         """
         predicted = self.model.decode({"rays": rays, "visibility": visibility, "map": maps})
         view = predicted.view
-        place = place_by_landmarks(
+        origin = place_by_landmarks(
             self.landmarks.limbs(predicted.global_rotations, predicted.joints),
             view.points[:, -1, _LIMB_ROWS],
             visibility[:, -1, _LIMB_ROWS],
             view.half_size,
             prior=weak_perspective_to_metres(predicted.camera, view.half_size),
         )[:, None]
-        turn = view.turn  # rows: x @ turn is turn^T x, from the view to the camera
+        rotation = view.turn  # points are rows: x @ rotation goes from the view to the camera
         rotations = predicted.parameters.rotations.clone()
-        rotations[:, 0] = turn.transpose(1, 2) @ rotations[:, 0]
+        rotations[:, 0] = rotation.transpose(1, 2) @ rotations[:, 0]
         return (
-            (predicted.joints + place) @ turn,
-            (predicted.vertices + place) @ turn,
+            (predicted.joints + origin) @ rotation,
+            (predicted.vertices + origin) @ rotation,
             rotations,
             predicted.parameters.betas,
             predicted.parameters.confidence.sigmoid(),

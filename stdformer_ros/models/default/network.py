@@ -5,8 +5,8 @@ vertex transformer refines the first mesh. SD, TD and the transformer are the cl
 STDFormer. The front end, the window encoder and the residual form are ours, because a network that
 starts from landmark maps alone learns too slowly.
 
-Order: the front end (landmarks to a map), the refiner (map and first mesh to what is added to it),
-and the network that puts them together.
+Order: the front end (landmarks to a map), the refiner (map and first mesh to corrections of that
+mesh), and the network that consists of them.
 """
 
 from __future__ import annotations
@@ -62,11 +62,11 @@ TOKEN_JOINTS = tuple(
 class KeypointFrontEnd(nn.Module):
     """One frame's landmarks drawn on a small map, where STDFormer has HRNet.
 
-    Every landmark is a Gaussian spot at its place in the person's crop, as strong as it is visible,
-    in a channel of its own. Convolutions mix them into the 64 channels that SD and TD act on.
+    Every landmark has a channel with a Gaussian spot at its position in the person's crop, whose
+    amplitude is its visibility. Convolutions mix them into the 64 channels that SD and TD act on.
 
     Args:
-        landmarks: per frame.
+        landmarks: number of landmarks per frame.
     """
 
     cells: Tensor
@@ -105,7 +105,7 @@ class Refinement(NamedTuple):
     Attributes:
         joints: (B, 14, 3) metres, in the order of `TOKEN_JOINTS`.
         vertices: (B, 108, 3) metres.
-        camera: (B, 3) to log s, tx, ty.
+        camera: (B, 3) what to add to log(s), tx, ty.
     """
 
     joints: Tensor
@@ -114,15 +114,15 @@ class Refinement(NamedTuple):
 
 
 class MeshRefiner(nn.Module):
-    """The vertex transformer: what to add to the first mesh, from it and the disentangled map.
+    """The vertex transformer: from the first mesh and the map after SD and TD to a `Refinement`.
 
     Encoder, decoder, tokens and mask are FastMETRO's, only narrower and on the mesh of 108
     vertices. The queries start from the first mesh and from the window encoder's feature. The heads
     start at zero, so that an untrained refiner changes nothing.
 
     Args:
-        feature_width: of the window encoder's feature.
-        layers: of encoder and of decoder.
+        feature_width: size of the window encoder's feature.
+        layers: number of layers of the encoder, and of the decoder.
     """
 
     visible: Tensor
@@ -159,17 +159,19 @@ class MeshRefiner(nn.Module):
         Args:
             features: (B, 64, 7, 7), the newest frame's map after SD and TD.
             summary: (B, feature_width), the window encoder's feature.
-            joints: (B, 24, 3) and
-            mesh: (B, 108, 3) of the first body, metres, in the view's coordinates.
+            joints: (B, 24, 3) of the first body, metres, in the view's coordinates.
+            mesh: (B, 108, 3) of the first body, likewise.
         """
         image = self.image(features.flatten(2).transpose(1, 2))
         camera, start = self.feature(summary)[:, None].chunk(2, dim=-1)
-        places = torch.cat([joints[:, TOKEN_JOINTS], mesh], dim=1)
-        queries = self.token_embed.weight + self.place(places) + start
+        points = torch.cat([joints[:, TOKEN_JOINTS], mesh], dim=1)
+        queries = self.token_embed.weight + self.place(points) + start
         camera, _, tokens = self.transformer(image, camera, queries, self.positions, self.visible)
-        moves = self.xyz(tokens)
+        offsets = self.xyz(tokens)
         return Refinement(
-            moves[:, : len(TOKEN_JOINTS)], moves[:, len(TOKEN_JOINTS) :], self.camera(camera)[:, 0]
+            offsets[:, : len(TOKEN_JOINTS)],
+            offsets[:, len(TOKEN_JOINTS) :],
+            self.camera(camera)[:, 0],
         )
 
 
@@ -177,10 +179,10 @@ class Prediction(NamedTuple):
     """The newest frame's bodies, in the coordinates of the window's view.
 
     Attributes:
-        parameters: of the first body, before the refinement.
-        global_rotations: (B, 24, 3, 3) of it, in the view.
+        parameters: those of the first body, before the refinement.
+        global_rotations: (B, 24, 3, 3) of the first body, in the view's axes.
         joints: (B, 24, 3) metres, pelvis at the origin, refined.
-        vertices: (B, V, 3) metres, refined.
+        vertices: (B, V, 3) metres, pelvis at the origin, refined.
         camera: (B, 3) weak perspective (s, tx, ty) over the view, refined.
         view: how the view lies in the camera.
     """
@@ -200,7 +202,7 @@ class STDFormerKeypoints(nn.Module):
         spatial: whether there is SD.
         temporal: whether there is TD.
         layers: encoder and decoder layers of the vertex transformer.
-        mesh_level: vertices of the meshes that `decode` gives: 6890, 1723, 431 or 108.
+        mesh_level: number of vertices of `decode`'s meshes: 6890, 1723, 431 or 108.
     """
 
     window = WINDOW
@@ -221,10 +223,10 @@ class STDFormerKeypoints(nn.Module):
         self.use_mesh_level(mesh_level)
 
     def use_mesh_level(self, level: int) -> None:
-        """Let `decode` give meshes of so many vertices; the weights stay the same.
+        """Change the meshes that `decode` gives; the weights stay the same.
 
         Args:
-            level: 6890, 1723, 431 or 108.
+            level: number of vertices: 6890, 1723, 431 or 108.
         """
         device = self.joint_regressor.device
         self.body = BodyModel(level).to(device)
@@ -247,7 +249,7 @@ class STDFormerKeypoints(nn.Module):
         return {"rays": rays, "visibility": visibility, "map": features}
 
     def decode(self, windows: Features) -> Prediction:
-        """Estimate the bodies in the newest frame of windows of encoded frames, (B, 24, ...)."""
+        """Estimate the bodies in the newest frame of windows of encoded frames (B, 24, ...)."""
         view = view_window(windows["rays"], windows["visibility"])
         parameters = self.window_encoder(view.points, windows["visibility"], view.half_size)
         return self.refine(parameters, view, windows["map"][:, -TEMPORAL_FRAMES:])
@@ -263,11 +265,11 @@ class STDFormerKeypoints(nn.Module):
             skeleton.joints,
             first_mesh.index_select(1, self.coarse),
         )
-        joint_moves = self.joint_regressor @ refinement.vertices
-        joint_moves = joint_moves.index_copy(
+        joint_offsets = self.joint_regressor @ refinement.vertices
+        joint_offsets = joint_offsets.index_copy(
             1, torch.tensor(TOKEN_JOINTS, device=maps.device), refinement.joints
         )
-        root = joint_moves[:, :1]  # the pelvis stays the origin
+        root = joint_offsets[:, :1]  # the pelvis stays the origin
         camera = torch.cat(
             [
                 parameters.camera[:, :1] * refinement.camera[:, :1].exp(),
@@ -278,7 +280,7 @@ class STDFormerKeypoints(nn.Module):
         return Prediction(
             parameters,
             skeleton.global_rotations,
-            skeleton.joints + joint_moves - root,
+            skeleton.joints + joint_offsets - root,
             first_mesh + self.upsample(refinement.vertices) - root,
             camera,
             view,
@@ -309,6 +311,6 @@ class STDFormerKeypoints(nn.Module):
 
 
 def _refined_joint_regressor() -> Tensor:
-    """(24, 108): how far each joint moves when the vertices of the coarsest mesh move."""
+    """(24, 108): from offsets of the coarsest mesh's vertices to offsets of the joints."""
     regressor = torch.from_numpy(load_body_arrays()["joint_regressor_431"])
     return regressor @ torch.from_numpy(upsampling_matrix(REFINED_LEVEL, 431))

@@ -1,7 +1,7 @@
 """The fast half of the default network: a residual MLP over the window of landmarks.
 
-It gives the parameters of the body in the newest frame, from which skinning makes the first mesh,
-and one feature vector that the vertex transformer starts from.
+It estimates the parameters of the body in the newest frame, from which skinning makes the first
+mesh, and one feature vector, from which the vertex transformer starts.
 
 `WindowEncoder` regresses a first set of parameters from smoothed landmarks. `BodyCorrector` then
 projects the body's landmarks into the view, compares them with where they are seen, and corrects
@@ -30,25 +30,25 @@ JOINTS = 24
 BETAS = 10
 PARAMETERS = JOINTS * 6 + BETAS + 3
 TIME_CONSTANTS = (1.0, 2.0, 4.0, 8.0)
-"""Frames, of the exponential means over the past that the network sees of each landmark."""
+"""In frames, of the exponential means of each landmark over the past: the network's input."""
 UNSEEN = 0.05
-"""Visibility, summed over the window, at which half of a landmark's mean place is its own, and half
-the mean of all landmarks."""
+"""Visibility, summed over the window, at which a landmark's first position is half its own mean and
+half the mean of all landmarks."""
 CORRECTIONS = 2
-"""How often the parameters are corrected."""
+"""Number of corrections of the parameters."""
 GAIN = 10.0
-"""Projection errors in the view are small numbers; the network gets them so many times larger."""
+"""Projection errors in the view are small numbers; this factor scales the network's input."""
 
 
 class BodyParameters(NamedTuple):
-    """One body each, in the coordinates of the window's view.
+    """One body per row, in the coordinates of the window's view.
 
     Attributes:
         rotations: (B, 24, 3, 3), the pelvis' in the view, the others relative to their parents.
         betas: (B, 10).
         camera: (B, 3) weak perspective (s, tx, ty): x = s (X + tx) over the view in [-1, 1].
-        confidence: (B, 24) logits of the joints lying within 100 mm of the truth.
-        feature: (B, width).
+        confidence: (B, 24) logits of each joint being within 100 mm of the truth.
+        feature: (B, width), for the vertex transformer.
     """
 
     rotations: Tensor
@@ -64,7 +64,7 @@ class RawParameters(NamedTuple):
     Attributes:
         six: (B, 24, 6), see `rotation_from_6d`.
         betas: (B, 10).
-        camera: (B, 3), logarithm of s, tx, ty.
+        camera: (B, 3) log(s), tx, ty.
     """
 
     six: Tensor
@@ -99,10 +99,10 @@ class WindowEncoder(nn.Module):
     """Residual MLP from a window's landmarks to `BodyParameters`.
 
     Args:
-        window: frames.
-        landmarks: landmarks per frame.
+        window: number of frames.
+        landmarks: number of landmarks per frame.
         width: units of the hidden layers.
-        blocks: residual blocks of two layers.
+        blocks: number of residual blocks, of two layers each.
     """
 
     means: Tensor
@@ -121,7 +121,7 @@ class WindowEncoder(nn.Module):
         self._start_at_rest()
 
     def _start_at_rest(self) -> None:
-        """Begin training with a standing person who faces the camera."""
+        """Initialise the heads so that training starts with a standing person facing the camera."""
         for head in (self.rotations, self.betas, self.camera):
             nn.init.normal_(head.weight, std=1e-3)
             nn.init.zeros_(head.bias)
@@ -164,9 +164,10 @@ class WindowEncoder(nn.Module):
 
 
 def hold_unseen(points: Tensor, visibility: Tensor) -> Tensor:
-    """Let landmarks follow what is seen of them as far as it is visible, and else keep their place.
+    """Let visible landmarks follow their detections, and keep invisible ones where they were.
 
-    A landmark that jumped to the view's centre whenever it is lost would drag the pose with it.
+    In between, the visibility is the weight of the detection. If a lost landmark jumped to the
+    view's centre, the pose would follow it.
 
     Args:
         points: (B, T, L, 2).
@@ -176,10 +177,10 @@ def hold_unseen(points: Tensor, visibility: Tensor) -> Tensor:
         (B, T, L, 2); a landmark that is never seen lies at the mean of the visible ones.
     """
     weight = visibility[..., None]
-    everything = (weight * points).flatten(1, 2).sum(1) / weight.flatten(1, 2).sum(1).clamp(1e-6)
-    share = weight.sum(1) / (weight.sum(1) + UNSEEN)
+    overall = (weight * points).flatten(1, 2).sum(1) / weight.flatten(1, 2).sum(1).clamp(1e-6)
+    own_weight = weight.sum(1) / (weight.sum(1) + UNSEEN)
     own = (weight * points).sum(1) / weight.sum(1).clamp(1e-6)
-    held = torch.lerp(everything[:, None], own, share)
+    held = torch.lerp(overall[:, None], own, own_weight)
     result = []
     for frame in range(points.shape[1]):
         held = torch.lerp(held, points[:, frame], weight[:, frame])
@@ -190,8 +191,8 @@ def hold_unseen(points: Tensor, visibility: Tensor) -> Tensor:
 def exponential_means(window: int) -> Tensor:
     """(len(TIME_CONSTANTS), window): exponential means over the past, rows that sum to one.
 
-    What the network sees of a window is as smooth as the mean with the shortest time constant, and
-    the differences between means tell where the landmarks are going. A network that reads single
+    The network's input is as smooth as the mean with the shortest time constant, and the
+    differences between the means show how the landmarks move. A network whose input is single
     frames passes their noise on.
     """
     age = torch.arange(window - 1, -1, -1)
@@ -203,8 +204,8 @@ class BodyCorrector(nn.Module):
     """One step of correction from the projection error of the body's landmarks.
 
     Args:
-        width: of the feature and of the hidden layers.
-        means: how many differently smoothed places of each landmark there are.
+        width: units of the feature and of the hidden layers.
+        means: number of exponential means of each landmark's position.
     """
 
     def __init__(self, width: int, means: int) -> None:
@@ -227,8 +228,8 @@ class BodyCorrector(nn.Module):
 
         Args:
             raw: the parameters so far.
-            feature: (B, width) of the window, or of the step before.
-            seen: (B, means, L, 2), where the landmarks are seen in the view.
+            feature: (B, width) of the window, or of the previous correction.
+            seen: (B, means, L, 2) where the landmarks are seen in the view, [-1, 1] over it.
             visible: (B, L) 0..1.
             half_size: (B,) tangent of the view's half size.
 
@@ -261,10 +262,10 @@ class BodyCorrector(nn.Module):
         return corrected, feature
 
     def _project(self, raw: RawParameters, half_size: Tensor) -> tuple[Tensor, Tensor]:
-        """The body's landmarks in the view (B, L, 2), and their depths about the pelvis (B, L)."""
+        """Landmarks in the view (B, L, 2), and their depths behind the pelvis (B, L), metres."""
         body = self.body.skeleton(raw.rotations, raw.betas)
         points = self.landmarks(body.global_rotations, body.joints, body.rest, raw.betas)
-        place = weak_perspective_to_metres(raw.weak_perspective, half_size)
-        there = points + place[:, None]
-        tangent = there[..., :2] / there[..., 2:].clamp(min=0.2)
+        origin = weak_perspective_to_metres(raw.weak_perspective, half_size)
+        placed = points + origin[:, None]
+        tangent = placed[..., :2] / placed[..., 2:].clamp(min=0.2)
         return tangent / half_size[:, None, None], points[..., 2]

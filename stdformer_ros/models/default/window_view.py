@@ -16,21 +16,21 @@ from torch.nn import functional as F
 from stdformer_ros.models.rotations import rotation_to_z
 
 SPREAD = 1.6
-"""Half size of the view over the landmarks' root mean square distance from their centre: the view
-is about as high as a standing person."""
+"""Half size of the view, divided by the landmarks' root mean square distance from their centre: the
+view is about as high as a standing person."""
 
 PLACING = 8
-"""The newest frames that place the view: enough to be steady, few enough to be up to date."""
+"""Number of newest frames that place the view: enough to be steady, few enough to follow."""
 
 SEEN = 0.3
-"""Visibility from which on a landmark helps to place the view."""
+"""Only landmarks of more visibility than this place the view."""
 
 
 class WindowView(NamedTuple):
     """Landmarks in the view, and how the view lies in the camera.
 
     Attributes:
-        points: (B, T, L, 2), about [-1, 1] over the view, 0 at the person's mean place in the
+        points: (B, T, L, 2), about [-1, 1] over the view, 0 at the person's mean position in the
             newest frames.
         turn: (B, 3, 3) rotation from camera coordinates to the view's.
         half_size: (B,) half the view's extent at unit depth (a tangent).
@@ -63,7 +63,7 @@ def view_window(rays: Tensor, visibility: Tensor) -> WindowView:
     turn = rotation_to_z((weight * directions).flatten(1, 2).sum(1))
     turned = torch.einsum("bij,btlj->btli", turn, directions)
     points = turned[..., :2] / turned[..., 2:].clamp(min=0.1)
-    # of each frame from its own centre, so that walking across does not count as size
+    # spread about each frame's own centre, so that walking across does not count as size
     centre = (weight * points).sum(2) / weight.sum(2).clamp(min=1e-6)
     squares = (points - centre[:, :, None]).square().sum(-1, keepdim=True)
     spread = ((weight * squares).flatten(1).sum(1) / weight.flatten(1).sum(1)).sqrt()

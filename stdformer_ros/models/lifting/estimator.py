@@ -1,7 +1,7 @@
 """The keypoint networks behind the streaming interface: keypoints in, 17 joints in metres out.
 
-Their poses are relative to the pelvis and without a distance. The body is put where its keypoints
-are seen in the frame that the pose is for, at the distance at which the body has their size.
+Their poses are relative to the pelvis and have no distance. The body is placed where its keypoints
+are seen in the frame that the pose is for, at the distance at which its image has their size.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _BONES = (
 
 
 class LiftingEstimator(Estimator):
-    """PoseFormer, LSTM_PoseNet or one of its companions on a stream.
+    """PoseFormer or one of the `posenets` on a stream.
 
     Each person's frame is encoded on its own: by PoseFormer's spatial blocks; for the other
     networks the features are the keypoints themselves. Joints are Human3.6M's, among them `neck`
@@ -61,12 +61,14 @@ class LiftingEstimator(Estimator):
         rays = [f.camera.rays(np.stack([p.landmarks for p in people])) for f, people in seen]
         keypoints = h36m_keypoints(torch.from_numpy(np.concatenate(rays)).to(self.device))
         everybody = [(frame, person) for frame, people in seen for person in people]
-        sight = np.stack([sight_of_joints(p.visibility, self.joint_names) for _, p in everybody])
+        visibility = np.stack(
+            [sight_of_joints(p.visibility, self.joint_names) for _, p in everybody]
+        )
         known = np.array([frame.camera.known for frame, _ in everybody], np.float32)
         return {
             **self.model.encode(keypoints),
             KEYPOINTS: keypoints,
-            SIGHT: torch.from_numpy(sight).to(self.device),
+            SIGHT: torch.from_numpy(visibility).to(self.device),
             METRIC: torch.from_numpy(known).to(self.device),
         }
 
@@ -75,9 +77,9 @@ class LiftingEstimator(Estimator):
         pose = self.model.decode({FRAMES: windows[FRAMES]})["pose"][:, 0]
         pose = pose - pose[:, :1]
         frame = -1 - self.delay_frames
-        sight = windows[SIGHT][:, frame]
-        place = place_by_size(pose, windows[KEYPOINTS][:, frame] / VIEW_SCALE, sight)
-        joints, scores = to_numpy(pose + place[:, None]), to_numpy(sight)
+        visibility = windows[SIGHT][:, frame]
+        origin = place_by_size(pose, windows[KEYPOINTS][:, frame] / VIEW_SCALE, visibility)
+        joints, scores = to_numpy(pose + origin[:, None]), to_numpy(visibility)
         metric = windows[METRIC][:, frame] > 0
         return [
             Body(joints[i], scores[i], None, None, None, bool(metric[i]))

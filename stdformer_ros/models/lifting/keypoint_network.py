@@ -16,25 +16,25 @@ FRAMES = "frames"
 class KeypointNetwork(nn.Module, ABC):
     """A network that is trained to estimate the pose in one frame of its window.
 
-    The published networks estimate the pose in the centre, from frames before and after it. In a
-    stream the frames after it are the delay. For the part of them that the network does not wait
-    for, the newest frame is repeated.
+    The published networks estimate the pose in the window's centre, from frames before and after
+    it. In a stream, waiting for the frames after it is a delay. Instead of those that the network
+    does not wait for, the newest frame is repeated.
 
     Keypoints are Human3.6M's 17, (2 x - w) / w and (2 y - h) / w for an image of w x h pixels. The
     result is a dict of `pose` (B, 1, 17, 3): metres, relative to the pelvis.
 
     Args:
-        frames: of the window that the weights are made for.
-        delay_frames: how many frames before the newest one is the frame that `decode` gives the
-            pose of, from 0 (causal) to `future_frames` (as published, without repeated frames).
-        future_frames: how many of the window's frames come after the one that the weights are
-            trained for; None for the published half.
+        frames: number of frames of the window that the weights are made for.
+        delay_frames: `decode` gives the pose in the frame this many frames before the newest one,
+            from 0 (causal) to `future_frames` (as published, without repeated frames).
+        future_frames: number of frames of the window after the one whose pose the weights are
+            trained for; None for half the window, as published.
 
     Raises:
         ValueError: if the delay or the future does not fit the window.
 
     Attributes:
-        window: real frames that `decode` sees.
+        window: number of real frames that `decode` sees.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class KeypointNetwork(nn.Module, ABC):
         """Compute the features of single frames.
 
         Args:
-            keypoints: (B, 17, 2).
+            keypoints: (B, 17, 2), see the top of the class.
 
         Returns:
             `frames` (B, C).
@@ -78,7 +78,10 @@ class KeypointNetwork(nn.Module, ABC):
         """Estimate the pose in the frame `delay_frames` before the newest.
 
         Args:
-            windows: what `encode` gave, `frames` (B, window, C), oldest frame first.
+            windows: the output of `encode`, `frames` (B, window, C), oldest frame first.
+
+        Returns:
+            See the top of the class.
 
         Raises:
             ValueError: if the window has another length.
@@ -109,7 +112,7 @@ class KeypointNetwork(nn.Module, ABC):
         return {"pose": self.pose_of(frames)[:, None]}
 
     def pose_of(self, frames: Tensor) -> Tensor:
-        """The pose (B, 17, 3) of whole windows of encoded frames (B, frames, C)."""
+        """The poses (B, 17, 3) in metres of whole windows of encoded frames (B, frames, C)."""
         return self._decode(frames).view(-1, JOINTS, 3)
 
     @abstractmethod

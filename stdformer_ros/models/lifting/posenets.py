@@ -1,4 +1,4 @@
-"""LSTM_PoseNet and its companions: small networks from 2D keypoints of a window to one 3D pose.
+"""LSTM_PoseNet and two related networks: from the 2D keypoints of a window to one 3D pose.
 
 The published ones were trained on windows of 81 frames for the pose in the centre. Names of
 parameters are those of the published code.
@@ -36,7 +36,7 @@ class LSTMPoseNet(KeypointNetwork):
     """An LSTM over the window whose last output gives the pose; see `KeypointNetwork`.
 
     Args:
-        channels: of its state; the published one has 512.
+        channels: size of the LSTM's state; the published one has 512.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class LSTMPoseNet(KeypointNetwork):
         return self.fc(outputs[:, -1])
 
     def every_pose(self, frames: Tensor) -> Tensor:
-        """The pose after each of the frames (B, F, C): (B, F, 17, 3)."""
+        """The pose after each frame: frames (B, F, C) -> poses (B, F, 17, 3), metres."""
         outputs, _ = self.lstm(frames)
         return self.fc(outputs).unflatten(2, (JOINTS, 3))
 
@@ -66,8 +66,8 @@ class LSTMPoseNet(KeypointNetwork):
 class SimpleTransformerPoseNet(KeypointNetwork):
     """Encoder layers of a post-norm transformer and the mean over time; see `KeypointNetwork`.
 
-    The published encoder takes the batch for the sequence. So with one window at a time each frame
-    attends to itself alone. That is what is computed here for every window: each frame is a
+    The published encoder treats the batch dimension as the sequence. So with one window at a time,
+    each frame attends only to itself. Here every window is computed in this way: each frame is a
     sequence of one, and no window influences another.
     """
 

@@ -1,20 +1,21 @@
-"""The keypoint networks by name, and their files of weights.
+"""The keypoint networks by name, and their weight files.
 
-Two kinds of file exist, and they must not be mixed up, since the weights' shapes do not tell them
-apart:
+There are two kinds of file. They must not be mixed up, and the weights' shapes do not show which
+kind a file is:
 
 - **Published** checkpoints. They are trained for the pose in the centre of their window and have
   the published sizes. They hold no metadata.
-- **Ours**, of `cli train`: safetensors whose metadata (text to text) says
+- **Ours**, from `cli train`: safetensors whose metadata (text to text) has the entries
 
-  - `system`: the network's name in `NETWORKS`, as "poseformer_27" or "lstm_posenet_81";
-  - `future_frames`: frames of the window after the one that the pose is for; "0" for the newest;
-  - every other option of `create_model(system, ...)` whose value is not the published one, a whole
-    number, as `joint_channels` of PoseFormer and `channels` of LSTM_PoseNet.
+  - `system`: the network's name in `NETWORKS`, for example "poseformer_27" or "lstm_posenet_81";
+  - `future_frames`: number of frames of the window after the one whose pose is estimated; "0" for
+    the newest frame;
+  - every other option of `create_model(system, ...)` whose value is not the published one, as a
+    whole number, for example `joint_channels` of PoseFormer and `channels` of LSTM_PoseNet.
 
-  Other entries (how it was trained, with which errors) begin with "training." and are for people.
+  Other entries (about the training and its errors) begin with "training." and are only shown.
 
-Those that ship are `SHIPPED` among the assets. Make the metadata with `describe`; floats may be
+The files that ship are `SHIPPED` among the assets. Make the metadata with `describe`; floats may be
 half precision. Inputs are those of `h36m_keypoints`, outputs the joints of
 `body.body_model.h36m_joint_regressor` in metres, relative to the pelvis, in camera axes.
 """
@@ -49,18 +50,18 @@ SHIPPED = {
     "poseformer_27": "poseformer_27.safetensors",
     "lstm_posenet_81": "lstm_posenet.safetensors",
 }
-"""Systems that run out of the box, and the assets with their weights."""
+"""Networks whose weights ship with the package, and the assets that hold them."""
 
 REMARK = "training."
-"""How the keys of metadata begin that are for people only."""
+"""Prefix of the keys of metadata about the training."""
 
 
 def describe(system: str, **options: int) -> dict[str, str]:
-    """The metadata of a file of weights.
+    """The metadata for a weight file.
 
     Args:
         system: the network's name.
-        options: of the network: `future_frames`, and those that are not as published.
+        options: the network's options: `future_frames`, and all that differ from the published.
 
     Raises:
         ValueError: if there is no such network, it has no such options, or `future_frames` is not
@@ -74,10 +75,10 @@ def describe(system: str, **options: int) -> dict[str, str]:
 def load_keypoint_network(
     name: str, checkpoint: str | Path, delay_frames: int | None = 0
 ) -> KeypointNetwork:
-    """The network that a file of weights is for, with these weights.
+    """A keypoint network with the weights and options of a file.
 
     Args:
-        name: of the network, one of `NETWORKS`.
+        name: the network's name, one of `NETWORKS`.
         checkpoint: see the top of the file.
         delay_frames: see `KeypointNetwork`; None for the longest, without repeated frames.
 
@@ -103,7 +104,7 @@ def load_keypoint_network(
 
 
 def _read_metadata(path: Path) -> dict[str, str] | None:
-    """The metadata of a file of ours; None for files without any."""
+    """The metadata of one of our files; None for published files, which have none."""
     if path.suffix != ".safetensors" or not path.is_file():
         return None  # `load_checkpoint` says if that is an error
     try:
@@ -117,7 +118,7 @@ def _read_metadata(path: Path) -> dict[str, str] | None:
 
 
 def _options(metadata: Mapping[str, str], where: str) -> dict[str, int]:
-    """The options for `create_model` that metadata names.
+    """The options for `create_model` that the metadata holds.
 
     Raises:
         CheckpointError: if they make no sense; it is a ValueError.

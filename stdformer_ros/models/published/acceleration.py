@@ -35,10 +35,11 @@ def accelerate(network: STDFormer, name: str) -> STDFormer | OpenVinoSTDFormer |
     Args:
         network: on its device and in evaluation mode; it is changed, and can no longer be trained
             or saved.
-        name: of it, for the log.
+        name: the network's name, for the log.
 
     Returns:
-        On a CPU the network itself, if OpenVINO cannot compile its backbone; the log says so.
+        The fast network; on a CPU, with a warning, the network itself if OpenVINO cannot compile
+        its backbone.
     """
     fold_batch_norm(network.backbone)
     if next(network.parameters()).device.type == "cuda":
@@ -47,15 +48,15 @@ def accelerate(network: STDFormer, name: str) -> STDFormer | OpenVinoSTDFormer |
         return OpenVinoSTDFormer(network)
     except RuntimeError as error:  # all that OpenVINO raises
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        _log.warning("%s runs by torch, slower: OpenVINO cannot compile it: %s", name, reason)
+        _log.warning("%s runs in torch, slower: OpenVINO cannot compile it: %s", name, reason)
         return network
 
 
 def fold_batch_norm(network: nn.Module) -> nn.Module:
     """Fold batch normalisations into the convolutions before them: the same numbers, fewer passes.
 
-    Pairs are found where they follow each other in an `nn.Sequential`, and by the names `conv1` and
-    `bn1`, `conv2` and `bn2` ... of one module, as ResNet and HRNet call what follows each other.
+    A pair is two consecutive layers of an `nn.Sequential`, or two layers of one module with the
+    names `conv1` and `bn1`, `conv2` and `bn2` ..., as consecutive layers of ResNet and HRNet have.
 
     Args:
         network: in evaluation mode; it is changed, and can no longer be trained or saved.
@@ -91,7 +92,7 @@ class OpenVinoSTDFormer(nn.Module):
 
     Torch runs one convolution after the other and rearranges their weights in every call. OpenVINO
     arranges them once and computes a backbone in less than half the time. Compiling takes seconds
-    when the network is made, and the backbone's memory a second time.
+    when the object is made, and doubles the memory for the backbone.
 
     Crops are encoded one by one: convolutions as large as these gain nothing from a batch, and a
     fixed shape lets OpenVINO choose the fastest kernels.
@@ -120,7 +121,7 @@ class OpenVinoSTDFormer(nn.Module):
         self._request = ov.Core().compile_model(model, "CPU", FULL_PRECISION).create_infer_request()
 
     def encode(self, images: Tensor) -> Features:
-        """See `STDFormer.encode`."""
+        """See `STDFormer.encode`; one crop at a time."""
         frames = [self._maps(image[None]) for image in images.numpy()]
         maps = [torch.from_numpy(np.concatenate(batch)) for batch in zip(*frames, strict=True)]
         return {MAP.format(i): m for i, m in enumerate(maps)}
@@ -136,7 +137,7 @@ class OpenVinoSTDFormer(nn.Module):
 
 
 class _Maps(nn.Module):
-    """A network's `encode`, as a module that takes and gives tensors."""
+    """A network's `encode`, as a module from tensors to tensors."""
 
     def __init__(self, network: STDFormer) -> None:
         super().__init__()
@@ -150,7 +151,7 @@ class CudaSTDFormer(nn.Module):
     """The network on a GPU: the backbone in half precision, channels last, and CUDA graphs.
 
     SD and TD run in half precision, too. The transformers, whose tokens become metres, stay in
-    float32: rounded, they would move vertices by millimetres.
+    float32: in half precision they would move vertices by millimetres.
 
     Args:
         network: on its device and in evaluation mode; it is changed.
@@ -168,7 +169,7 @@ class CudaSTDFormer(nn.Module):
         self.smpl_parameter_regressor = network.smpl_parameter_regressor
         self._dtype = dtype
         self._encode = CudaGraphs(lambda inputs: network.encode(inputs[IMAGES]))
-        # The regressor's SVD waits for the device, which a graph cannot.
+        # The regressor's SVD waits for the device, which is not allowed in a graph.
         has_svd = network.smpl_parameter_regressor is not None
         self._decode = network.decode if has_svd else CudaGraphs(network.decode)
 
@@ -178,11 +179,11 @@ class CudaSTDFormer(nn.Module):
         return self._encode({IMAGES: images})
 
     def decode(self, windows: Features) -> dict[str, Tensor]:
-        """See `STDFormer.decode`; the answer is in float32."""
+        """See `STDFormer.decode`; the output is in float32."""
         return self._decode(windows)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> CudaSTDFormer:
-        # Torch calls this to move a module; the graphs hold the places that the tensors leave.
+        # Torch calls this to move a module; the graphs hold the old addresses of its tensors.
         for graphs in (self._encode, self._decode):
             if isinstance(graphs, CudaGraphs):
                 graphs.forget()

@@ -1,7 +1,7 @@
-"""Square crops of people for the published image networks: where, how, and back to the camera.
+"""Square crops of people for the published image networks.
 
 Order: the square around a person, cutting it out with OpenCV on the CPU, cutting the squares of all
-people out on the network's device, and the way from a crop to metres in the whole image's camera.
+people out on the network's device, and from positions in a crop to metres in the camera frame.
 """
 
 from __future__ import annotations
@@ -21,11 +21,12 @@ from stdformer_ros.models.keypoints import KEYPOINTS
 from stdformer_ros.types import FloatArray, ImageArray, Person
 
 MIN_SIZE = 16.0
-"""Pixels; a person whose keypoints lie closer together still gets a crop that can be resized."""
+"""Smallest side of a square in pixels, for people whose keypoints lie close together."""
 VIEW = "view"
 """The feature (P, 3) that says where a crop lies in the camera, see `crop_view`."""
 MIN_SCALE = 0.05
-"""Of the weak-perspective camera, in 1/m: the crop would span 40 m. Untrained networks go below."""
+"""Smallest scale of the weak-perspective camera in 1/m, with which the crop spans 40 m. Untrained
+networks give smaller ones."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ def square_around(person: Person, image_shape: tuple[int, ...], scale: float) ->
     """The square to crop around a person.
 
     The published crops of 3DPW are squares around the keypoints that were found in the image, whose
-    side is `scale` times the longer side of their box. Keypoints that are guessed outside of the
+    side is `scale` times the longer side of their box. Keypoints that are estimated outside of the
     image are moved to its border, so that the crop stays on what can be seen and does not jump when
     a keypoint passes the border. A person without keypoints is cropped around the box.
 
@@ -84,7 +85,7 @@ def crop(image: ImageArray, square: Square, resolution: int) -> ImageArray:
     Args:
         image: (H, W, 3) uint8.
         square: in the image.
-        resolution: of the crop.
+        resolution: side of the crop in pixels.
 
     Returns:
         (resolution, resolution, 3) uint8.
@@ -157,7 +158,7 @@ def crop_on_device(image: Tensor, squares: Sequence[Square], resolution: int) ->
     Args:
         image: (3, H, W) uint8.
         squares: P of them, in pixels of the image.
-        resolution: of the crops.
+        resolution: side of the crops in pixels.
 
     Returns:
         (P, 3, resolution, resolution) float32 in 0..255, not rounded.
@@ -170,25 +171,25 @@ def crop_on_device(image: Tensor, squares: Sequence[Square], resolution: int) ->
 
 
 def _line_weights(
-    places: Sequence[tuple[float, float]], resolution: int, pixels: int, device: torch.device
+    spans: Sequence[tuple[float, float]], resolution: int, pixels: int, device: torch.device
 ) -> Tensor:
     """The weight of each pixel of a line of the image in each pixel of the crops' lines.
 
     Args:
-        places: centre and size of each square along the line, in pixels.
-        resolution: pixels of a crop's line.
-        pixels: of the image's line.
-        device: of the answer.
+        spans: P pairs of centre and size of a square along the line, in pixels.
+        resolution: number of pixels of a crop's line.
+        pixels: number of pixels of the image's line.
+        device: of the result.
 
     Returns:
         (P, resolution, pixels) float32.
     """
-    shrinks = [max(int(size // resolution), 1) for _, size in places]
+    shrinks = [max(int(size // resolution), 1) for _, size in spans]
     starts = [
         floor(centre - 0.5 * size) - shrink if shrink > 1 else 0
-        for (centre, size), shrink in zip(places, shrinks, strict=True)
+        for (centre, size), shrink in zip(spans, shrinks, strict=True)
     ]
-    # The places of the crop's pixels, in cells of `shrink` pixels counted from `start`.
+    # The positions of the crop's pixels, in cells of `shrink` pixels counted from `start`.
     numbers = torch.tensor(
         [
             (
@@ -197,23 +198,23 @@ def _line_weights(
                 start,
                 shrink,
             )
-            for (centre, size), shrink, start in zip(places, shrinks, starts, strict=True)
+            for (centre, size), shrink, start in zip(spans, shrinks, starts, strict=True)
         ],
         dtype=torch.float64,
     ).to(device, torch.float32)
     step, first, start, shrink = numbers[:, :, None].unbind(1)
     cells = first + step * torch.arange(resolution, device=device)
     pixel_cell = ((torch.arange(pixels, device=device) - start) / shrink).floor()
-    away = (cells[:, :, None] - pixel_cell[:, None, :]).abs()
-    return (1.0 - away).clamp(min=0.0) / shrink[:, :, None]
+    distance = (cells[:, :, None] - pixel_cell[:, None, :]).abs()
+    return (1.0 - distance).clamp(min=0.0) / shrink[:, :, None]
 
 
 def crop_view(squares: Sequence[Square], camera: Camera, device: torch.device) -> Features:
-    """The places of crops in the camera, as features of their people.
+    """The positions of crops in the camera, as features of their people.
 
     Returns:
-        `view` (P, 3): x and y of the crop's centre and half its size, at unit depth; `metric` (P,):
-        1 where the intrinsics are known, 0 where they are assumed.
+        `view` (P, 3): x/z and y/z of the crop's centre, and half its size at unit depth; `metric`
+        (P,): 1 where the intrinsics are known, 0 where they are assumed.
     """
     focal = sqrt(camera.fx * camera.fy)
     centres = camera.rays(np.array([(s.x, s.y) for s in squares], np.float32))
@@ -225,12 +226,12 @@ def crop_view(squares: Sequence[Square], camera: Camera, device: torch.device) -
 def place_in_camera(weak: Tensor, view: Tensor) -> Tensor:
     """The body's origin, from the weak-perspective camera over the crop.
 
-    The published networks take the crop for the whole view of a distant camera. So the body's
+    The published networks treat the crop as the whole image of a distant camera. So the body's
     distance follows from its size in pixels and the focal length, z = 2 f / (s size), and the body
-    is shifted, not turned, to where the crop lies.
+    is moved, but not rotated, to where the crop lies.
 
     Args:
-        weak: (B, 3) s, tx, ty: a point X is seen at s (X + t) of the crop's [-1, 1].
+        weak: (B, 3) s, tx, ty: a point X is seen at s (X + t), in [-1, 1] over the crop.
         view: (B, 3) see `crop_view`.
 
     Returns:

@@ -23,7 +23,7 @@ from stdformer_ros.models.published.resnet import (
 
 STEM_CHANNELS = 64
 HEAD_CHANNELS = (32, 64, 128, 256)
-"""Of the head's bottlenecks, which give four times as many."""
+"""Channels inside the head's bottlenecks, whose outputs have four times as many."""
 
 
 class HRNet(nn.Module):
@@ -69,7 +69,7 @@ class HRNet(nn.Module):
             (self.transition3, self.stage4),
         )
         for transition, stage in stages:
-            # A new branch grows from the coarsest one there is.
+            # A new branch starts from the coarsest existing one.
             branches = [*branches, branches[-1]]
             branches = stage([t(x) for t, x in zip(transition, branches, strict=True)])
         return branches
@@ -88,7 +88,7 @@ class HRNetClassification(HRNet):
         width: see `HRNet`.
 
     Attributes:
-        map_channels: of the finest map, where STDFormer's SD and TD sit.
+        map_channels: number of channels of the finest map, on which STDFormer's SD and TD act.
     """
 
     def __init__(self, width: int = 64) -> None:
@@ -115,7 +115,7 @@ class HRNetClassification(HRNet):
             initialise_convolutions(head)
 
     def features(self, maps: Sequence[Tensor]) -> Tensor:
-        """Join the branches of `maps`, which are left as they are: (B, 2048, H / 32, W / 32)."""
+        """Join the branches that `maps` gives, without changing them: (B, 2048, H / 32, W / 32)."""
         first, *others = (
             increase(branch) for increase, branch in zip(self.incre_modules, maps, strict=True)
         )
@@ -156,7 +156,7 @@ class HighResolutionModule(nn.Module):
 
 
 def _resample(widths: Sequence[int], source: int, target: int) -> nn.Module:
-    """From the size and channels of one branch to those of another."""
+    """Layers that bring a map of one branch to the size and channels of another."""
     if source == target:
         return nn.Identity()
     if source > target:
@@ -177,7 +177,7 @@ def _stage(widths: Sequence[int], modules: int) -> nn.Sequential:
 
 
 def _transition(before: Sequence[int], after: Sequence[int]) -> nn.ModuleList:
-    """What brings the branches of one stage to those of the next, which has one more."""
+    """For each branch of the next stage, which has one more: the layers before it."""
     layers: list[nn.Module] = []
     for inputs, outputs in zip(before, after, strict=False):
         same = inputs == outputs
@@ -186,5 +186,7 @@ def _transition(before: Sequence[int], after: Sequence[int]) -> nn.ModuleList:
             if same
             else nn.Sequential(*conv_norm(inputs, outputs, 3), nn.ReLU(inplace=True))
         )
-    grown = nn.Sequential(*conv_norm(before[-1], after[-1], 3, stride=2), nn.ReLU(inplace=True))
-    return nn.ModuleList([*layers, nn.Sequential(grown)])
+    new_branch = nn.Sequential(
+        *conv_norm(before[-1], after[-1], 3, stride=2), nn.ReLU(inplace=True)
+    )
+    return nn.ModuleList([*layers, nn.Sequential(new_branch)])

@@ -37,7 +37,7 @@ from stdformer_ros.models.published.stdformer import IMAGE_MEAN, IMAGE_SIZE, IMA
 from stdformer_ros.types import Body, Frame, Person
 
 CROP_SCALE = 1.2
-"""Side of the crop in longer sides of the keypoints' box, as in the published 3DPW crops."""
+"""Side of the crop over the longer side of the keypoints' box, as in the published 3DPW crops."""
 
 JOINT_NAMES = (
     "pelvis",
@@ -62,10 +62,10 @@ _LEVEL_KEYS = dict(zip(SAMPLING_LEVELS, ("fine", "intermediate", "coarse"), stri
 class ImageEstimator(Estimator):
     """A published mesh network on a stream.
 
-    As in the published training, the camera belongs to the body with its pelvis at the origin. With
-    a regressor, joints and pelvis are regressed from the mesh, as in the published comparisons.
-    Without one the joints are those of the joint tokens, and the middle of their hips is the
-    pelvis.
+    As in the published training, the network's camera refers to the body with its pelvis at the
+    origin. With a regressor, joints and pelvis are regressed from the mesh, as in the published
+    comparisons. Without one, the joints are those of the joint tokens, and the pelvis is the middle
+    of their hips.
 
     Args:
         name: of the network in the registry.
@@ -74,11 +74,11 @@ class ImageEstimator(Estimator):
         mesh_level: vertices of `Body.vertices`, one of 6890, 1723 and 431.
         joint_regressor: (17, 6890), Human3.6M's joints from SMPL's vertices.
         smpl: if given, `Body.vertices` is this body in the pose and shape that the network
-            regresses, instead of the vertices that it gives.
+            regresses, instead of the network's own vertices.
         device_crops: whether crops are cut on the model's device, not by OpenCV on the CPU.
 
     Raises:
-        ValueError: if the options do not fit each other.
+        ValueError: if the options contradict each other.
     """
 
     reads_images = True
@@ -114,31 +114,31 @@ class ImageEstimator(Estimator):
             self._regressor = joint_regressor.to(self.device)
 
     def encode(self, frame: Frame, people: Sequence[Person]) -> Features:
-        """See `Estimator.encode`; the places of the crops are features, too."""
+        """See `Estimator.encode`; the positions of the crops are features, too."""
         return self.encode_frames([(frame, people)])
 
     def encode_frames(self, seen: Sequence[tuple[Frame, Sequence[Person]]]) -> Features:
         """See `Estimator.encode_frames`: the backbone runs once over all cameras' crops."""
-        crops, views, sight = [], [], []
+        crops, views, visibility = [], [], []
         for frame, people in seen:
             squares = [square_around(p, frame.image.shape, CROP_SCALE) for p in people]
             crops.append(self._crops(frame, squares))
             views.append(crop_view(squares, frame.camera, self.device))
-            sight += [sight_of_joints(p.visibility, self.joint_names) for p in people]
+            visibility += [sight_of_joints(p.visibility, self.joint_names) for p in people]
         return {
             **self.model.encode(normalised(torch.cat(crops), IMAGE_MEAN, IMAGE_STD)),
             **concatenated(views),
-            SIGHT: torch.from_numpy(np.stack(sight)).to(self.device),
+            SIGHT: torch.from_numpy(np.stack(visibility)).to(self.device),
         }
 
     def decode(self, windows: Features) -> list[Body]:
         """See `Estimator.decode`."""
-        seen = {k: v for k, v in windows.items() if k not in (VIEW, METRIC, SIGHT)}
-        answer = self.model.decode(seen)
-        rotations, betas = self._smpl_parameters(answer)
-        joints, vertices = self._about_pelvis(answer, rotations, betas)
-        place = place_in_camera(answer["pred_cam"], windows[VIEW][:, -1])[:, None]
-        joints, vertices = joints + place, vertices + place
+        maps = {k: v for k, v in windows.items() if k not in (VIEW, METRIC, SIGHT)}
+        output = self.model.decode(maps)
+        rotations, betas = self._smpl_parameters(output)
+        joints, vertices = self._about_pelvis(output, rotations, betas)
+        origin = place_in_camera(output["pred_cam"], windows[VIEW][:, -1])[:, None]
+        joints, vertices = joints + origin, vertices + origin
         scores, metric = windows[SIGHT][:, -1], windows[METRIC][:, -1] > 0
         return [
             Body(
@@ -155,32 +155,32 @@ class ImageEstimator(Estimator):
     def use_mesh_level(self, level: int) -> None:
         """See `Estimator.use_mesh_level`; SMPL's own mesh has one level only."""
         if level not in self.mesh_levels:
-            there = " or ".join(map(str, self.mesh_levels))
-            raise ValueError(f"{self.name} has meshes of {there} vertices, not {level}")
+            levels = " or ".join(map(str, self.mesh_levels))
+            raise ValueError(f"{self.name} has meshes of {levels} vertices, not {level}")
         self.mesh_level = level
         self.faces = self._faces[SAMPLING_LEVELS.index(level)]
 
     def _crops(self, frame: Frame, squares: Sequence[Square]) -> Tensor:
-        """(P, 3, 224, 224) in 0..255 on the device; a GPU gets the image once, not P crops."""
+        """(P, 3, 224, 224) in 0..255 on the device; to a GPU goes one image, not P crops."""
         if self._device_crops:
             return crop_on_device(upload(frame.image, self.device), squares, IMAGE_SIZE)
         crops = np.stack([crop(frame.image, square, IMAGE_SIZE) for square in squares])
         return torch.from_numpy(crops).to(self.device).permute(0, 3, 1, 2).float()
 
-    def _smpl_parameters(self, answer: dict[str, Tensor]) -> tuple[Tensor | None, Tensor | None]:
+    def _smpl_parameters(self, output: dict[str, Tensor]) -> tuple[Tensor | None, Tensor | None]:
         if self._smpl is None:
             return None, None
-        return answer["pred_rotmat"], answer["pred_betas"]
+        return output["pred_rotmat"], output["pred_betas"]
 
     def _about_pelvis(
-        self, answer: dict[str, Tensor], rotations: Tensor | None, betas: Tensor | None
+        self, output: dict[str, Tensor], rotations: Tensor | None, betas: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        """Joints (B, 15, 3) and vertices (B, V, 3), each relative to its own pelvis."""
-        joints = answer["pred_3d_joints"]
+        """Joints (B, 15, 3) and vertices (B, V, 3) in metres, the pelvis at the origin."""
+        joints = output["pred_3d_joints"]
         pelvis = joints[:, list(_HIPS)].mean(dim=1, keepdim=True)
         joints = joints - pelvis
-        fine = answer["pred_3d_vertices_fine"]
-        vertices = answer[f"pred_3d_vertices_{_LEVEL_KEYS[self.mesh_level]}"]
+        fine = output["pred_3d_vertices_fine"]
+        vertices = output[f"pred_3d_vertices_{_LEVEL_KEYS[self.mesh_level]}"]
         if self._smpl is not None and rotations is not None and betas is not None:
             fine, smpl_joints = self._smpl(rotations, betas)
             vertices = fine

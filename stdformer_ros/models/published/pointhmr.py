@@ -26,7 +26,7 @@ HEADS, LAYERS = 4, 2
 WIDE_FEEDFORWARD, NARROW_FEEDFORWARD = 1024, 512
 JOINTS = 14
 RINGS = (7, 5, 3, 1)
-"""How many edges far a vertex attends in each encoder."""
+"""For each encoder: how many edges away a vertex attends."""
 VERTICES = SAMPLING_LEVELS[2]
 OTHERS = 1 + GRID**2 + JOINTS
 """Tokens of the camera, of the grid and of the joints, before those of the vertices."""
@@ -36,17 +36,17 @@ TOKENS = "tokens"
 class PointHMR(nn.Module):
     """The whole network: find the vertices in the image, then regress the mesh.
 
-    Images are RGB crops of 224 x 224, normalised as for `STDFormer`. The answer is a
-    dict of `pred_cam`, `pred_3d_joints` and `pred_3d_vertices_coarse`, `_intermediate`, `_fine` as
-    those of `STDFormer`, and `heatmap` (B, 431) int64: where on the map of 112 x 112 places, row
-    by row, each vertex was found.
+    Images are RGB crops of 224 x 224, normalised as for `STDFormer`. The output is a dict of
+    `pred_cam`, `pred_3d_joints` and `pred_3d_vertices_coarse`, `_intermediate`, `_fine`, which are
+    those of `STDFormer`, and `heatmap` (B, 431) int64: the index, row by row, of the cell of a
+    112 x 112 map in which each vertex was found.
 
     Args:
         mesh: the topology of the vertices. Without it the network can be built, counted and
             filled with weights, but not run.
 
     Attributes:
-        window: frames that `decode` sees, always 1.
+        window: number of frames that `decode` sees, always 1.
     """
 
     window = 1
@@ -103,13 +103,16 @@ class PointHMR(nn.Module):
         """Regress the mesh of each window's only frame.
 
         Args:
-            windows: what `encode` gave, (B, 1, ...) each.
+            windows: the outputs of `encode`, (B, 1, ...) each.
+
+        Returns:
+            See the top of the class.
         """
         heatmap = windows["heatmap"][:, -1]
         return {**self.transformer(windows[TOKENS][:, -1]), "heatmap": heatmap}
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """Images (B, 3, 224, 224) to the answer, see the top of the class."""
+        """Images (B, 3, 224, 224) to the output, see the top of the class."""
         return self.decode({k: v.unsqueeze(1) for k, v in self.encode(images).items()})
 
 
@@ -160,12 +163,14 @@ class MeshRegressor(nn.Module):
 
 
 def ring_visibility(adjacency: Tensor, rings: tuple[int, ...], others: int) -> Tensor:
-    """Masks: vertices attend to those within some edges, all other tokens to all and all to them.
+    """Attention masks in which vertices attend only to vertices that are some edges away.
+
+    All other tokens attend to all tokens, and all tokens attend to them.
 
     Args:
         adjacency: (V, V) bool with the diagonal.
-        rings: edges per mask.
-        others: tokens before the vertices.
+        rings: for each mask, the largest number of edges.
+        others: number of tokens before the vertices.
 
     Returns:
         (len(rings), others + V, others + V) bool, True where the row may attend to the column.
@@ -187,7 +192,10 @@ def _tokens(feature_map: Tensor) -> Tensor:
     return feature_map.flatten(2).transpose(1, 2)
 
 
-def _on_doubled_map(places: Tensor) -> Tensor:
-    """Places on the 56 x 56 map as the upper left of those on its nearest-neighbour doubling."""
-    row, column = places // MAP, places % MAP
+def _on_doubled_map(cells: Tensor) -> Tensor:
+    """Indices of cells of the 56 x 56 map to those on the map of twice the size.
+
+    A cell becomes four there; the index is that of the upper left one.
+    """
+    row, column = cells // MAP, cells % MAP
     return 2 * row * (2 * MAP) + 2 * column

@@ -1,7 +1,7 @@
 """ResNet (He et al., CVPR 2016): its residual blocks, and ResNet-50 in two parts.
 
-The blocks are those of HRNet, too, and of PointHMR's heads. ResNet-50 is cut into its stem and the
-four layers after it, because SGRE and STDFormer change the map between them.
+HRNet and PointHMR's heads consist of the same blocks. ResNet-50 is split into its stem and the four
+layers after it, because SGRE and STDFormer change the map between them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ def conv_norm(inputs: int, outputs: int, kernel: int, stride: int = 1) -> list[n
 
 
 def _shortcut(inputs: int, outputs: int, stride: int) -> nn.Module | None:
-    """What carries the input past a block whose output has another shape."""
+    """The projection of a block's input to its output's shape; None if the shapes are equal."""
     if stride == 1 and inputs == outputs:
         return None
     return nn.Sequential(*conv_norm(inputs, outputs, 1, stride))
@@ -28,8 +28,8 @@ class BasicBlock(nn.Module):
     """Two 3x3 convolutions.
 
     Args:
-        inputs: channels that come in.
-        channels: channels that go out.
+        inputs: number of input channels.
+        channels: number of output channels.
         stride: of the first convolution.
     """
 
@@ -50,11 +50,11 @@ class BasicBlock(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """1x1, 3x3 (with the stride) and 1x1 convolutions; four times `channels` go out.
+    """1x1, 3x3 (with the stride) and 1x1 convolutions; the output has four times `channels`.
 
     Args:
-        inputs: channels that come in.
-        channels: channels of the 3x3 convolution.
+        inputs: number of input channels.
+        channels: number of channels of the 3x3 convolution.
         stride: of the 3x3 convolution.
     """
 
@@ -84,14 +84,14 @@ def residual_layer(
     blocks: int,
     stride: int = 1,
 ) -> nn.Sequential:
-    """A row of blocks, the first of which changes channels and size."""
+    """A sequence of blocks, the first of which changes channels and size."""
     outputs = channels * block.expansion
     first = block(inputs, channels, stride)
     return nn.Sequential(first, *(block(outputs, channels) for _ in range(blocks - 1)))
 
 
 def initialise_convolutions(network: nn.Module) -> None:
-    """Start convolutions as He et al. (ICCV 2015) do, for training from scratch."""
+    """Initialise convolutions as He et al. (ICCV 2015), for training from scratch."""
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
@@ -101,8 +101,8 @@ class ResNet50(nn.Module):
     """ResNet-50 without its classifier.
 
     Attributes:
-        map_channels: of the stem's map at a quarter of the size, where SGRE adds the joints and
-            STDFormer's SD and TD sit.
+        map_channels: number of channels of the stem's map at a quarter of the size, to which SGRE
+            adds the joints and on which STDFormer's SD and TD act.
     """
 
     map_channels = 64

@@ -1,9 +1,9 @@
 """SGRE (Wang and Zhang, ICCV 2023): global rotations, decoded one after another along the tree.
 
-Given 2D joints guide a ResNet-50 to one person. 30 joints are located in 3D in its feature map, 15
-of them exchange features in a graph network, and from the pelvis outwards every joint's global
-rotation is its parent's plus a correction. Names of parameters are those of the published
-checkpoints.
+The input is a crop and 2D joints, which tell a ResNet-50 which person to look at. The network
+locates 30 joints in 3D in the feature map, and 15 of them exchange features in a graph network.
+From the pelvis outwards, each joint's global rotation is that of its parent plus a correction.
+Parameters have the names of the published checkpoints.
 
 Order: the network, its parts, and the estimator that puts it behind the streaming interface.
 """
@@ -45,7 +45,7 @@ from stdformer_ros.types import Body, FloatArray, Frame, Person
 
 IMAGE_SIZE = 256
 MAP = IMAGE_SIZE // 4
-"""Size of the map on which the 2D joints are given and located."""
+"""Cells on each side of the map on which 2D joints are given and located."""
 GRID = IMAGE_SIZE // 32
 CHANNELS = 2048
 GAUSSIAN_SIGMA = 2.5
@@ -58,9 +58,10 @@ NODE_CHANNELS = 128
 FEATURES = "features"
 
 CROP_SCALE = 1.25
-"""Side of the crop in longer sides of the keypoints' box, as published."""
+"""Side of the crop over the longer side of the keypoints' box, as published."""
 GIVEN_VISIBILITY = 0.3
-"""Least visibility of a landmark that is given; OpenPose, as published, leaves the others out."""
+"""Landmarks of lower visibility are not given to the network; the published OpenPose keypoints
+lack such joints, too."""
 
 JOINT_NAMES = (*SMPL_NAMES, "nose", "left_eye", "right_eye", "left_ear", "right_ear", "head_top")
 """SMPL's 24 joints and six of the head."""
@@ -92,16 +93,16 @@ class SGRE(nn.Module):
     """The whole network: the feature map of the person around the joints, then their pose.
 
     Images are RGB crops of 256 x 256 with values 0..1, not normalised further. Joints are given in
-    the order of `JOINT_NAMES`. The answer is a dict:
+    the order of `JOINT_NAMES`. The output is a dict:
 
     - `joint_img` (B, 30, 3): x, y on the map of 64 x 64, and z on the same scale;
-    - `joint_score` (B, 30, 1): the value of the joint's volume at that place;
+    - `joint_score` (B, 30, 1): the value of the joint's volume at that position;
     - `global_6d` (B, 144): global rotations of SMPL's 24 joints, each a 3 x 2 matrix row by row;
     - `rotmat` (B, 24, 3, 3): the same as rotations, relative to the parents;
     - `betas` (B, 10), and `cam` (B, 3) from which `camera_translation` follows.
 
     Attributes:
-        window: frames that `decode` sees, always 1.
+        window: number of frames that `decode` sees, always 1.
     """
 
     window = 1
@@ -117,7 +118,7 @@ class SGRE(nn.Module):
         """Compute the feature map of the person to whom the joints belong.
 
         Args:
-            images: (B, 3, 256, 256).
+            images: (B, 3, 256, 256) RGB, 0..1.
             joints: (B, 30, 2) x, y on the map of 64 x 64.
             valid: (B, 30) 1 where a joint is known, 0 where not.
 
@@ -125,7 +126,7 @@ class SGRE(nn.Module):
             `features` (B, 2048, 8, 8).
 
         Raises:
-            ValueError: if a shape is another one.
+            ValueError: if a shape is wrong.
         """
         batch = len(images)
         wanted = ((batch, 3, IMAGE_SIZE, IMAGE_SIZE), (batch, 30, 2), (batch, 30))
@@ -140,11 +141,14 @@ class SGRE(nn.Module):
         """Estimate the pose in each window's only frame.
 
         Args:
-            windows: what `encode` gave, `features` (B, 1, 2048, 8, 8).
+            windows: the output of `encode`, `features` (B, 1, 2048, 8, 8).
+
+        Returns:
+            See the top of the class.
         """
         features = windows[FEATURES][:, -1]
         joints, scores = self.position_net(features)
-        # The rotations' gradients do not reach the joints' positions.
+        # No gradients flow from the rotations to the joints' positions.
         sixes, betas, camera = self.rotation_net(features, joints.detach(), scores.detach())
         return {
             "joint_img": joints * (MAP / GRID),
@@ -156,13 +160,13 @@ class SGRE(nn.Module):
         }
 
     def forward(self, images: Tensor, joints: Tensor, valid: Tensor) -> dict[str, Tensor]:
-        """Crops and given joints to the answer; see `encode` and the top of the class."""
+        """Crops and 2D joints to the output; see `encode` and the top of the class."""
         features = self.encode(images, joints, valid)
         return self.decode({k: v.unsqueeze(1) for k, v in features.items()})
 
 
 class PoseGuide(nn.Module):
-    """Adds the given joints' maps to the stem's, which tells the network whom to look at."""
+    """Mixes the joints' maps into the stem's map: they mark the person to look at."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -199,13 +203,13 @@ class PositionNet(nn.Module):
         cells = torch.arange(GRID, dtype=volumes.dtype, device=volumes.device)
         axes = (volumes.sum(dim=(2, 3)), volumes.sum(dim=(2, 4)), volumes.sum(dim=(3, 4)))
         joints = torch.stack([(mass * cells).sum(dim=2) for mass in axes], dim=2)
-        places = _grid_places(joints).flatten(0, 1)[:, None, None, None]
-        scores = F.grid_sample(volumes.flatten(0, 1).unsqueeze(1), places, align_corners=True)
+        points = _grid_coordinates(joints).flatten(0, 1)[:, None, None, None]
+        scores = F.grid_sample(volumes.flatten(0, 1).unsqueeze(1), points, align_corners=True)
         return joints, scores.view(*joints.shape[:2], 1)
 
 
 class RotationNet(nn.Module):
-    """From features at the joints to rotations, shape and camera."""
+    """Regresses rotations, shape and camera from the features at the joints."""
 
     graph_joints: Tensor
 
@@ -247,10 +251,10 @@ class RotationNet(nn.Module):
         Returns:
             (B, 24, 6) global rotations, (B, 10) betas, (B, 3) camera.
         """
-        places = _grid_places(joints[:, :, :2]).unsqueeze(2)
-        samples = F.grid_sample(features, places, align_corners=True).squeeze(3).transpose(1, 2)
-        known = torch.cat([samples, joints, scores], dim=2)[:, self.graph_joints]
-        graph = self.graph_block(known).flatten(1)
+        points = _grid_coordinates(joints[:, :, :2]).unsqueeze(2)
+        samples = F.grid_sample(features, points, align_corners=True).squeeze(3).transpose(1, 2)
+        nodes = torch.cat([samples, joints, scores], dim=2)[:, self.graph_joints]
+        graph = self.graph_block(nodes).flatten(1)
         rotations = [self.global_rot(graph)]
         for joint, branch in enumerate(self.pose_branch, start=1):
             parent = rotations[PARENTS[joint]]
@@ -260,12 +264,12 @@ class RotationNet(nn.Module):
 
 
 class GraphConvolution(nn.Module):
-    """A linear layer of its own for every node, then the mean over neighbours.
+    """A separate linear layer for each node, then the weighted sum over neighbours.
 
     Args:
         adjacency: (N, N) normalised.
-        inputs: channels of a node that come in.
-        outputs: channels of a node that go out.
+        inputs: input channels of a node.
+        outputs: output channels of a node.
     """
 
     adjacency: Tensor
@@ -304,7 +308,7 @@ def gaussian_maps(joints: Tensor) -> Tensor:
 
 
 def graph_adjacency() -> Tensor:
-    """Bones and left-right pairs of the 15 joints with the diagonal, D^-1/2 A D^-1/2."""
+    """(15, 15) D^-1/2 A D^-1/2, where A holds bones, left-right pairs and the diagonal."""
     pairs = [
         (name, name.replace("left", "right")) for name in GRAPH_NAMES if name.startswith("left")
     ]
@@ -317,7 +321,7 @@ def graph_adjacency() -> Tensor:
 
 
 def relative_rotations(sixes: Tensor) -> Tensor:
-    """Global rotations (B, 24, 6) to those relative to the parents, (B, 24, 3, 3)."""
+    """Global rotations (B, 24, 6) to rotations relative to the parents (B, 24, 3, 3)."""
     columns = sixes.unflatten(2, (3, 2)).transpose(2, 3).flatten(2)
     rotations = rotation_from_6d(columns)
     children = rotations[:, list(PARENTS[1:])].transpose(2, 3) @ rotations[:, 1:]
@@ -325,19 +329,22 @@ def relative_rotations(sixes: Tensor) -> Tensor:
 
 
 def camera_translation(camera: Tensor) -> Tensor:
-    """`cam` (B, 3) to metres before a camera of focal length 5000 pixels at the crop's size."""
+    """`cam` to a translation: (B, 3) -> (B, 3) metres.
+
+    The camera's focal length is 5000 pixels of the crop, its image is the crop.
+    """
     return torch.cat([camera[:, :2], MAX_DISTANCE * camera[:, 2:].sigmoid()], dim=1)
 
 
-def _grid_places(cells: Tensor) -> Tensor:
-    """From cells to `grid_sample`'s coordinates, -1..1 between the centres of the outer cells."""
+def _grid_coordinates(cells: Tensor) -> Tensor:
+    """Cells to `grid_sample`'s coordinates: -1..1 between the centres of the outer cells."""
     return cells / (GRID - 1) * 2 - 1
 
 
 class SGREEstimator(Estimator):
-    """SGRE on a stream; the given 2D joints are the tracked landmarks.
+    """SGRE on a stream; its input 2D joints are the tracked landmarks.
 
-    Of its 30 joints it is given those that OpenPose has, too: 12 of the limbs, five of the head,
+    Of the 30 joints it gets only those that OpenPose also has: 12 of the limbs, five of the head,
     neck and pelvis.
 
     Args:
@@ -364,36 +371,36 @@ class SGREEstimator(Estimator):
         self.device = next(model.parameters()).device
 
     def encode(self, frame: Frame, people: Sequence[Person]) -> Features:
-        """See `Estimator.encode`; the places of the crops are features, too."""
+        """See `Estimator.encode`; the positions of the crops are features, too."""
         return self.encode_frames([(frame, people)])
 
     def encode_frames(self, seen: Sequence[tuple[Frame, Sequence[Person]]]) -> Features:
         """See `Estimator.encode_frames`: the backbone runs once over all cameras' crops."""
         device = self.device
-        crops, views, given, sight = [], [], [], []
+        crops, views, given, visibility = [], [], [], []
         for frame, people in seen:
             squares = [square_around(p, frame.image.shape, CROP_SCALE) for p in people]
             crops += [crop(frame.image, square, IMAGE_SIZE) for square in squares]
             views.append(crop_view(squares, frame.camera, device))
             given += [given_joints(p, square) for p, square in zip(people, squares, strict=True)]
-            sight += [sight_of_joints(p.visibility, self.joint_names) for p in people]
+            visibility += [sight_of_joints(p.visibility, self.joint_names) for p in people]
         joints, valid = (torch.from_numpy(np.stack(x)).to(device) for x in zip(*given, strict=True))
         return {
             **self.model.encode(to_input(crops).to(device), joints, valid),
             **concatenated(views),
-            SIGHT: torch.from_numpy(np.stack(sight)).to(device),
+            SIGHT: torch.from_numpy(np.stack(visibility)).to(device),
         }
 
     def decode(self, windows: Features) -> list[Body]:
         """See `Estimator.decode`."""
-        answer = self.model.decode({FEATURES: windows[FEATURES]})
-        rotations, betas = answer["rotmat"], answer["betas"]
+        output = self.model.decode({FEATURES: windows[FEATURES]})
+        rotations, betas = output["rotmat"], output["betas"]
         vertices, joints = self._smpl(rotations, betas)
-        # The published camera is so far away that it is a weak-perspective one.
-        x, y, z = camera_translation(answer["cam"]).unbind(dim=1)
+        # The published camera is so far away that weak perspective is accurate.
+        x, y, z = camera_translation(output["cam"]).unbind(dim=1)
         weak = torch.stack([2 * FOCAL_LENGTH / (IMAGE_SIZE * z), x, y], dim=1)
-        place = place_in_camera(weak, windows[VIEW][:, -1])[:, None]
-        joints, vertices = joints + place, vertices + place
+        origin = place_in_camera(weak, windows[VIEW][:, -1])[:, None]
+        joints, vertices = joints + origin, vertices + origin
         scores, metric = windows[SIGHT][:, -1], windows[METRIC][:, -1] > 0
         return [
             Body(to_numpy(j), to_numpy(s), to_numpy(v), to_numpy(r), to_numpy(b), bool(m))
@@ -404,13 +411,13 @@ class SGREEstimator(Estimator):
 
 
 def given_joints(person: Person, square: Square) -> tuple[FloatArray, FloatArray]:
-    """The 2D joints that SGRE is given of a person.
+    """The 2D joints of a person, as SGRE's input.
 
     Returns:
         (30, 2) x, y on the map of 64 x 64 cells over the crop, and (30,) 1 where the joint is known
         and lies on the map, 0 elsewhere.
     """
-    points, sight = marked_joints(person.landmarks, person.visibility, JOINT_NAMES)
+    points, visibility = marked_joints(person.landmarks, person.visibility, JOINT_NAMES)
     cells = np.nan_to_num(square.to_crop(points, IMAGE_SIZE) * (MAP / IMAGE_SIZE))
     on_map = ((cells >= 0) & (cells < MAP)).all(axis=1)
-    return cells, ((sight > GIVEN_VISIBILITY) & on_map).astype(np.float32)
+    return cells, ((visibility > GIVEN_VISIBILITY) & on_map).astype(np.float32)

@@ -1,11 +1,12 @@
 """FastMETRO and STDFormer: crops in, joints and a mesh out.
 
 FastMETRO (Cho et al., ECCV 2022) disentangles image encoding from mesh estimation: a backbone's
-feature map and a camera token pass two transformer encoders, tokens of 14 joints and 431 vertices
-read them in two decoders. STDFormer adds SD and TD, which weight the feature map by what all frames
-of a window show. Published of STDFormer are its training code, a run log and a figure, but not
-where in the backbone SD and TD sit; see `disentangling` for what is our interpretation. Without
-them this network is exactly FastMETRO, and its parameters have the published names.
+feature map and a camera token pass through two transformer encoders, and tokens of 14 joints and
+431 vertices attend to them in two decoders. STDFormer adds SD and TD, which weight the feature map
+by attention within a frame and over all frames of a window. STDFormer's authors published its
+training code, a run log and a figure, but not where in the backbone SD and TD are; `disentangling`
+says what is our interpretation. Without SD and TD this network is exactly FastMETRO, and its
+parameters have the published names.
 
 Order: the network, then FastMETRO's optional regressor from the mesh to SMPL's parameters.
 """
@@ -41,17 +42,17 @@ FINE, MIDDLE, COARSE = SAMPLING_LEVELS
 
 REGRESSOR_WIDTH = 1024
 ROTATIONS, BETAS = 24, 10
-"""Of SMPL's parameters."""
+"""Numbers of SMPL's rotations and shape parameters."""
 
 MAP = "map_{}"
 """Names of the backbone's maps among the features; SD and TD act on the first."""
 
 
 class Backbone(Protocol):
-    """What STDFormer needs of a backbone, cut in two where SD and TD sit.
+    """The interface of a backbone for STDFormer: two halves, between which SD and TD act.
 
     Attributes:
-        map_channels: of the first map.
+        map_channels: number of channels of the first map.
     """
 
     map_channels: int
@@ -64,12 +65,12 @@ class Backbone(Protocol):
 
 
 class STDFormer(nn.Module):
-    """FastMETRO, or with SD and TD STDFormer.
+    """FastMETRO without SD and TD, STDFormer with them.
 
-    Images are RGB crops of 224 x 224, normalised by `IMAGE_MEAN` and `IMAGE_STD`. The answer is a
-    dict:
+    Images are RGB crops of 224 x 224, normalised by `IMAGE_MEAN` and `IMAGE_STD`. The output
+    is a dict:
 
-    - `pred_cam` (B, 3): s, tx, ty; a point X is seen at s (X + t) of the crop's [-1, 1];
+    - `pred_cam` (B, 3): s, tx, ty; a point X is seen at s (X + t), in [-1, 1] over the crop;
     - `pred_3d_joints` (B, 14, 3) metres, in the order of the published evaluation;
     - `pred_3d_vertices_coarse`, `_intermediate`, `_fine` (B, 431 / 1723 / 6890, 3) metres;
     - `pred_rotmat` (B, 24, 3, 3), `pred_betas` (B, 10): SMPL's, if there is a regressor.
@@ -77,13 +78,13 @@ class STDFormer(nn.Module):
     Args:
         backbone: a module that is a `Backbone`.
         layers: encoder and decoder layers in each transformer; S, M, L are 1, 2, 3.
-        mesh: the topology of the vertex tokens and the way to 6890 vertices. Without it the
-            network can be built, counted and filled with weights, but not run.
+        mesh: the topology of the vertex tokens and the upsampling to 6890 vertices. Without it
+            the network can be built, counted and filled with weights, but not run.
         disentangling: SD and TD, or None for FastMETRO.
         smpl_regressor: whether there is the optional regressor of SMPL's parameters.
 
     Attributes:
-        window: frames that `decode` sees.
+        window: number of frames that `decode` sees.
     """
 
     visible: Tensor
@@ -147,7 +148,7 @@ class STDFormer(nn.Module):
         """Estimate joints and mesh in the newest frame of each window.
 
         Args:
-            windows: what `encode` gave, (B, window, C, H, W) each, oldest frame first.
+            windows: the outputs of `encode`, (B, window, C, H, W) each, oldest frame first.
 
         Returns:
             See the top of the class.
@@ -160,7 +161,7 @@ class STDFormer(nn.Module):
         """Estimate joints and mesh in every frame.
 
         Args:
-            images: (B, 3, 224, 224) for a window of one frame, (B, window, 3, 224, 224) else.
+            images: (B, 3, 224, 224) if the window is one frame, else (B, window, 3, 224, 224).
 
         Returns:
             See the top of the class, with B, or B and window, as first dimensions.
@@ -209,7 +210,7 @@ class STDFormer(nn.Module):
         )
         joints, coarse = self.xyz_regressor(tokens).split([JOINTS, COARSE], dim=1)
         middle = self.coarse2intermediate_upsample(coarse.transpose(1, 2)).transpose(1, 2)
-        answer = {
+        output = {
             "pred_cam": self.cam_predictor(camera).squeeze(1),
             "pred_3d_joints": joints,
             "pred_3d_vertices_coarse": coarse,
@@ -217,14 +218,14 @@ class STDFormer(nn.Module):
             "pred_3d_vertices_fine": self.intermediate2fine_upsample(middle),
         }
         if self.smpl_parameter_regressor is not None:
-            # It is trained on the predicted mesh, which its gradients must not change.
+            # It is trained on the predicted mesh, but its gradients must not change that mesh.
             rotations, betas = self.smpl_parameter_regressor(middle.detach())
-            answer |= {"pred_rotmat": rotations, "pred_betas": betas}
-        return answer
+            output |= {"pred_rotmat": rotations, "pred_betas": betas}
+        return output
 
 
 class SmplParameterRegressor(nn.Module):
-    """SMPL's rotations and shape from the mesh of 1723 vertices, trained apart from that mesh."""
+    """Regresses SMPL's rotations and shape from the mesh of 1723 vertices, without changing it."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 def one_thread() -> Iterator[None]:
     """Run torch on the calling thread alone; a context manager and a decorator.
 
-    Torch's threads synchronise after every operation. For operations of microseconds that gains
-    little, and where another process keeps the other core busy every synchronisation waits for it.
+    Torch's threads synchronise after every operation. For operations that take microseconds they
+    gain little, and while another process uses a core, every synchronisation waits for that core.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -30,11 +30,11 @@ def one_thread() -> Iterator[None]:
 class Fp16Linear(nn.Module):
     """A linear layer with weights in half precision that computes in single precision, on the CPU.
 
-    With a few rows of input, a large layer takes as long as reading its weights takes. Half as many
-    bytes, laid out for the product by FBGEMM's kernels (Khudia et al., "FBGEMM: Enabling
-    high-performance low-precision deep learning inference", 2021), take a quarter of the time on an
-    x86 CPU. Weights that were saved as float16, as the shipped ones, are not rounded again. The
-    layer can no longer be trained, saved or moved.
+    With a few rows of input, a large layer takes as long as reading its weights takes. Half
+    precision halves the bytes, and FBGEMM's kernels (Khudia et al., "FBGEMM: Enabling
+    high-performance low-precision deep learning inference", 2021) read them in their own layout:
+    together they take a quarter of the time on an x86 CPU. Weights that were saved as float16, like
+    the shipped ones, are not rounded again. The layer can no longer be trained, saved or moved.
 
     Args:
         linear: on the CPU; weights beyond float16's range become its largest value.

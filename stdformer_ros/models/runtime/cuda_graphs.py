@@ -1,4 +1,4 @@
-"""A function of tensors as CUDA graphs: hundreds of kernels are started with one call."""
+"""Runs a function of tensors as CUDA graphs: one call starts hundreds of kernels."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ class CudaGraphs:
     """Calls a function on batches of few sizes, on a GPU by replaying a captured graph.
 
     Batches are padded to the next size by repeating their last row, so each row of the function's
-    result must depend on the same row of its input alone. Batches larger than all sizes are passed
-    on as they are, without a graph. Off a GPU there are no graphs either, but the same padding.
+    result must depend only on the same row of its input. Batches larger than all sizes are passed
+    on unchanged, without a graph. On a CPU there is the same padding, but no graph.
 
     Args:
-        function: named tensors (B, ...) to named tensors (B, ...), always the same names, shapes
-            and types but for B. It must not wait for the device.
+        function: from named tensors (B, ...) to named tensors (B, ...); names, types and shapes,
+            except for B, are the same in every call. It must not wait for the device.
     """
 
     def __init__(self, function: Callable[[Features], Features]) -> None:
@@ -34,7 +34,7 @@ class CudaGraphs:
         self._can_capture = True
 
     def __call__(self, inputs: Features) -> Features:
-        """The function's result, in tensors of the caller's own."""
+        """The function's result, in tensors that later calls do not overwrite."""
         people = len(next(iter(inputs.values())))
         size = next((size for size in BATCHES if size >= people), None)
         if size is None:
@@ -45,11 +45,11 @@ class CudaGraphs:
         if size not in self._graphs:
             return {name: tensor[:people] for name, tensor in self._function(padded).items()}
         result = self._graphs[size].replay(padded)
-        # The next replay writes to the same place.
+        # The next replay writes to the same memory.
         return {name: tensor[:people].clone() for name, tensor in result.items()}
 
     def forget(self) -> None:
-        """Drop all graphs; call it before the tensors that they read move in memory."""
+        """Drop all graphs; call it before the tensors that they read are moved in memory."""
         self._graphs.clear()
 
     def _capture(self, size: int, example: Features) -> None:
@@ -65,7 +65,7 @@ class CudaGraphs:
 
 
 class _CapturedGraph:
-    """A CUDA graph with its inputs and outputs, which stay in place."""
+    """A CUDA graph with its inputs and outputs, whose addresses in memory are fixed."""
 
     def __init__(self, function: Callable[[Features], Features], example: Features) -> None:
         self._inputs = {name: tensor.clone() for name, tensor in example.items()}

@@ -21,13 +21,13 @@ class OutOfMemorySplit(Estimator):
     """Runs another estimator over all people at once, or over parts of them if memory runs out.
 
     A batch that did not fit is halved until it fits. The smaller size is kept for all later calls,
-    because to find the limit anew in every frame would cost more than the larger batch gains.
+    because finding the limit again in every frame would cost more than a larger batch gains.
 
-    What is public and not defined in this class is the other estimator's: reading, calling and
-    setting it is forwarded, so that no attribute of `Estimator` can be forgotten here.
+    Every public attribute that this class does not define is forwarded to the other estimator, for
+    reading, calling and setting. So no attribute of `Estimator` can be forgotten here.
 
     Args:
-        estimator: the one that runs.
+        estimator: the other estimator, which runs.
     """
 
     people_at_once: int | None = None
@@ -55,7 +55,7 @@ class OutOfMemorySplit(Estimator):
         return self.encode_frames([(frame, people)])
 
     def encode_frames(self, seen: Sequence[tuple[Frame, Sequence[Person]]]) -> Features:
-        """See `Estimator.encode_frames` and `encode`; a part may hold some people of a camera."""
+        """See `Estimator.encode_frames` and `encode`; a part can hold some of a camera's people."""
         everybody = [(i, person) for i, (_, people) in enumerate(seen) for person in people]
 
         def run(rows: slice) -> Features:

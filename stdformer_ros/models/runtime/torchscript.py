@@ -1,18 +1,18 @@
 """A small network as TorchScript, without Python between its operations, on a CPU.
 
-A small network is thousands of short operations, and between any two of them Python takes longer
-than many of them do. Traced once by `torch.jit.trace`, the same operations run one after the other
-without Python, with the same results.
+A small network is thousands of short operations, and the time that Python takes between two of them
+is longer than many of the operations. Traced once by `torch.jit.trace`, the same operations run one
+after the other without Python, with the same results.
 
-Torch keeps every trace until the process ends. So there is one trace for all networks of one
-structure, without weights, and each network runs a copy that holds its own.
+Torch keeps every trace until the process ends. So all networks of one structure share one trace
+without weights, and each network runs a copy of it that holds the network's own weights.
 
 Torch calls its tracer deprecated, but nothing else is as fast and as exact here. Milliseconds for
 the default estimator's decode of 1 and of 4 people, and the largest difference of joints and
 vertices in metres (torch 2.13, OpenVINO 2026.4, one thread on a busy x86 machine with 2 cores;
-medians of 100 calls, all ways in alternation in one process):
+medians of 100 calls, all variants called in turn in one process):
 
-| way                                 | 1 person | 4 people | difference      |
+| variant                             | 1 person | 4 people | difference      |
 | ----------------------------------- | -------- | -------- | --------------- |
 | `torch.jit.trace`, `Fp16Linear`     | 12.9     | 25.9     | 0               |
 | no trace, `Fp16Linear`              | 18.4     | 34.2     | (the reference) |
@@ -44,19 +44,19 @@ Tensors = tuple[Tensor, ...]
 TensorFunction = Callable[..., Tensors]
 
 TRACED_BATCH, CHECKED_BATCHES = 2, (1, 3)
-"""People that a network is traced with, and others with whom the trace is then checked."""
+"""Batch size with which a network is traced, and those with which the trace is then checked."""
 
 _traces: dict[Hashable, Any] = {}
 _log = logging.getLogger(__name__)
 
 
 def torchscript(network: nn.Module, example: Callable[[int], Tensors]) -> TensorFunction:
-    """The network as TorchScript, or itself where it cannot be traced, which the log says.
+    """The network as TorchScript; with a warning the network itself, if it cannot be traced.
 
     Args:
-        network: on the CPU and in evaluation mode, from tensors to a tuple of tensors. Its weights
-            are shared, so that they may change, but not be moved or replaced.
-        example: inputs for so many people.
+        network: on the CPU and in evaluation mode, from tensors to a tuple of tensors. The
+            TorchScript shares its weights: they may change, but not be moved or replaced.
+        example: makes the inputs for a given number of people.
     """
     try:
         with torch.no_grad():
@@ -76,8 +76,8 @@ def torchscript(network: nn.Module, example: Callable[[int], Tensors]) -> Tensor
 class _TorchScript:
     """Runs a trace without optimising it.
 
-    To optimise it for each new number of people takes torch longer than it gains, and would happen
-    whenever somebody enters the image.
+    Torch would optimise it again for each new number of people, which takes longer than it gains
+    and would happen whenever somebody enters the image.
     """
 
     def __init__(self, trace: TensorFunction) -> None:
@@ -90,33 +90,33 @@ class _TorchScript:
 
 def _trace_without_weights(network: nn.Module, inputs: Tensors) -> Any:
     with warnings.catch_warnings():
-        # See the top of the file; it also warns of all values that do not depend on the inputs.
+        # See the top of the file. The tracer also warns of values that do not depend on the inputs.
         for category in (torch.jit.TracerWarning, DeprecationWarning):
             warnings.simplefilter("ignore", category)
         trace = torch.jit.trace(network, inputs, check_trace=False)
-    for place, name, weight in _weights(network, trace):
-        nothing = (
+    for owner, name, weight in _weights(network, trace):
+        placeholder = (
             torch.empty(0) if isinstance(weight, Tensor) else Fp16Linear(nn.Linear(1, 1)).packed
         )
-        setattr(place, name, nothing)
+        setattr(owner, name, placeholder)
     return trace
 
 
 def _with_weights_of(network: nn.Module, trace: Any) -> Any:
-    for place, name, weight in _weights(network, trace):
-        setattr(place, name, weight)
+    for owner, name, weight in _weights(network, trace):
+        setattr(owner, name, weight)
     return trace
 
 
 def _weights(network: nn.Module, trace: Any) -> list[tuple[Any, str, Any]]:
-    """Each weight of a network: the module of the trace that holds it, its name there, itself."""
+    """For each weight: the module of the trace that holds it, its name there, and the weight."""
     found = []
     for path, module in network.named_modules():
-        place = reduce(getattr, path.split("."), trace) if path else trace
+        owner = reduce(getattr, path.split("."), trace) if path else trace
         held = {**module._parameters, **module._buffers}
         if isinstance(module, Fp16Linear):
             held["packed"] = module.packed
-        found += [(place, name, weight) for name, weight in held.items() if weight is not None]
+        found += [(owner, name, weight) for name, weight in held.items() if weight is not None]
     return found
 
 
@@ -128,11 +128,11 @@ def _structure(network: nn.Module) -> Hashable:
 
 
 def _require_equal(network: nn.Module, scripted: TensorFunction, inputs: Tensors) -> None:
-    """Check that a trace holds for other numbers of people than it was made with.
+    """Check that a trace gives the network's results for another number of people.
 
     Raises:
         RuntimeError: if it does not.
     """
     pairs = zip(network(*inputs), scripted(*inputs), strict=True)
     if not all(a.shape == b.shape and torch.allclose(a, b, atol=1e-5) for a, b in pairs):
-        raise RuntimeError("its trace computes something else")
+        raise RuntimeError("its trace gives other results than the network")

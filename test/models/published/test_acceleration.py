@@ -129,7 +129,7 @@ def test_what_openvino_cannot_compile_runs_by_torch(
         assert isinstance(found, STDFormer)
         for name, value in network.encode(images).items():
             np.testing.assert_allclose(found.encode(images)[name], value, rtol=1e-3, atol=1e-3)
-    assert "stdformer_S runs by torch, slower" in caplog.text
+    assert "stdformer_S runs in torch, slower" in caplog.text
     assert "no such operation" in caplog.text
     assert "and more" not in caplog.text
 

@@ -55,7 +55,7 @@ def test_a_network_whose_trace_would_be_wrong_runs_as_it_is_and_the_log_says_so(
     with caplog.at_level(logging.WARNING):
         assert torchscript(network, people) is network
     assert (
-        "Counting runs without TorchScript, slower: its trace computes something else"
+        "Counting runs without TorchScript, slower: its trace gives other results than the network"
         in caplog.text
     )
 
