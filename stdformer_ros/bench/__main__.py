@@ -1,8 +1,9 @@
 """`./run bench`: how long everything takes, measured.
 
-Milliseconds hold for this machine at this moment; ratios are between two things that were timed in
-alternation and hold elsewhere too. `docs/performance.md` explains each figure. The parts that need
-ROS are programs of their own (`ros_topics`), which this one starts if ROS 2 is installed.
+Milliseconds are valid only for this machine at this moment. Ratios compare two functions that were
+timed in alternation, and are valid on other machines too. `docs/performance.md` explains each
+figure. The parts that need ROS are separate programs (`ros_topics`), which this one starts if ROS 2
+is installed.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ from stdformer_ros.models.registry import usable_device
 from stdformer_ros.types import ImageArray
 
 Part = Callable[[Sequence[ImageArray]], Figures]
-"""Measures something on images of one person (640x480, RGB)."""
+"""Measures something on images of one person, (480, 640, 3) uint8 RGB."""
 
 
 def bench_ros_overhead(images: Sequence[ImageArray]) -> Figures:
@@ -109,7 +110,7 @@ GATES: dict[str, tuple[str, float]] = {
     "device_difference_mm_1_people": ("<=", 1.0),
     "leak_resident_growth": ("<=", 0.02),
 }
-"""The goals, for a machine with two cores and no GPU; those of `device_...` for an H200."""
+"""The goals: for a machine with two cores and no GPU, but those of `device_...` for an H200."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -26,8 +26,8 @@ FRAMES = 40
 WARM_UP_FRAMES = 10
 """Frames before the measured ones, in which the pipeline finds the one person."""
 CROWD_WARM_UP_FRAMES = 100
-"""The most frames in which the pipeline may look for all people of a crowd. In a large grid the
-detector can miss somebody for longer than that; `followed_at_..._people` says how many count."""
+"""The most frames in which the pipeline may find all people of a crowd. In a large grid the
+detector can miss somebody for longer; `followed_at_..._people` says how many were followed."""
 
 
 def bench_growth(images: Sequence[ImageArray]) -> Figures:

@@ -1,7 +1,7 @@
-"""Does the process grow? 20,000 frames in which people come and go.
+"""How much the process' memory grows over 20,000 frames in which people come and go.
 
-A script decides who is where, because the networks of perception keep no state between frames.
-Everything that keeps state is real: identities, left/right correction, windows, velocities and the
+A script replaces the networks of perception, which keep no state between frames. Everything that
+keeps state is real: identities, left/right correction, windows, velocities and the
 estimator.
 """
 

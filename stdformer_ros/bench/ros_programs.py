@@ -42,7 +42,7 @@ seconds."""
 
 
 def note_arrivals() -> Arrivals:
-    """Let every camera of this process note when its images arrive, from now on."""
+    """Record from now on when the images of all cameras of this process arrive."""
     arrivals: Arrivals = {}
     take = CameraStream._on_image
 

@@ -1,4 +1,4 @@
-"""What ROS costs, measured over real topics, and what the node does under too many images.
+"""The overhead of ROS, measured over real topics, and the behaviour of the node under overload.
 
 `python -m stdformer_ros.bench.ros_topics overhead FILM.npy JSON` times the node without its models,
 and the mesh markers. FILM is (N, 480, 640, 3) uint8 RGB of one person.
@@ -7,8 +7,8 @@ and the mesh markers. FILM is (N, 480, 640, 3) uint8 RGB of one person.
 picture 60 times per second while the models take at least 80 ms per image: the latency must stay
 near the time for one image.
 
-Both write their figures to the file JSON. First comes what they share: the node's process and a
-client that publishes images and receives the answers; then one function for each measurement.
+Both write their figures to the file JSON. This file has first what they share, the node's process
+and a client that publishes images and receives the answers, then one function for each measurement.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Timing:
     """The times of one image in the node.
 
     Attributes:
-        transport: seconds from its stamp until the middleware had it for the node.
+        transport: seconds from the image's stamp until the middleware received it for the node.
         models: seconds that the models took.
     """
 
@@ -82,7 +82,7 @@ class NodeProcess:
         seconds: the least time that the models take for an image.
 
     Attributes:
-        pid: of the process.
+        pid: id of the process.
     """
 
     def __init__(self, log: Path, seconds: float = 0.0) -> None:
@@ -194,7 +194,7 @@ class Client:
 
 
 def microseconds(stamp: Time) -> int:
-    """A stamp in whole microseconds, which seconds as a float64 still tell apart."""
+    """A stamp in whole microseconds; seconds as a float64 are exact enough for them."""
     return round((stamp.sec * 1_000_000_000 + stamp.nanosec) / 1e3)
 
 
@@ -202,7 +202,7 @@ def measure_overhead(path: Path) -> Figures:
     """Overhead of the node at 640x480 and at 1920x1080, and the cost of mesh markers.
 
     Args:
-        path: the film, see the top of the file.
+        path: file of the film, see the top of the file.
 
     Raises:
         BenchError: if too few images were answered.
@@ -227,7 +227,7 @@ def overhead(film: list[ImageArray], log: Path) -> Figures:
     An image is sent when the one before it has been answered.
 
     Args:
-        film: of one person.
+        film: images (H, W, 3) uint8 RGB of one person.
         log: file for the node's times.
 
     Returns:

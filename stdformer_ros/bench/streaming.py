@@ -1,4 +1,4 @@
-"""Streaming against recomputation.
+"""Streaming compared with recomputation.
 
 Streaming encodes only the new frame and keeps the features of the others in the window;
 recomputation encodes the whole window again. Networks whose weights cannot be distributed get
@@ -43,8 +43,8 @@ def bench_streaming(repeats: int = 3) -> Figures:
 
 
 Pair = tuple[Callable[[], Answer], Callable[[], Answer]]
-"""The two functions that are compared: streaming, and recomputation as the published code does it.
-Both return the answer for the newest frame."""
+"""The two functions that are compared: streaming, and recomputation as in the published code. Both
+return the answer for the newest frame."""
 
 
 def stdformer(name: str, **options: object) -> Pair:

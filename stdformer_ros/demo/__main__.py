@@ -1,4 +1,4 @@
-"""`./run demo`: a video through the real node, over real topics, between real processes.
+"""`./run demo`: run the real node on a video, with real topics and separate processes.
 
 The node and a player run as processes of their own. This process receives and counts the results.
 It draws them over the video only afterwards, so that drawing does not slow the node down.
@@ -32,7 +32,7 @@ from stdformer_ros.types import ImageArray
 REMAPPED = ["-r", "image:=/camera/image", "-r", "camera_info:=/camera/camera_info"]
 CAMERA_SECONDS = 60.0
 LAST_RESULT_SECONDS = 1.0
-"""When the player has ended and no result has come for so long, none is expected any more."""
+"""The demo ends when the player has ended and no result has come for this long."""
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -60,7 +60,7 @@ def main(args: Sequence[str] | None = None) -> int:
     if seconds is not None:
         source += ["--seconds", str(seconds)]
 
-    # The demo must not meet cameras and robots of other people in the network.
+    # The demo must not connect to other people's cameras and robots on the network.
     os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     window = None if options.headless or not _has_display() else _show
@@ -174,7 +174,7 @@ def _draw(recorder: Recorder, video: Path, stamps: list[int], out: Path) -> None
 
 
 def _best(recorder: Recorder, results: list[Result]) -> Result:
-    """The middle one of the results with the most people, without the first ones (at most 30)."""
+    """The middle one of the results with the most people, after the first ones (at most 30)."""
     later = results[min(len(results) // 4, 30) :]
     most = max(len(result.track_ids) for result in later)
     full = [result for result in later if len(result.track_ids) == most]

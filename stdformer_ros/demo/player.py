@@ -31,8 +31,8 @@ from stdformer_ros.types import Frame
 FRAME_ID = "camera_optical_frame"
 RECORDED_FPS = 30.0
 DISCOVERY_SECONDS = 0.5
-"""The pause after a subscriber was found, so that it can find the player too: until then it would
-miss images."""
+"""The pause after the player has discovered a subscriber: images are lost until the subscriber has
+also discovered the player."""
 
 
 class Player(Node):
@@ -63,7 +63,7 @@ class Player(Node):
 
 
 def camera_info(header: Header, camera: Camera) -> CameraInfo:
-    """The camera as a message; assumed intrinsics are no calibration, their K stays zero."""
+    """The camera as a message; K stays zero for assumed intrinsics, which are no calibration."""
     info = CameraInfo(header=header, width=camera.width, height=camera.height)
     if camera.known:
         info.distortion_model, info.d = "plumb_bob", [0.0] * 5
@@ -74,7 +74,7 @@ def camera_info(header: Header, camera: Camera) -> CameraInfo:
 
 
 def paced(frames: Iterator[Frame], seconds: float | None, stop: Event) -> Iterator[Frame]:
-    """The frames at the pace of their stamps, until `seconds` of them are over or `stop` is set."""
+    """The frames at the rate of their stamps, for `seconds` of them or until `stop` is set."""
     start = first = None
     for frame in frames:
         if start is None or first is None:

@@ -1,4 +1,4 @@
-"""Receives the node's humans as a user's controller would, and when each message came."""
+"""Receives the node's humans as a user's controller would, and records when each message came."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Result:
         stamp_ns: the stamp of its image, in nanoseconds.
         received_ns: when it was received, in nanoseconds of the same clock.
         track_ids: of everybody in it.
-        place: where its bytes are in the recording (offset, length).
+        place: where the message is in the recording: offset and length in bytes.
     """
 
     stamp_ns: int
@@ -46,7 +46,7 @@ class Recorder(Node):
             subscribed to, so that the node does not draw it.
 
     Attributes:
-        results: all that were received so far, in order.
+        results: all HumanArrays received so far, in order.
         body_model: how joints and vertices are connected, None before the node is active.
         topics: the types of all topics seen so far, by name.
     """
@@ -66,7 +66,7 @@ class Recorder(Node):
             )
 
     def figures(self, result: Result) -> list[Figure]:
-        """Everybody in a result, to be drawn; meshes too."""
+        """Everybody in a result, with meshes, to be drawn; metres, camera frame."""
         offset, length = result.place
         self._file.seek(offset)
         message = deserialize_message(self._file.read(length), HumanArray)
@@ -83,9 +83,9 @@ class Recorder(Node):
 
     def look_for_topics(self) -> None:
         """Add the node's and the camera's topics that exist now to `topics`."""
-        mine = (f"{NODE}/", "/camera/", "/diagnostics")
+        prefixes = (f"{NODE}/", "/camera/", "/diagnostics")
         for name, types in self.get_topic_names_and_types():
-            if name.startswith(mine):
+            if name.startswith(prefixes):
                 self.topics[name] = types[0]
 
     def _on_body_model(self, message: BodyModel) -> None:

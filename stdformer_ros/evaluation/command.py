@@ -1,8 +1,8 @@
 """`cli evaluate`: on motion capture, on calibrated views, or on the published data sets.
 
-Each of the three has a group of options, a function that evaluates, and a room of its own:
-`motion/`, `views/`, `published/`. What takes long to import is imported when it is needed, so that
-`--help` answers at once.
+Each of the three has a group of options, a function that evaluates, and its own folder: `motion/`,
+`views/`, `published/`. Slow imports are inside the functions that need them, so that `--help`
+answers at once.
 """
 
 from __future__ import annotations
@@ -83,7 +83,9 @@ def _add_motion_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PART",
         help="only those whose file name contains one of these",
     )
-    group.add_argument("--seed", type=int, default=0, help="of bodies, cameras, detector's faults")
+    group.add_argument(
+        "--seed", type=int, default=0, help="of random bodies, cameras and detector faults"
+    )
     group.add_argument(
         "--plots",
         type=Path,
@@ -93,7 +95,7 @@ def _add_motion_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--hard-cases",
         action="store_true",
-        help="repeat all clips with people who sit, lie, are children, half visible, in crowds",
+        help="repeat all clips with people who sit, people who lie, children, half bodies, crowds",
     )
     config.add_arguments(group, "filter_min_cutoff", "filter_beta", "mesh_level", mesh_level=1723)
 
@@ -201,7 +203,7 @@ def on_views(options: argparse.Namespace) -> dict[str, Any]:
     from stdformer_ros.pipeline import build_pipeline
 
     if options.calibration is None:
-        raise ValueError("--views needs --calibration FILE, the cameras' places")
+        raise ValueError("--views needs --calibration FILE, the cameras' calibration")
     cameras = read_calibration(options.calibration)
     videos = video_files(options.views)
     if len(videos) != len(cameras):
@@ -241,7 +243,9 @@ def video_files(folder: Path) -> list[Path]:
         raise FileNotFoundError(f"there is no folder {folder}")
     found = sorted(p for p in folder.iterdir() if p.suffix.lower() in VIDEO_SUFFIXES)
     if not found:
-        raise FileNotFoundError(f"no videos in {folder}; known are {', '.join(VIDEO_SUFFIXES)}")
+        raise FileNotFoundError(
+            f"no videos in {folder}; known suffixes: {', '.join(VIDEO_SUFFIXES)}"
+        )
     return found
 
 

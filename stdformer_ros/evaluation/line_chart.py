@@ -72,9 +72,9 @@ def draw_chart(
         known = np.isfinite(line.x) & np.isfinite(line.y)
         for part in np.split(np.arange(len(known)), np.flatnonzero(~known)):
             part = part[known[part]]
-            limit = y_limits[0] - 2 * (y_limits[1] - y_limits[0])
-            beyond = y_limits[1] + 2 * (y_limits[1] - y_limits[0])
-            points = pixels(line.x[part], np.clip(line.y[part], limit, beyond)) - corner
+            lowest = y_limits[0] - 2 * (y_limits[1] - y_limits[0])
+            highest = y_limits[1] + 2 * (y_limits[1] - y_limits[0])
+            points = pixels(line.x[part], np.clip(line.y[part], lowest, highest)) - corner
             inside_points = [points.reshape(-1, 1, 2).astype(np.int32)]
             cv2.polylines(inside, inside_points, False, line.color, _ZOOM + 1, cv2.LINE_AA)
     for start, end in (((_LEFT, _TOP), (_LEFT, bottom)), ((_LEFT, bottom), (right, bottom))):
@@ -123,8 +123,8 @@ def _write_upwards(canvas: ImageArray, text: str, centre: tuple[int, int]) -> No
     label = np.rot90(label)
     x, y = _scaled(centre)
     top = max(y - label.shape[0] // 2, 0)
-    room = canvas[top : top + label.shape[0], x - label.shape[1] // 2 :][:, : label.shape[1]]
-    room[:] = label[: room.shape[0]]
+    area = canvas[top : top + label.shape[0], x - label.shape[1] // 2 :][:, : label.shape[1]]
+    area[:] = label[: area.shape[0]]
 
 
 def _write_legend(canvas: ImageArray, lines: Sequence[Line], right: int) -> None:

@@ -9,9 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-NEAR = 0.1
-"""Metres within which a joint counts as right, pelvis aligned with pelvis."""
 BINS = 10
+"""Number of bins of the scores."""
 
 
 class ErrorTable:
@@ -106,7 +105,7 @@ class Reliability:
         return float(np.abs(self._score - self._right).sum() / total) if total else None
 
     def bins(self) -> list[dict[str, Any]]:
-        """Of each bin that is not empty: number of scores, mean score, fraction right."""
+        """For each bin that is not empty: number of scores, mean score, fraction right."""
         return [
             {"count": int(n), "score": round(score / n, 4), "right": round(right / n, 4)}
             for n, score, right in zip(self._count, self._score, self._right, strict=True)

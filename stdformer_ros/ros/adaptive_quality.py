@@ -25,10 +25,10 @@ class AdaptiveQuality:
     """Lowers the quality while frames take too long, and raises it again, if `target_fps` is set.
 
     Args:
-        pipelines: whose quality is changed; it starts with the quality of the parameters.
-        parameters: the node's.
-        logger: where every change is logged.
-        clock: monotonic seconds.
+        pipelines: their quality is changed; it starts as the parameters say.
+        parameters: the node's parameters.
+        logger: gets a line for every change.
+        clock: returns monotonic seconds.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class AdaptiveQuality:
         """Change the quality if needed, given the seconds that a frame took.
 
         Returns:
-            Whether the meshes have other faces from now on.
+            Whether the level of the meshes has changed, and so their faces.
         """
         controller = self._controller
         if controller is None:
@@ -67,7 +67,7 @@ class AdaptiveQuality:
         return now.mesh_level != before.mesh_level
 
     def settings(self) -> dict[str, str]:
-        """For the diagnostics: the present quality, and how many people fit on the device."""
+        """For the diagnostics: the quality now, and how many people fit on the device at once."""
         values = {"target frames per second": f"{self._target_fps:g}"}
         if self._controller is not None:
             step = self._controller.step
@@ -78,7 +78,7 @@ class AdaptiveQuality:
         return values
 
     def restrictions(self) -> list[str]:
-        """In what the answers are worse than the parameters ask for, and why."""
+        """The reasons why the answers are worse than the parameters ask for."""
         reasons = []
         if self._controller is not None and self._controller.step:
             quality = self._steps[self._controller.step]

@@ -36,7 +36,7 @@ class CameraStream:
 
     Args:
         node: whose subscriptions they are.
-        camera: its name, with which its topics begin; empty if there is only one camera.
+        camera: its name, which its topics begin with; empty if there is only one camera.
         outputs: publishes its humans.
         settings: the node's parameters.
         log: where warnings and errors go.
@@ -65,7 +65,7 @@ class CameraStream:
         self._intake = Intake(settings.rectified)
         self._intake_lock = Lock()
         self._depth = DepthIntake(settings.depth_tolerance) if settings.depth else None
-        self._says_assumed = True
+        self._assumption_logged = False
         self._subscriptions: list[Subscription] = []
         prefix = f"{camera}/" if camera else ""
         self._image_topic = node.resolve_topic_name(f"{prefix}image")
@@ -94,7 +94,7 @@ class CameraStream:
             self._statistics.bad_image(refused=True)
             self._warn(f"image {bad.kind}", f"{self._image_topic}: {bad}; frame dropped")
             return None
-        self._say_if_assumed(frame)
+        self._log_if_assumed(frame)
         return frame
 
     def publish(self, answer: Answer) -> None:
@@ -121,7 +121,7 @@ class CameraStream:
         )
 
     def check_silence(self) -> None:
-        """Warn if no image has come for `image_timeout` seconds, unless none is wanted."""
+        """Warn if no image has come for `image_timeout` seconds, unless the camera is disabled."""
         if not self._subscriptions:
             return
         silence = self._statistics.silence()
@@ -161,7 +161,7 @@ class CameraStream:
         self._subscriptions.clear()
 
     def clear(self) -> None:
-        """Take everybody out of RViz."""
+        """Remove everybody from RViz and from the topics of REP-155."""
         self._outputs.clear()
 
     def _subscribe(
@@ -187,8 +187,8 @@ class CameraStream:
         if depth is None:
             self._warn(
                 "depth missing",
-                f"{self._depth_topic}: nothing within {self.settings.depth_tolerance:g} s of the "
-                "image; distances are estimated",
+                f"{self._depth_topic}: no depth image within {self.settings.depth_tolerance:g} s "
+                "of the image; distances are estimated",
             )
         return depth
 
@@ -198,9 +198,10 @@ class CameraStream:
             if frame.depth is not None and isfinite(depth) and not human.body.measured_depth:
                 self._warn(
                     "depth differs",
-                    f"{self._depth_topic}: the torso of person {human.person.track_id} is "
-                    f"{depth:.2f} m away by depth, {human.body.joints[0, 2]:.2f} m by size: not "
-                    "used; are the units right (16UC1 in mm, 32FC1 in m), is it aligned?",
+                    f"{self._depth_topic}: the torso of person {human.person.track_id} is at "
+                    f"{depth:.2f} m in the depth image, but {human.body.joints[0, 2]:.2f} m are "
+                    "estimated: depth not used; are its units right (16UC1 in mm, 32FC1 in m), "
+                    "and is it aligned to the image?",
                 )
 
     def _on_image(self, message: Image | CompressedImage) -> None:
@@ -217,9 +218,9 @@ class CameraStream:
     def _warn(self, kind: str, text: str) -> None:
         self._log.warn(f"{self.camera} {kind}", text)
 
-    def _say_if_assumed(self, frame: Frame) -> None:
-        if not frame.camera.known and self._says_assumed:
-            self._says_assumed = False
+    def _log_if_assumed(self, frame: Frame) -> None:
+        if not frame.camera.known and not self._assumption_logged:
+            self._assumption_logged = True
             self._node.get_logger().warning(
                 f"no calibration on {self._info_topic}: assuming a field of view of "
                 "60 degrees, so distances are not measured (metric_depth is false)"

@@ -14,7 +14,7 @@ from launch_ros.actions import LifecycleNode
 SHARE = Path(get_package_share_directory("stdformer_ros"))
 
 RESPAWN_SECONDS = 2.0
-"""Pause before the node is started again, so that one that cannot start does not fill the log."""
+"""Pause before a restart, so that a node that cannot start does not fill the log."""
 
 NODE_ARGUMENTS = {
     "params_file": (str(SHARE / "config/default.yaml"), "File with the node's parameters (YAML)."),

@@ -1,7 +1,8 @@
-"""Input that the node cannot use, and a log that is not flooded by it.
+"""An error for input that the node cannot use, and a log that such errors cannot flood.
 
-Whoever reads a message raises `BadInput` with what is wrong. Whoever catches it writes that to a
-`ThrottledLog`, because a camera with a wrong setting sends the same bad image 30 times a second.
+Code that reads a message raises `BadInput`, which says what is wrong. Code that catches it writes
+the text to a `ThrottledLog`, because a camera with a wrong setting sends the same bad image 30
+times a second.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ class BadInput(ValueError):
     """A message that cannot be used.
 
     Attributes:
-        kind: a word or two for what is wrong (encoding, step, repeated stamp ...); warnings of
+        kind: what is wrong, in one or two words (encoding, step, repeated stamp ...); warnings of
             one kind are throttled together.
     """
 
@@ -29,8 +30,8 @@ class Throttle:
 
     Args:
         write: where the text goes, such as a logger's `warning`.
-        seconds: the pause between two texts of one kind.
-        clock: monotonic seconds.
+        seconds: the shortest time between two texts of one kind.
+        clock: returns monotonic seconds.
     """
 
     def __init__(

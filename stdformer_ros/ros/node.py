@@ -1,7 +1,7 @@
 """The lifecycle node: camera topics in, humans out. Run as `python -m stdformer_ros.ros.node`.
 
-`HumanNode` builds on configure what exists while it is configured: the cameras' pipelines, the
-publishers, the transforms. What exists only while it is active is a `Session`.
+On configure, `HumanNode` builds the cameras' pipelines, the publishers and the transforms. While it
+is active, a `Session` holds everything else.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ def build(settings: NodeSettings) -> MultiCameraPipeline:
     Raises:
         ValueError, FileNotFoundError: with a message that says what is wrong and what to do.
     """
-    # Imported here and not above: the networks' libraries take seconds to import, in which the node
-    # could neither answer nor be stopped.
+    # Imported here and not above: the networks' libraries take seconds to import. During that time
+    # the node could neither answer services nor be stopped.
     from stdformer_ros.multi_camera import build_multi_camera_pipeline
 
     return build_multi_camera_pipeline(settings.cameras, settings)

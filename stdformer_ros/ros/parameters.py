@@ -1,7 +1,7 @@
-"""The node's parameters are the fields of `NodeSettings`: declared, read, checked on a change.
+"""The node's parameters, which are the fields of `NodeSettings`: declare, read, check changes.
 
-Who can set parameters is not always who started the node: `file_folders` limits which files they
-may name.
+A person who can set parameters is not always the person who started the node. Therefore
+`file_folders` limits which files the parameters may name.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def read_parameters(node: Node) -> NodeSettings:
     """The values that the node has now.
 
     Raises:
-        ValueError: if a value is none of those that its parameter allows.
+        ValueError: if a parameter does not allow its value, or a file is not in `file_folders`.
     """
     values: dict[str, Any] = {
         item.name: node.get_parameter(item.name).value for item in fields(NodeSettings)
@@ -55,7 +55,7 @@ def read_parameters(node: Node) -> NodeSettings:
 def check_change(
     changes: Sequence[Parameter], configured: bool, file_folders: str
 ) -> SetParametersResult:
-    """Whether parameters may be set, for a node's set-parameters callback."""
+    """Whether parameters may be set, with the reason if not; for the set-parameters callback."""
     ours = {item.name: item for item in fields(NodeSettings)}
     for change in changes:
         if change.name not in ours:
@@ -76,7 +76,7 @@ def check_change(
 def _file_refusal(name: str, path: str, file_folders: str) -> str:
     folders = split_folders(file_folders)
     if not folders:
-        return f"{name} can only be set at start, unless file_folders names where it may lie"
+        return f"{name} can only be set at start, unless file_folders lists folders for such files"
     reason = outside(path, folders)
     return f"{name} {reason}" if reason else ""
 

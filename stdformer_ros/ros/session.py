@@ -37,8 +37,8 @@ class Session:
 
     Args:
         node: whose subscriptions, publishers and timers they are.
-        pipelines: one a camera.
-        outputs: of each camera.
+        pipelines: one for each camera.
+        outputs: the publishers of each camera, by the camera's name.
         settings: the node's parameters.
         log: where warnings and errors go.
     """
@@ -53,7 +53,7 @@ class Session:
     ) -> None:
         self._node = node
         self._pipelines = pipelines
-        self._pipelines_lock = Lock()  # between the worker, parameter changes and services
+        self._pipelines_lock = Lock()  # shared by the worker, parameter changes and services
         self._settings = settings
         self._outputs = outputs
         self._enabled = True
@@ -80,7 +80,7 @@ class Session:
         self._timer = node.create_timer(1.0, self._on_timer, clock=steady)
 
     def close(self) -> None:
-        """Stop everything; the worker finishes the frames that it works on first."""
+        """Stop everything; the worker first finishes the frames that it is processing."""
         self._node.destroy_timer(self._timer)
         self._services.close()
         for stream in self._streams.values():
@@ -108,14 +108,14 @@ class Session:
                     output.announce()
 
     def reset(self) -> None:
-        """Forget everybody: windows, identities (which go on counting), markers."""
+        """Forget everybody: windows, tracks and markers. Track ids continue to count."""
         with self._pipelines_lock:
             self._pipelines.forget()
             for stream in self._streams.values():
                 stream.clear()
 
     def enable(self, wanted: bool) -> None:
-        """Start or stop taking images. Both forget everybody."""
+        """Start or stop receiving images. Either way everybody is forgotten."""
         if wanted == self._enabled:
             return
         self._enabled = wanted
@@ -127,15 +127,15 @@ class Session:
         self.reset()
 
     def _answer(self, images: dict[str, Image | CompressedImage]) -> None:
-        """In the worker's thread: the newest image of each camera that has a new one."""
+        """Process the newest image of each camera that has a new one, in the worker's thread."""
         with self._pipelines_lock:
             if self._enabled:
                 self._answer_round(images)
 
     def _answer_round(self, images: dict[str, Image | CompressedImage]) -> None:
-        """From images to published humans. Never raises.
+        """Process images and publish the humans. Never raises.
 
-        What is wrong with one camera's image stops neither the node nor the other cameras.
+        An error in one camera's image does not stop the node or the other cameras.
         """
         began = time.monotonic()
         seen: dict[str, Seen] = {}

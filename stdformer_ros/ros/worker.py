@@ -1,9 +1,9 @@
 """The inference thread, and how the process ends.
 
-The executor's thread receives images and must never wait for inference, so that a `NewestWorker`
-does the inference in a thread of its own: one waiting image for each camera, the newest one.
-Under overload images are dropped; they never queue up. `stop_requests` ends both threads in order
-on SIGINT and SIGTERM.
+The executor's thread receives images and must never wait for inference. Therefore a `NewestWorker`
+runs the inference in its own thread. Only the newest image of each camera waits for it: under
+overload older images are dropped, they never queue up. With `stop_requests`, SIGINT and SIGTERM
+let the process end both threads in order.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 class NewestWorker(Generic[Item]):
     """Gives the newest item of each camera to `process`, in a thread of its own.
 
-    An item that is offered while another one of its camera waits replaces it; the replaced item is
-    dropped and counted. One round takes the waiting items of all cameras, so that under load every
-    camera is processed equally often, however fast it is. Within a round the camera that has waited
+    A new item replaces the waiting item of the same camera; the replaced item is dropped and
+    counted. One round takes the waiting items of all cameras, so that under load every camera is
+    processed equally often, whatever its frame rate is. Within a round, the camera that has waited
     longest comes first.
 
     Args:
-        process: called with the items of one round by camera. It must not raise.
+        process: called with the items of one round, by the camera's name. It must not raise.
 
     Attributes:
         offered: how many items came in, by camera.
@@ -54,7 +54,7 @@ class NewestWorker(Generic[Item]):
         with self._changed:
             self.offered[camera] += 1
             self.dropped[camera] += camera in self._waiting
-            self._waiting[camera] = item  # which keeps the camera's position in the order
+            self._waiting[camera] = item  # a replaced item keeps its position in the order
             self._changed.notify()
 
     def stop(self) -> None:
@@ -80,7 +80,7 @@ class NewestWorker(Generic[Item]):
 
 @contextmanager
 def stop_requests() -> Iterator[threading.Event]:
-    """An event that SIGINT and SIGTERM set, instead of interrupting what the process is doing.
+    """An event that SIGINT and SIGTERM set; they do not interrupt the process in other ways.
 
     Ctrl-C reaches a launched process twice, from the terminal and from the launch program. Both
     signals are ignored after the `with` block: Python restores its own handlers before the process

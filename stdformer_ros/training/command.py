@@ -1,6 +1,6 @@
 """`cli train`: train a network from the command line.
 
-What takes long to import is imported when it is needed, so that `--help` answers at once.
+Slow imports are inside the functions that need them, so that `--help` answers at once.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         metavar="FOLDER",
         help="Human3.6M in VideoPose3D's layout, for poseformer_ and _posenet_",
     )
-    how = parser.add_argument_group("how; not for the default model")
+    how = parser.add_argument_group("training options; not for the default model")
     how.add_argument(
         "--recipe",
         choices=("published", "shipped"),

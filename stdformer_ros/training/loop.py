@@ -26,7 +26,7 @@ M = TypeVar("M", bound=nn.Module)
 
 
 class Precision(NamedTuple):
-    """In which precision matrix products are computed; parameters stay in float32.
+    """The precision in which matrix products are computed; parameters stay in float32.
 
     Attributes:
         device: type of the device, "cpu" or "cuda".
@@ -50,7 +50,7 @@ PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": t
 
 
 def precision_of(device: torch.device, name: str = "auto") -> Precision:
-    """The precision with a name.
+    """The precision for a device, by its name.
 
     Args:
         device: to train on.
@@ -75,7 +75,7 @@ RATE_FACTOR = "rate_factor"
 
 
 def cosine(part: float) -> float:
-    """Learning-rate factor that falls to 0.01 on a cosine; `part` of the steps are done."""
+    """Learning-rate factor that falls to 0.01 on a cosine; `part` is the fraction of steps done."""
     return 0.01 + 0.99 * 0.5 * (1 + cos(pi * min(part, 1.0)))
 
 
@@ -260,7 +260,7 @@ def train(
             row = {k: v.item() for k, v in losses.items()} | evaluate(state.ema)
             state.log(row)
             state.save()
-            # The same seed as after resuming here: an interrupted run gives the same numbers.
+            # Resuming here sets the same seed, so an interrupted run gives the same numbers.
             torch.manual_seed(schedule.seed + state.step)
             pace = (state.step - last) * schedule.sequences / (time.monotonic() - began)
             began, last = time.monotonic(), state.step

@@ -1,4 +1,4 @@
-"""How each network is trained unless the user says otherwise.
+"""The recipes: how each network is trained by default.
 
 `PUBLISHED` are the published schedules, without moving average and warm-up. Those of PoseFormer
 (zczcwh/PoseFormer) and of the PoseNets count epochs of Human3.6M: 1,559,752 frames of the five
@@ -29,7 +29,7 @@ class Recipe:
     Attributes:
         schedule: how long and with which learning rates.
         options: of `create_model`, for networks whose size is not the published one.
-        answers: number of consecutive frames of each sequence that are answered for.
+        answers: number of consecutive frames of each sequence that the network answers for.
         precision: name for `precision_of`.
     """
 

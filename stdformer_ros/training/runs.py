@@ -1,4 +1,4 @@
-"""From a model's name and a folder of data to a file of weights.
+"""Train a network, given its name and a folder of data, and write its weights to a file.
 
 `train_default` trains the default network, `train_on_keypoints` the keypoint networks and
 `train_on_crops` the networks that read images. `export_weights` writes the file.
@@ -41,7 +41,7 @@ from stdformer_ros.training.train_keypoints import (
 from stdformer_ros.training.train_mesh import MeshLosses, train_mesh_network
 
 MESH_FILE, REGRESSOR_FILE = "mesh_downsampling.npz", "joint_regressor.npy"
-"""Files that a run on the embedded body writes beside the weights, which need this body."""
+"""Files of the embedded body; a run on it writes them beside the weights, which need them."""
 
 
 def train_default(

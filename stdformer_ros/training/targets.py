@@ -22,7 +22,8 @@ from stdformer_ros.training.people.synthetic import SyntheticBatch
 ANSWERS = 3
 """Neighbouring windows in each sequence."""
 NEAR = 0.1
-"""Metres within which a joint counts as right, for the loss of its confidence."""
+"""Metres within which a joint counts as right, with the pelvises aligned: for the loss of its
+confidence, and for the reliability of scores in `evaluation`."""
 
 
 class Target(NamedTuple):
@@ -45,7 +46,16 @@ class Target(NamedTuple):
 def target_in_view(
     body: BodyModel, rotations: Tensor, betas: Tensor, pelvis: Tensor, view: WindowView
 ) -> Target:
-    """Pose the true body and rotate it from the camera to the view."""
+    """Pose the true body and rotate it from the camera to the view.
+
+    Args:
+        body: the embedded body, with V vertices.
+        rotations: (B, 24, 3, 3), the pelvis' in the camera frame, the others relative to their
+            parents.
+        betas: (B, 10).
+        pelvis: (B, 3) metres, camera frame.
+        view: of the B windows.
+    """
     turned = torch.cat([view.turn[:, None] @ rotations[:, :1], rotations[:, 1:]], dim=1)
     vertices, joints = body(turned, betas)
     return Target(turned, vertices, joints, torch.einsum("bij,bj->bi", view.turn, pelvis))
@@ -71,7 +81,7 @@ def windows_of(sequences: Tensor, moving: int) -> Tensor:
 
 
 def targets_of(body: BodyModel, batch: SyntheticBatch, view: WindowView, moving: int) -> Target:
-    """The target of each window that `windows_of` cuts from the batch."""
+    """The target of each window that `windows_of` cuts from the batch, in the same order."""
 
     def answers(values: Tensor) -> Tensor:
         return torch.cat([values[:moving].transpose(0, 1).flatten(0, 1), values[moving:, -1]])
@@ -81,7 +91,16 @@ def targets_of(body: BodyModel, batch: SyntheticBatch, view: WindowView, moving:
 
 
 def project(points: Tensor, place: Tensor, half_size: Tensor) -> Tensor:
-    """Project points (B, N, 3) relative to `place` (B, 3) into the view: (B, N, 2) in [-1, 1]."""
+    """Project points into the view.
+
+    Args:
+        points: (B, N, 3) metres, relative to `place`.
+        place: (B, 3) metres, in the view.
+        half_size: (B,) half the view's extent at unit depth.
+
+    Returns:
+        (B, N, 2), in [-1, 1] inside the view.
+    """
     placed = points + place[:, None]
     return placed[..., :2] / placed[..., 2:].clamp(min=0.2) / half_size[:, None, None]
 
@@ -89,7 +108,15 @@ def project(points: Tensor, place: Tensor, half_size: Tensor) -> Tensor:
 def parameter_losses(
     parameters: BodyParameters, vertices: Tensor, joints: Tensor, target: Target, view: WindowView
 ) -> dict[str, Tensor]:
-    """Weighted losses of the window encoder: of its parameters and of the body posed by them."""
+    """Weighted losses of the window encoder: of its parameters and of the body posed by them.
+
+    Args:
+        parameters: the window encoder's answer.
+        vertices: (B, V, 3) metres of the posed body, relative to the pelvis, in the view.
+        joints: (B, 24, 3) metres, likewise.
+        target: the true bodies.
+        view: the coordinates of all of them.
+    """
     place = weak_perspective_to_metres(parameters.camera, view.half_size)
     with torch.no_grad():
         near = (torch.linalg.vector_norm(joints - target.joints, dim=-1) < NEAR).float()
@@ -104,10 +131,17 @@ def parameter_losses(
 def point_losses(
     joints: Tensor, vertices: Tensor, place: Tensor, target: Target, view: WindowView
 ) -> dict[str, Tensor]:
-    """Weighted losses of a body and its place (B, 3).
+    """Weighted losses of a body and its position.
 
     They compare joints and vertices in metres, their projections in units of the view, and the
     logarithm of the distance.
+
+    Args:
+        joints: (B, 24, 3) metres, relative to the pelvis, in the view.
+        vertices: (B, V, 3) metres, likewise.
+        place: (B, 3) metres, the pelvis in the view.
+        target: the true bodies.
+        view: the coordinates of all of them.
     """
     ours, true = torch.cat([joints, vertices], 1), torch.cat([target.joints, target.vertices], 1)
     projected = project(ours, place, view.half_size)
@@ -124,8 +158,8 @@ def motion_losses(ours: Tensor, true: Tensor, moving: int) -> dict[str, Tensor]:
     """STDFormer's sequence velocity loss, and the same loss on the acceleration.
 
     Args:
-        ours: (W, N, 3) predicted points for `windows_of` a batch, camera coordinates.
-        true: (W, N, 3) the true ones.
+        ours: (W, N, 3) metres, predicted points in the windows of `windows_of`, camera axes.
+        true: (W, N, 3) the true points.
         moving: number of sequences that gave neighbouring windows.
 
     Returns:

@@ -2,7 +2,8 @@
 
 1. `train_window_encoder` trains the window encoder, which gives the parameters of a body.
 2. `train_refiner` freezes it and trains the rest: spatial and temporal disentangling (SD and TD)
-   and the vertex transformer learn the remaining errors. The second stage starts as the identity.
+   and the vertex transformer learn to correct the remaining errors. Before training, this second
+   stage is the identity.
 """
 
 from __future__ import annotations
@@ -96,7 +97,7 @@ def train_refiner(
 
 
 def _people(motion_folder: Path, device: str) -> tuple[SyntheticPeople, SyntheticPeople]:
-    """People who move like the training subjects, and like the validation subjects."""
+    """Synthetic people with the motion of the training subjects, and of the validation subjects."""
     frames = WINDOW + ANSWERS - 1
     train_data, val_data = (
         SyntheticPeople(MotionLibrary(clips, frames, device), ANSWERS, device)

@@ -83,7 +83,7 @@ def answers(model: KeypointNetwork, batch: KeypointBatch) -> Tensor:
 
 
 def position_loss(predicted: Tensor, true: Tensor) -> Tensor:
-    """MPJPE in metres, the published loss of all these networks."""
+    """MPJPE in metres of poses (..., 17, 3), the published loss of all these networks."""
     return torch.linalg.vector_norm(predicted - true, dim=-1).mean()
 
 

@@ -62,7 +62,7 @@ class MeshLosses(nn.Module):
         self._edges = np.unique(np.sort(edges, axis=1), axis=0)
 
     def aligned(self, answer: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The answer relative to its pelvis.
+        """The answer of the network, relative to its pelvis.
 
         Returns:
             `joints` (..., 14, 3) from the joint tokens, `regressed` (..., 14, 3) from the mesh, and
@@ -77,7 +77,7 @@ class MeshLosses(nn.Module):
         return {"joints": tokens, "regressed": regressed, **vertices}
 
     def losses(self, answer: dict[str, Tensor], batch: MeshBatch) -> Losses:
-        """Weighted losses over every frame of windows (B, T, ...)."""
+        """Weighted losses of an answer over every frame of the windows (B, T, ...) of a batch."""
         ours = self.aligned(answer)
         camera = answer["pred_cam"].float()[..., None, :]
         joints = _l1(ours["joints"], batch.joints) + _l1(ours["regressed"], batch.joints)

@@ -1,4 +1,4 @@
-"""A pipeline without networks that the image controls: for tests of the node and `cli run`.
+"""A pipeline without networks, controlled by the image: for tests of the node and `cli run`.
 
 The upper left pixel says what happens: red = number of people, green = 255 raises an error, 254 is
 Ctrl-C, blue = hundredths of a second that the frame takes. Person i stands at x = i, z = 2 m + i

@@ -1,4 +1,4 @@
-"""A landmark detector whose faults are switched off, so that a test can add one, and people."""
+"""People in front of a landmark detector without faults; each test adds one fault."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def error_of(rays: Tensor, points: Tensor) -> Tensor:
 
 
 def lag(error: Tensor, frames: int) -> float:
-    """Correlation of errors at this distance in frames."""
+    """Correlation of errors that are this number of frames apart."""
     return float((error[:, frames:] * error[:, :-frames]).mean() / error.square().mean())
 
 

@@ -1,4 +1,4 @@
-"""A mesh without meaning that has SMPL's numbers of vertices: each level is a polygon."""
+"""A dummy mesh with SMPL's numbers of vertices: each level is a polygon."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def ring(vertices: int) -> scipy.sparse.csr_matrix:
 
 
 def thirds(fine: int, coarse: int) -> scipy.sparse.csr_matrix:
-    """Every fine vertex the mean of three coarse ones."""
+    """The upsampling matrix: every fine vertex is the mean of three coarse vertices."""
     rows = np.repeat(np.arange(fine), 3)
     columns = (rows // 3 + np.tile([0, 1, 2], fine)) % coarse
     return scipy.sparse.csr_matrix((np.full(3 * fine, 1 / 3), (rows, columns)), (fine, coarse))

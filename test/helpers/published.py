@@ -1,7 +1,7 @@
-"""The published networks' reference: names, weights by recipe, inputs and expected outputs.
+"""Reference data of the published networks: names, generated weights, inputs, expected outputs.
 
-The files lie beside the project in ../shared/parity. A weight's value follows from its published
-name and shape alone, so that no weights need to be stored.
+The files lie beside the project in ../shared/parity. The weights are random, with seeds from their
+published names, so that no weights need to be stored.
 """
 
 from __future__ import annotations

@@ -11,7 +11,10 @@ DOWN = np.array([0.0, 0.0, -1.0])
 
 
 def standing(**directions):
-    """(J, 3): a body with hanging limbs but for those named, as directions in REP-103 axes."""
+    """(J, 3) metres: a body whose limbs hang down, except those named, which get directions.
+
+    Axes are those of REP-103.
+    """
     places = {"pelvis": np.zeros(3)}
     up = np.asarray(directions.get("spine", [0.0, 0.0, 1.0]), float)
     places["neck"] = 0.5 * up / np.linalg.norm(up)

@@ -29,7 +29,7 @@ from stdformer_ros.msg import BodyModel, HumanArray
 
 PATIENCE = 60.0
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-# Each client starts later than all before it, as if there were one clock.
+# The stamps of each client start later than those of all clients before it, as with one clock.
 _STARTS = itertools.count(1000.0, 1000.0)
 
 
@@ -37,8 +37,8 @@ class NodeProcess:
     """The node in a process of its own; its output is kept.
 
     Args:
-        log: where to.
-        script: what is run: by default the node with the fake pipeline.
+        log: the file for its output.
+        script: the program; by default the node with the fake pipeline.
         parameters: of the node.
     """
 

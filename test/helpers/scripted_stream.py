@@ -1,4 +1,4 @@
-"""A pipeline with a scripted perception and an estimator that remembers what it was asked."""
+"""A pipeline with a scripted perception and an estimator that records its inputs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def somebody(track_id: int, x: float = 0.0) -> Person:
 
 
 class Script:
-    """Perception that finds whoever is in `people`, and notes the frames' stamps."""
+    """Perception that finds the people in `people`, and records the frames' stamps."""
 
     def __init__(self) -> None:
         self.people: list[Person] = []
@@ -38,7 +38,7 @@ class Script:
 
 
 class Telling(Estimator):
-    """Remembers what it is asked. Its single joint is the person's place in the newest frame.
+    """Records its inputs. Its single joint is the person's place in the newest frame.
 
     The features of a frame are its stamp, the person's track id and the person's place.
     """

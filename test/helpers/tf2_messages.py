@@ -1,4 +1,4 @@
-"""Transforms for the tests, and tf2_msgs: no Python wheel carries it; its message is built here."""
+"""Transforms for the tests, and a build of tf2_msgs, which no Python wheel contains."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stands in for tf2_ros, which no Python wheel carries: the part of its API that the node uses.
+"""Replaces tf2_ros, which no Python wheel contains: the part of its API that the node uses.
 
 Names, arguments, exceptions and behaviour are those of ROS 2's tf2_ros (Humble to Kilted): a
 lookup never extrapolates, the time 0 means the newest common time, static transforms hold at any

@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from stdformer_ros.evaluation.motion.faulty_detector import Detections
 from stdformer_ros.evaluation.motion.hard_cases import conditions
 from stdformer_ros.evaluation.motion.scenes import Scene
-from stdformer_ros.evaluation.summaries import NEAR, Reliability
+from stdformer_ros.evaluation.summaries import Reliability
 from stdformer_ros.metrics import aligned_position_error, mean_position_error
+from stdformer_ros.training.targets import NEAR
 from stdformer_ros.types import Body, Person
 
 Array = NDArray[np.float64]
@@ -61,8 +62,8 @@ class FrameErrors:
         mpjpe, pa_mpjpe: (N,) mm.
         mpvpe: (N,) mm, NaN without a comparable mesh.
         accel: (N,) mm/frame^2, NaN in the first and the last frame.
-        jump: (N,) mm, error of the pelvis' step from the frame before; NaN in the first frame.
-        place: (N,) mm, error of the pelvis' place in the camera frame.
+        jump: (N,) mm, error of the pelvis' motion since the previous frame; NaN in the first frame.
+        place: (N,) mm, error of the pelvis' position in the camera frame.
         height: (N,) metres, standing height of the predicted body; NaN where it is unknown.
         true_height: metres, the standing height.
         correlation: of velocities, see `velocity_correlation`.
@@ -95,8 +96,8 @@ class FrameErrors:
         Args:
             joints: (N, 14, 3) of `JOINTS`, metres, camera frame.
             pelvis: (N, 3) metres, camera frame.
-            true_joints: (N, 14, 3).
-            true_pelvis: (N, 3).
+            true_joints: (N, 14, 3) metres, camera frame.
+            true_pelvis: (N, 3) metres, camera frame.
             true_height: metres, standing.
             height: (N,) metres, if the estimator gives the person's size.
             mpvpe: (N,) mm, if there is a comparable mesh.
@@ -127,11 +128,11 @@ class FrameErrors:
 def velocity_correlation(
     predicted: NDArray[np.floating], true: NDArray[np.floating]
 ) -> NDArray[np.float64]:
-    """How well velocities agree if the answer is assumed to be late by each of `LAGS` frames.
+    """Correlation of predicted and true velocities for each of `LAGS`, a delay of the answer.
 
     Args:
-        predicted: (N, J, 3) joints relative to the pelvis.
-        true: (N, J, 3) the true ones.
+        predicted: (N, J, 3) joints in metres, relative to the pelvis.
+        true: (N, J, 3) the true joints.
 
     Returns:
         (len(LAGS),) sums of scalar products over the same predicted frames for every lag. Those of
@@ -195,15 +196,15 @@ class SceneResult:
     Attributes:
         scene: the truth.
         detections: what the simulated detector gave.
-        people: N of them, the detections after perception: the estimator's input.
+        people: N of them, the detections after perception's filters: the estimator's input.
         bodies: the M = N - `delay_frames` answers.
         joints: (M, 14, 3) `JOINTS` of the answers, metres, relative to the pelvis.
-        true_joints: (M, 14, 3) the true ones.
-        scores: (M, 14) of the joints.
+        true_joints: (M, 14, 3) the true joints, likewise.
+        scores: (M, 14) of the answers' joints, 0..1.
         hidden: (M, 14) bool, whether a joint's landmark was lost.
         errors: of the answers.
         unsmoothed: errors of the estimator's own answers, before the pipeline corrects and smooths
-            them; without those of the mesh.
+            them; without errors of the mesh.
         baseline: errors of the baseline.
     """
 
@@ -225,7 +226,7 @@ class MotionReport:
 
     Attributes:
         rows: a summary of each clip.
-        reliability: of the joint scores: of "all" joints, and of those whose landmark is "hidden".
+        reliability: of the scores of "all" joints, and of joints whose landmark is "hidden".
     """
 
     def __init__(self) -> None:

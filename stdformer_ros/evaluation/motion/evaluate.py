@@ -1,7 +1,7 @@
 """Run an estimator on motion capture, through synthetic cameras and a detector with faults.
 
-`MotionEvaluation` runs clips; `causal_answers` gives the answers of a live stream, but computes
-many frames at once.
+`MotionEvaluation` runs clips. `causal_answers` gives the same answers as a live stream, but it
+computes many frames at once.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from stdformer_ros.postprocess.smoothing import BodySmoother, OneEuro
 from stdformer_ros.types import Body, Frame, Person
 
 BATCH = 64
-"""Frames that are encoded, decoded or skinned at once; more is not faster on a CPU."""
+"""Frames that are encoded, decoded or skinned at once; more frames are not faster on a CPU."""
 
 _TRUE = [JOINT_NAMES.index(name) for name in JOINTS]
 _PELVIS = JOINT_NAMES.index("pelvis")
@@ -56,7 +56,7 @@ class MotionEvaluation:
         ValueError: if the estimator reads images or lacks one of the common joints.
 
     Attributes:
-        body: the embedded body at the level of the estimator's mesh; None if it has another mesh.
+        body: the embedded body at the level of the estimator's mesh; None for other meshes.
     """
 
     def __init__(
@@ -197,7 +197,7 @@ def causal_answers(
 
 
 def true_vertices(body: BodyModel, scene: Scene, rows: slice) -> NDArray[np.float32]:
-    """(n, V, 3) metres relative to the pelvis, of the frames `rows`."""
+    """The true vertices (n, V, 3) of the frames `rows`, metres, camera axes, from the pelvis."""
     rotations = scene.rotations[rows]
     vertices, _ = body(rotations, scene.betas.expand(len(rotations), -1))
     return np.asarray(vertices.numpy(), np.float32)

@@ -23,7 +23,7 @@ Array = NDArray[np.float64]
 NOISE = 0.015
 """Standard deviation in x and in y, as a fraction of the person's height in pixels."""
 CORRELATION = 0.7
-"""Of the noise from one frame to the next."""
+"""Correlation of the noise from one frame to the next."""
 LOST = 0.05
 """Fraction of the landmarks that are lost at any time."""
 BURST_FRAMES = (5, 15)
@@ -34,9 +34,9 @@ SWAPPED = 0.01
 ROI_JITTER = 0.05
 """Standard deviation of the region's place (as a fraction of its side) and of its relative size,
 independent from frame to frame."""
-# How BlazePose `full` responds to that was measured by tools/measure_roi_response.py on the demo's
-# video: its landmarks hardly follow the region, but all of them shift and grow together by small
-# amounts that do not depend on the region. What moves each landmark on its own is part of NOISE.
+# tools/measure_roi_response.py measured on the demo's video how BlazePose `full` responds to such
+# jitter: its landmarks hardly follow the region, but all of them shift and grow together by small
+# amounts that do not depend on the region. Motion of single landmarks is part of NOISE.
 FOLLOWS_PLACE, FOLLOWS_SIZE = 0.01, 0.09
 """Fraction of the region's shift, and of its growth, that the landmarks follow."""
 SHIFT, GROWTH = 0.003, 0.014
@@ -82,7 +82,7 @@ def detect(
     """Disturb the true landmarks.
 
     Args:
-        pixels: (N, 21, 2).
+        pixels: (N, 21, 2) the true landmarks.
         height: (N,) of the person, pixels.
         hidden: (N, 21), landmarks that cannot be seen; they are lost in addition to the others.
         seed: the same seed gives the same faults.
@@ -127,13 +127,13 @@ def correlated_noise(shape: tuple[int, ...], rng: np.random.Generator) -> Array:
 
 
 def bursts(shape: tuple[int, int], rng: np.random.Generator) -> NDArray[np.bool_]:
-    """(N, L) bool: whether landmark l is lost in frame n."""
+    """Random losses of `shape` (N, L), bool: whether landmark l is lost in frame n."""
     low, high = BURST_FRAMES
     mean = 0.5 * (low + high)
     mean_gap = mean * (1.0 - LOST) / LOST
     lost = np.zeros(shape, bool)
     for column in lost.T:
-        frame = -int(20 * mean_gap)  # start long before, so that the first frame is like any other
+        frame = -int(20 * mean_gap)  # begins long before frame 0, so that it is like the others
         while frame < len(column):
             frame += int(rng.geometric(1.0 / mean_gap))
             end = frame + int(rng.integers(low, high + 1))

@@ -1,8 +1,8 @@
 """Hard people and hard frames: where an estimator fails.
 
 `HARD_CASES` are people whom motion capture lacks: sitting, lying, children, half in the image,
-partly hidden by others. Each case is made from the same clips by a single change, so that its
-errors beside those of the unchanged clips tell what this change costs.
+partly hidden by others. Each case is made from the same clips by a single change. Comparing its
+errors with those of the unchanged clips shows the effect of this change.
 
 `conditions` sorts the frames of a scene by the true body: facing the camera, bent, fast ...
 """
@@ -22,10 +22,10 @@ from stdformer_ros.training.people.retarget import BodyMotion
 Array = NDArray[np.float64]
 
 SITTING_DEGREES = {"hip": -85.0, "knee": 80.0}
-"""Rotations of the legs' joints about the axis to the body's left; negative lifts forwards."""
+"""Rotations of the legs' joints about the axis to the body's left; negative: forwards and up."""
 CHILD_METRES = (1.1, 1.4)
 OCCLUSION_FRAMES = (30, 60)
-"""For so many frames half of the person is hidden, and then visible for as many."""
+"""Range of the number of frames for which half of the person is hidden, and then visible."""
 
 _SIDES = ("left", "right")
 
@@ -51,14 +51,14 @@ def lying(motion: BodyMotion) -> BodyMotion:
 
 
 def below_the_hips(pixels: NDArray[np.floating], rng: np.random.Generator) -> NDArray[np.bool_]:
-    """Hides what is below the hips, as if the image ended there."""
+    """(N, 21) bool: hides the landmarks (N, 21, 2) below the hips, as the image's border does."""
     hips = [LANDMARK_NAMES.index(f"{side}_hip") for side in _SIDES]
     border = pixels[:, hips, 1].max(axis=1, keepdims=True)
     return np.asarray(pixels[..., 1] > border + 1e-3)
 
 
 def behind_others(pixels: NDArray[np.floating], rng: np.random.Generator) -> NDArray[np.bool_]:
-    """Hides the left or the right half of the person from time to time, as others do who pass."""
+    """(N, 21) bool: hides the left or the right half at times, as people do who pass by."""
     centre = 0.5 * (pixels[..., 0].min(axis=1) + pixels[..., 0].max(axis=1))[:, None]
     hidden = np.zeros(pixels.shape[:2], bool)
     frame = -int(rng.integers(0, OCCLUSION_FRAMES[1]))
@@ -81,12 +81,15 @@ HARD_CASES = {
 
 
 def conditions(scene: Scene, detections: Detections) -> dict[str, NDArray[np.bool_]]:
-    """For each condition, whether it holds in each of the N frames; several can hold in a frame.
+    """Which conditions hold in each of the N frames of a scene; several can hold in a frame.
 
     The trunk is the line from pelvis to neck, a thigh from hip to knee; angles are measured against
-    the vertical of the world. Facing is the direction of the pelvis as seen from above. Limbs are
-    fast if the joints move at more than 1 m/s relative to the pelvis, on average. Near is below
-    2.5 m from the camera, far above 5 m.
+    the vertical of the world. Facing is the angle, seen from above, between the pelvis' front and
+    the direction to the camera. Limbs are fast if the joints move at more than 1 m/s relative to
+    the pelvis, on average. Near is less than 2.5 m from the camera, far more than 5 m.
+
+    Returns:
+        (N,) bool for each condition, by its name.
     """
     joints = scene.joints.numpy().astype(np.float64)
     up = scene.up / np.linalg.norm(scene.up)

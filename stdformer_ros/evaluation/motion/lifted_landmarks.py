@@ -1,8 +1,9 @@
 """The baseline of `cli evaluate --motion`: landmarks that are lifted to 3D by true bone lengths.
 
-The baseline is given what no detector knows: the true length of every bone; which of the two points
-at this distance on its ray each joint is; the true depth of the pelvis; and landmarks that mark the
-centres of joints. The remaining errors are the detector's faults, enlarged by foreshortening.
+The baseline is given what no detector knows: the true depth of the pelvis; the true length of every
+bone; for each joint, which of the two points on its ray is the right one, since two points are at
+the bone's length from the parent; and landmarks that mark the centres of joints. The remaining
+errors are the detector's faults, enlarged by foreshortening.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ MARKS: dict[str, tuple[str, ...]] = {
         for name in ("hip", "knee", "ankle", "shoulder", "elbow", "wrist")
     },
 }
-"""The landmarks whose mean fault is the fault of a joint."""
+"""The landmarks of each joint; the mean of their faults is the fault of the joint."""
 
 _BONES = (
     ("pelvis", "neck"),
@@ -77,15 +78,15 @@ def _nearest(start: Array, ray: Array) -> Array:
 
 
 def _reach(start: Array, ray: Array, length: Array, beyond: NDArray[np.bool_]) -> Array:
-    """The ends (N, 3) of bones (N,) from `start` (N, 3), on or towards rays (N, 3).
+    """The ends (N, 3) of bones with lengths (N,) from `start` (N, 3), on or towards rays (N, 3).
 
-    `beyond` (N,) tells whether a bone ends behind the ray's point that is nearest to `start`.
+    `beyond` (N,): whether a bone ends behind that point of the ray that is nearest to `start`.
     """
     square = (ray**2).sum(axis=1)
     nearest = _nearest(start, ray)
     apart = (start**2).sum(axis=1) - nearest**2 * square
-    room = np.sqrt(np.maximum(length**2 - apart, 0.0) / square)
-    depth = np.where(beyond, nearest + room, nearest - room)
+    half_chord = np.sqrt(np.maximum(length**2 - apart, 0.0) / square)
+    depth = np.where(beyond, nearest + half_chord, nearest - half_chord)
     step = depth[:, None] * ray - start
     reach = np.maximum(np.linalg.norm(step, axis=1), 1e-9)
     return np.asarray(start + np.minimum(length / reach, 1.0)[:, None] * step)

@@ -33,7 +33,8 @@ from stdformer_ros.types import FloatArray, ImageArray
 COUNT = 10
 """Worst frames that are kept."""
 APART = 30
-"""Least distance of two of them in a scene, in frames: one bad second must not fill the picture."""
+"""Smallest distance of two kept frames of a scene, in frames: one bad second must not fill the
+picture."""
 COLUMNS = 2
 VIEW = (230, 330)
 """Width and height of one view in pixels."""
@@ -109,7 +110,7 @@ def reliability_chart(reliability: dict[str, Reliability]) -> ImageArray:
         lines,
         title="joint scores",
         x_title="score",
-        y_title="part within 100 mm",
+        y_title="fraction within 100 mm",
         x_limits=(0.0, 1.0),
         y_limits=(0.0, 1.0),
         size=(480, 420),
@@ -144,7 +145,7 @@ def _chart(results: list[SceneResult]) -> ImageArray:
 
 @dataclass(frozen=True)
 class BadFrame:
-    """One answer and the truth, in camera coordinates; the answer's pelvis is put on the true one.
+    """One answer and the truth in camera coordinates; the answer is moved to the true pelvis.
 
     Attributes:
         error: MPJPE, mm.
@@ -152,8 +153,8 @@ class BadFrame:
         camera: of the image.
         true_joints: (24, 3) metres.
         true_vertices: (V, 3) metres; None if the answer's mesh has another topology.
-        joints: (J, 3) of the answer.
-        vertices: (V, 3) of the answer; None without a mesh.
+        joints: (J, 3) of the answer, metres.
+        vertices: (V, 3) of the answer, metres; None without a mesh.
         landmarks: (21, 2) pixels, the estimator's input.
         visibility: (21,) of the landmarks.
     """
@@ -188,7 +189,7 @@ class WorstFrames:
         self._added = 0
 
     def candidates(self, errors: NDArray[np.floating]) -> list[int]:
-        """Frames of a scene with errors (N,) that are worse than those kept, `APART` at least."""
+        """The frames of a scene with errors (N,) above those kept, `APART` or more frames apart."""
         remaining, found = errors.copy(), list[int]()
         limit = self._kept[0][0] if len(self._kept) == COUNT else -np.inf
         while len(found) < COUNT and remaining.max() > limit:

@@ -31,7 +31,7 @@ FOCAL = (0.7, 1.4)
 NEAREST = 1.5
 """Metres: the person never comes closer to the camera than this."""
 DRAWS = 200
-"""Cameras that are drawn at random before the last one is moved back until it fits."""
+"""Number of random cameras that are tried; then the last one is moved back until it fits."""
 
 Hide = Callable[[NDArray[np.floating], np.random.Generator], NDArray[np.bool_]]
 
@@ -50,8 +50,8 @@ class Case:
 
     Attributes:
         move: changes the motion.
-        stature: metres between which the standing height is drawn; None for adults as they are.
-        hide: tells which of the true landmarks (N, 21, 2), in pixels, cannot be seen: (N, 21).
+        stature: range in metres of the random standing height; None for the body model's adults.
+        hide: from the true landmarks (N, 21, 2) in pixels, which of them cannot be seen: (N, 21).
     """
 
     move: Callable[[BodyMotion], BodyMotion] = _unchanged
@@ -74,7 +74,7 @@ class Scene:
         betas: (10,) shape parameters.
         joints: (N, 24, 3).
         landmarks: (N, 21, 3), see `BodyLandmarks`.
-        stature: the person's height when standing.
+        stature: the person's height in metres when standing.
         up: (3,) the world's up direction in the camera frame.
         hidden: (N, 21) bool, landmarks that the detector cannot see.
         seed: of the detector's random faults in this scene.
@@ -100,7 +100,7 @@ class Scene:
     def pixel_height(self) -> NDArray[np.float32]:
         """(N,) pixels, the height in the image if the person stood upright where the pelvis is.
 
-        It does not shrink when the person lies down, because a detector is not more exact then.
+        It does not shrink when the person lies down, because a detector is not more precise then.
         """
         depth = self.joints[:, 0, 2].numpy()
         return np.asarray(self.camera.fy * self.stature / depth, np.float32)
@@ -127,7 +127,7 @@ def read_clip(path: Path) -> BodyMotion:
 
 
 class SceneMaker:
-    """Puts a body and cameras around clips; the same for the same seed and name of the clip.
+    """Adds a body and cameras to clips. The same seed and clip name give the same scenes.
 
     Args:
         seed: of bodies, cameras and the detector's faults.

@@ -2,8 +2,8 @@
 
 The user brings the data set: a folder with `sequenceFiles/test/*.pkl` and
 `imageFiles/SEQUENCE/image_00000.jpg`. First the sequences are read; pickles are read without
-running any code that they name. Then the pipeline that also runs live answers every frame, and its
-meshes are compared with the true ones.
+running any code that they name. Then the same pipeline as in a live run answers every frame, and
+its meshes are compared with the true ones.
 """
 
 from __future__ import annotations
@@ -233,8 +233,8 @@ def evaluate_3dpw(
     """
     if estimator.faces is None or estimator.faces.max() != SMPL_VERTICES - 1:
         raise ValueError(
-            f"3DPW is evaluated on SMPL's {SMPL_VERTICES} vertices, which {estimator.name} does "
-            "not have (all): choose a network on SMPL and mesh_level 6890"
+            f"3DPW is evaluated on SMPL's {SMPL_VERTICES} vertices, but {estimator.name} gives "
+            "another mesh or fewer vertices: choose a network on SMPL and mesh_level 6890"
         )
     table = ErrorTable("sequence", over_groups=False)
     for file in tqdm(sequence_files(root, split), desc="3DPW", unit="sequence"):

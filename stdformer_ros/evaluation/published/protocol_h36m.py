@@ -32,7 +32,7 @@ def evaluate_h36m(
     There is an answer for every frame; a window that reaches over an end of the recording repeats
     the first or last frame. The 17 predicted joints are compared with the truth relative to its
     pelvis (MPJPE, "protocol 1") and after a similarity alignment (PA-MPJPE, "protocol 2"). The
-    published numbers are with the model's `delay_frames` at its `future_frames`, and with `flip`.
+    published numbers are for `delay_frames` equal to the model's `future_frames`, and with `flip`.
 
     Args:
         model: with its weights, in evaluation mode.
@@ -63,10 +63,10 @@ def lift(model: KeypointNetwork, keypoints: Tensor) -> Tensor:
 
     Args:
         model: reads frames up to `delay_frames` after the one that it answers for.
-        keypoints: (F, 17, 2) normalised.
+        keypoints: (F, 17, 2) normalised, see `training.data.h36m.Recording`.
 
     Returns:
-        (F, 17, 3) metres.
+        (F, 17, 3) metres, camera axes, relative to the pelvis.
     """
     chunks = keypoints.split(BATCH)
     features = torch.cat([model.encode(chunk)[FRAMES] for chunk in chunks])

@@ -1,6 +1,6 @@
 """Calibrated cameras around a scene: read from a file, project, and triangulate.
 
-Triangulation is robust: one view that marks the wrong place does not spoil the point.
+Triangulation is robust: one view that marks a wrong position does not spoil the point.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ _QUALISYS_UNITS = 64.0
 """Qualisys' intrinsics are in sixty-fourths of a pixel."""
 
 RESIDUAL_SCALE = 12.0
-"""Pixels above which a view counts less and less (the cost of Geman and McClure)."""
+"""Scale in pixels of the robust cost (Geman and McClure): larger residuals count less and less."""
 ROUNDS = 5
-"""Of iteratively reweighted least squares."""
+"""Number of rounds of iteratively reweighted least squares."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class CalibratedCamera:
         return points @ self.rotation.T + self.translation
 
     def project(self, points: Array) -> Array:
-        """Points (..., 3) of the world to pixels (..., 2)."""
+        """Points (..., 3) in world coordinates, metres, to pixels (..., 2)."""
         flat = self.in_camera(points).reshape(-1, 1, 3)
         zero = np.zeros(3)
         lens = cv2.fisheye.projectPoints if self.fisheye else cv2.projectPoints
@@ -140,8 +140,8 @@ def _from_table(name: str, table: dict[str, Any]) -> CalibratedCamera:
 def _from_qualisys(camera: ElementTree.Element) -> CalibratedCamera:
     """A camera of Qualisys' file.
 
-    Its camera looks along -z with y up, its place is in millimetres, and its matrix rotates from
-    the world to the camera.
+    In that file cameras look along -z with y up, positions are in millimetres, and the matrix
+    rotates from the world to the camera.
     """
     video, pose, lens = (_numbers(camera, tag) for tag in ("fov_video", "transform", "intrinsic"))
     rotation = np.array([[pose[f"r{i}{k}"] for k in "123"] for i in "123"])

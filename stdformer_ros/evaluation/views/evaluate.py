@@ -12,15 +12,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from stdformer_ros.evaluation.summaries import NEAR, Reliability
+from stdformer_ros.evaluation.summaries import Reliability
 from stdformer_ros.evaluation.views.cameras import Array, CalibratedCamera
 from stdformer_ros.evaluation.views.recording import HIPS, Observation, Recording, people_in_views
 from stdformer_ros.evaluation.views.reference import Reference, from_trc, triangulated
 from stdformer_ros.metrics import aligned_position_error
+from stdformer_ros.training.targets import NEAR
 
 MAX_DISTANCE = 0.2
-"""Somebody whose centre is farther from the reference's, as a fraction of its height, is somebody
-else."""
+"""Largest distance between the centres of a person and of the reference, as a fraction of the
+reference's height; a person farther away is somebody else."""
 
 
 def evaluate_views(
@@ -37,7 +38,7 @@ def evaluate_views(
         cameras: V, in the order of the views.
         recordings: V of them; all are cut to the length of the shortest.
         rate: frames per second.
-        trc: file with the true joints; without it the views' landmarks are triangulated.
+        trc: file with the true joints; without it the landmarks of all views are triangulated.
 
     Returns:
         What the JSON file holds, see docs/accuracy.md.
@@ -112,9 +113,9 @@ def views_table(result: dict[str, Any]) -> str:
 def same_person(
     recording: Recording, camera: CalibratedCamera, reference: Reference
 ) -> list[Observation | None]:
-    """The person of the reference in each frame of a view, whatever the track's identity is.
+    """The person of the reference in each frame of a view; track ids are not used.
 
-    Only the centre of the landmarks is compared, so that wrong landmarks of the right person count.
+    Only the centres of the landmarks are compared, so that a person with wrong landmarks is kept.
     """
     projected = camera.project(reference.points)
     found: list[Observation | None] = []

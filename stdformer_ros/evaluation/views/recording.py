@@ -1,7 +1,7 @@
-"""What the views of a recording show, and who in one view is who in the others.
+"""The people in each view of a recording, and which tracks in different views are the same person.
 
 `ViewRecorder` runs the pipeline over one view and keeps everybody in each frame. `people_in_views`
-then matches the tracks of all views: only one person can be at one place as seen from all sides.
+then matches the tracks of all views: tracks of the same person can be triangulated to one place.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _OF_LIMBS = [LIMB_ROWS.index(LANDMARK_NAMES.index(name)) for name in JOINTS]
 LONG_ENOUGH = 0.4
 """A track that is visible in a smaller fraction of the frames is not evaluated."""
 MAX_PEOPLE = 3
-"""People of each view that are matched: those that are visible longest and largest."""
+"""Number of people in each view that are matched, those who are visible longest and largest."""
 SAMPLES = 10
 """Frames in which views are compared."""
 SAME_PERSON = 0.05
@@ -59,9 +59,9 @@ class Observation:
         pixels: (12, 2) BlazePose's landmarks of `JOINTS`.
         visibility: (12,) of the landmarks.
         joints: (12, 3) of the estimator, metres, camera frame.
-        landmarks: (12, 3) the places on the estimator's body that BlazePose marks, metres, camera
-            frame; None if the estimator does not give the embedded body.
-        blazepose: (12, 3) BlazePose's own estimate in 3D, metres; None if unknown.
+        landmarks: (12, 3) BlazePose's landmarks on the estimator's body, metres, camera frame;
+            None if the estimator does not give the embedded body.
+        blazepose: (12, 3) BlazePose's own estimate in 3D, metres, camera axes; None if unknown.
         scores: (12,) of the joints, 0..1.
     """
 
@@ -134,7 +134,7 @@ def _calibrated(camera: CalibratedCamera, frame: Frame) -> Frame:
 
 
 class _MarkedBody:
-    """The embedded body's landmarks from the parameters that an estimator gives."""
+    """Computes the landmarks of the embedded body from the parameters that an estimator gives."""
 
     def __init__(self) -> None:
         self._body = BodyModel(108)

@@ -1,4 +1,4 @@
-"""The reference: where a person truly was.
+"""The reference: the true positions of a person's joints.
 
 It is triangulated from all views together, or read from the file of a motion laboratory.
 """
@@ -20,7 +20,7 @@ CUTOFF_HZ = 6.0
 """Cut-off frequency of the reference's low-pass filter, usual for walking."""
 FILTER_ORDER = 2
 MIN_FRAMES = 20
-"""Frames that a reference needs at least."""
+"""Smallest number of frames of a reference."""
 _TRC_NAMES = {
     side + name: f"{word}_{name.lower()}"
     for side, word in (("L", "left"), ("R", "right"))
@@ -34,7 +34,7 @@ class Reference:
 
     Attributes:
         points: (F, 12, 3) of `JOINTS` in world coordinates, metres; NaN where unknown.
-        kind: "landmarks" for the points that BlazePose marks, "joints" for joint centres.
+        kind: "landmarks" for the points that BlazePose gives, "joints" for joint centres.
         residual: (V,) median distance in pixels between each view's landmarks and the projections
             of the triangulated points.
     """

@@ -1,7 +1,7 @@
-"""A rosbag2 as the source of a run without a node (`io/offline.py`).
+"""Read a rosbag2: a source of frames for a run without a node (`io/offline.py`).
 
-The PyPI package `rosbags` reads the container; the messages are treated exactly as in the node. The
-results become a bag in `ros/outputs/results_bag.py`.
+The PyPI package `rosbags` reads the container; the messages are treated exactly as in the node.
+`ros/outputs/results_bag.py` writes the results to a bag.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from stdformer_ros.ros.log import BadInput, Throttle
 from stdformer_ros.types import Frame
 
 DEPTH_TOLERANCE = 0.05
-"""Seconds between an image and the depth image that belongs to it."""
+"""Largest difference in seconds between the stamps of an image and of its depth image."""
 IMAGES = {"sensor_msgs/msg/Image": Image, "sensor_msgs/msg/CompressedImage": CompressedImage}
 INFO = "sensor_msgs/msg/CameraInfo"
 
@@ -34,7 +34,12 @@ class BagError(VideoError):
 
 @dataclass(frozen=True)
 class Recorded:
-    """The source of a bag's frame: the header of its image, and when the bag has recorded it."""
+    """The `source` of a frame from a bag.
+
+    Attributes:
+        header: of the image.
+        time_ns: when the image was recorded, in nanoseconds.
+    """
 
     header: Header
     time_ns: int
@@ -71,9 +76,9 @@ class Bag:
         self.images = sum(count for topic, _, count in topics if topic == self._image)
         for topic in self._topics():
             if topic not in kinds:
-                raise BagError(f"there is no topic {topic}; there is: {', '.join(sorted(kinds))}")
+                raise BagError(f"the bag has no topic {topic}; it has: {', '.join(sorted(kinds))}")
         if kinds[self._image] not in IMAGES:
-            raise BagError(f"{self._image} is {kinds[self._image]}, not images")
+            raise BagError(f"{self._image} has messages of {kinds[self._image]}, not images")
         self._kind = IMAGES[kinds[self._image]]
 
     def frames(self) -> Iterator[Frame]:
@@ -113,8 +118,8 @@ class Bag:
 def _only_image(kinds: dict[str, str]) -> str:
     images = sorted(topic for topic, kind in kinds.items() if kind in IMAGES)
     if len(images) != 1:
-        found = f"{len(images)}: {', '.join(images)}" if images else "none"
-        raise BagError(f"name the topic of the images (--image-topic); there is {found}")
+        found = f"{len(images)} topics of images: {', '.join(images)}" if images else "no images"
+        raise BagError(f"choose the topic of the images with --image-topic; the bag has {found}")
     return images[0]
 
 
@@ -128,7 +133,7 @@ def _camera_info_beside(image: str, kinds: dict[str, str]) -> str:
 
 
 def import_rosbag2() -> Any:
-    """The container formats of the package `rosbags`.
+    """The module `rosbags.rosbag2`, which reads and writes the container.
 
     Raises:
         BagError: if it is not installed.
@@ -136,5 +141,7 @@ def import_rosbag2() -> Any:
     try:
         from rosbags import rosbag2
     except ImportError as error:
-        raise BagError("bags are read by rosbags; install it with: pip install rosbags") from error
+        raise BagError(
+            "bags need the package rosbags; install it with: pip install rosbags"
+        ) from error
     return rosbag2

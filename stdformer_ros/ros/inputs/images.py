@@ -1,7 +1,7 @@
 """Image messages to arrays: colour, compressed colour, and depth.
 
-Every byte is checked before it is believed, because whoever can publish on the topic decides what
-arrives. The three parts:
+Sizes and lengths in a message are checked before they are used, because anybody who can publish on
+the topic decides what arrives. The three parts:
 
 1. `to_rgb`: sensor_msgs/Image to RGB.
 2. `decompressed`: sensor_msgs/CompressedImage to RGB. The size is read from the file's header and
@@ -27,7 +27,7 @@ from stdformer_ros.types import ImageArray
 Array = NDArray[np.uint8] | NDArray[np.uint16]
 
 MAX_PIXELS = 50_000_000
-"""More than any camera has; a message that claims more is an error or an attack."""
+"""More than any camera has; a larger size in a message is an error or an attack."""
 
 # encoding: (bytes per channel, channels, OpenCV's conversion of the array (H, W[, C]) to RGB or
 # None if it is RGB)
@@ -56,8 +56,8 @@ _PACKED: dict[str, tuple[int, int, int | None]] = {
     "yuyv": (1, 2, cv2.COLOR_YUV2RGB_YUY2),
 }
 
-# encoding: OpenCV's conversion of the array (1.5 H, W), brightness above interleaved colour of half
-# the size, to RGB
+# encoding: OpenCV's conversion to RGB of the array (1.5 H, W): the Y plane, and below it the
+# interleaved U and V of half the resolution
 _PLANAR: dict[str, int] = {
     "nv12": cv2.COLOR_YUV2RGB_NV12,
     "nv21": cv2.COLOR_YUV2RGB_NV21,
@@ -85,8 +85,8 @@ def to_rgb(message: Image) -> ImageArray:
 
     Rows may be padded (`step`). 16-bit channels may be of either byte order (`is_bigendian`); their
     upper eight bits are kept. For `nv12` and `nv21`, `height` is that of the picture and the data
-    hold 1.5 times as many rows. An encoding that is not in ENCODINGS is converted by ROS 2's
-    cv_bridge, where it is installed.
+    hold 1.5 times as many rows. ROS 2's cv_bridge, where it is installed, converts the encodings
+    that are not in ENCODINGS.
 
     Returns:
         (H, W, 3) uint8 RGB. May share the message's memory.
@@ -132,7 +132,7 @@ def decompressed(message: CompressedImage) -> ImageArray:
     The first bytes of the data decide which of the two it is; `format` is not read.
 
     Returns:
-        (H, W, 3) uint8 RGB; grey and 16-bit pictures too.
+        (H, W, 3) uint8 RGB, also for grey and 16-bit pictures.
 
     Raises:
         BadInput: if the data are neither JPEG nor PNG, are broken, or hold more than MAX_PIXELS.
@@ -142,7 +142,8 @@ def decompressed(message: CompressedImage) -> ImageArray:
     if size is None:
         raise BadInput(
             "format",
-            f"{len(data)} bytes that claim to be '{message.format}' are no JPEG or PNG picture",
+            f"{len(data)} bytes that claim to be '{message.format}' are neither a JPEG nor a PNG "
+            "picture",
         )
     width, height = size
     # A few kilobytes can claim to be a picture of gigabytes.
@@ -168,7 +169,7 @@ def depth_of(message: Image) -> DepthImage:
     encoding, height, width = message.encoding, message.height, message.width
     if encoding not in METRES_PER_UNIT:
         raise BadInput(
-            "encoding", f"encoding '{encoding}' is not one of depth (16UC1 in mm, 32FC1 in m)"
+            "encoding", f"encoding '{encoding}' is not for depth (use 16UC1 in mm, 32FC1 in m)"
         )
     if height == 0 or width == 0:
         raise BadInput("empty", f"the depth image is empty ({width}x{height})")
@@ -182,7 +183,7 @@ def depth_of(message: Image) -> DepthImage:
 
 
 def _by_cv_bridge(message: Image) -> ImageArray:
-    """The pixels as ROS 2's own cv_bridge converts them; the PyPI package cv_bridge is another."""
+    """The pixels, converted by ROS 2's cv_bridge (not by the PyPI package of the same name)."""
     encoding = message.encoding
     try:
         get_package_prefix("cv_bridge")
@@ -198,7 +199,7 @@ def _by_cv_bridge(message: Image) -> ImageArray:
         raise BadInput("data", f"{len(message.data)} bytes of data instead of {expected}")
     try:
         return np.ascontiguousarray(CvBridge().imgmsg_to_cv2(message, "rgb8"), np.uint8)
-    # It raises exceptions of OpenCV, of numpy, and of its own.
+    # cv_bridge raises exceptions of OpenCV, of numpy, and its own.
     except Exception as error:
         raise BadInput(
             "encoding", f"cv_bridge cannot convert encoding '{encoding}' to RGB: {error}"
@@ -237,7 +238,7 @@ def _row_bytes(message: Image, rows: int, needed: int) -> NDArray[np.uint8]:
 
 
 def _require_metres(values: NDArray[Any]) -> None:
-    """Refuse floats that are millimetres, by the median of about 32 x 32 samples."""
+    """Refuse depths in millimetres, found by the median of about 32 x 32 samples."""
     sample = values[:: max(1, len(values) // 32), :: max(1, values.shape[1] // 32)]
     known = sample[np.isfinite(sample) & (sample > 0)]
     if len(known) and np.median(known) > PLAUSIBLE_METRES:

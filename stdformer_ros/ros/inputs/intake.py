@@ -1,8 +1,8 @@
-"""From camera messages to a Frame, or the reason why a message cannot be used.
+"""Convert camera messages to a Frame, or say why a message cannot be used.
 
 `Intake` joins each image with the newest intrinsics (`camera_of` reads them from a CameraInfo) and
-checks that it continues the images before it. `DepthIntake` finds the depth image that was taken
-at the same time as a colour image.
+compares its stamp and size with those of the image before it. `DepthIntake` finds the depth image
+that was taken at the same time as a colour image.
 """
 
 from __future__ import annotations
@@ -22,11 +22,12 @@ from stdformer_ros.ros.log import BadInput
 from stdformer_ros.types import Frame
 
 MAX_RATIO = 100.0
-"""Greatest ratio of focal length and image size, either way: a field of view of half a degree, or
-of almost 180 degrees."""
+"""Largest ratio of focal length to image size (a field of view of half a degree), and of image size
+to focal length (almost 180 degrees)."""
 
 KEPT = 8
-"""So many depth messages are kept, because a colour image is processed some time after it came."""
+"""Number of depth messages that are kept, because a colour image is processed some time after it
+has arrived."""
 
 
 def seconds(stamp: Time) -> float:
@@ -42,7 +43,7 @@ def nanoseconds(stamp: Time) -> int:
 def camera_of(info: CameraInfo, rectified: bool = False) -> Camera | None:
     """The intrinsics of a CameraInfo, or None if it says that the camera is not calibrated.
 
-    A driver without calibration sends a K of zeros (sensor_msgs/CameraInfo defines K[0] = 0 so).
+    A driver without calibration sends a K of zeros (by the definition of sensor_msgs/CameraInfo).
 
     Args:
         info: the message.
@@ -77,8 +78,9 @@ def camera_of(info: CameraInfo, rectified: bool = False) -> Camera | None:
 def scaled(camera: Camera, width: int, height: int) -> Camera:
     """The same camera for an image that was resized to `width` x `height`.
 
-    The origin of pixel coordinates is the centre of the upper left pixel, but resizing keeps the
-    image's corner, half a pixel away from it: the principal point scales about that corner.
+    Pixel coordinates begin at the centre of the upper left pixel, but resizing scales about the
+    corner of the image, which is half a pixel away. So the principal point is scaled about that
+    corner.
     """
     if (width, height) == (camera.width, camera.height):
         return camera
@@ -98,7 +100,7 @@ class Intake:
     """Checks each image against those before it and joins it with the camera's intrinsics.
 
     Attributes:
-        camera: the newest usable intrinsics, None as long as there were none.
+        camera: the newest usable intrinsics, None before the first.
 
     Args:
         rectified: whether the images are rectified, see `camera_of`.
@@ -122,8 +124,8 @@ class Intake:
     def frame(self, message: Image | CompressedImage, depth: DepthImage | None = None) -> Frame:
         """The image as a Frame, with the depth that belongs to it and the header as its `source`.
 
-        An image that is older than the one before it, or of another size, is refused once: the next
-        one is compared with it, and its frame is `discontinuous`.
+        An image that is older than the one before it, or has another size, is refused. Later images
+        are compared with the refused one, and the next frame is `discontinuous`.
 
         Raises:
             BadInput: if the image cannot be used.
@@ -158,7 +160,7 @@ class Intake:
 
 
 class DepthIntake:
-    """Keeps the newest depth messages and finds the one of a colour image's time.
+    """Keeps the newest depth messages and finds the one that was taken with a colour image.
 
     This is not message_filters' ApproximateTimeSynchronizer, because that holds an image back until
     a depth image of its time has arrived. With it the node would answer later, would not answer at
@@ -167,7 +169,7 @@ class DepthIntake:
     without depth.
 
     Args:
-        tolerance: seconds that may lie between the two stamps.
+        tolerance: largest difference between the two stamps, in seconds.
     """
 
     def __init__(self, tolerance: float) -> None:
@@ -181,7 +183,7 @@ class DepthIntake:
             self._kept.append((nanoseconds(message.header.stamp), message))
 
     def at(self, stamp_ns: int) -> DepthImage | None:
-        """The depth image nearest to a time, None if none is near enough.
+        """The depth image nearest to a time in nanoseconds, None if none is near enough.
 
         Raises:
             BadInput: if there is one, but it cannot be used.
@@ -199,7 +201,7 @@ class DepthIntake:
 
 
 def _require_plausible(camera: Camera) -> None:
-    """Refuse intrinsics with which people would be kilometres away, or nowhere in float32.
+    """Refuse intrinsics that put people kilometres away or overflow float32.
 
     Raises:
         ValueError: if the focal lengths or the principal point do not fit the image's size.

@@ -1,15 +1,15 @@
-"""Where a coordinate frame is in another one, from /tf and /tf_static.
+"""The transforms between coordinate frames, from /tf and /tf_static.
 
 The node asks a `TransformSource`; `open_transforms` chooses which one:
 
 - `Tf2Transforms`, over the buffer of tf2_ros, where ROS 2's tf2_ros is installed;
-- `OwnTransforms`, over the `TransformBuffer` of this module, where it is not, because no Python
-  wheel contains tf2_ros. It needs the messages of tf2_msgs alone.
+- `OwnTransforms`, over the `TransformBuffer` of this module, where it is not: no Python wheel
+  contains tf2_ros. It needs only the messages of tf2_msgs.
 
-Both behave the same towards the node. A lookup never waits. It interpolates between the two
-transforms around the image's time. An image may be up to AHEAD_SECONDS newer than the newest
-transform, which is then taken as it is. Time that goes back, as of a bag that is played in a loop,
-empties the buffer.
+Both behave the same for the node. A lookup never waits. It interpolates between the two transforms
+around the image's time. If the image is newer than the newest transform by at most AHEAD_SECONDS,
+that transform is used unchanged. When the time goes back, for example because a bag is played in a
+loop, the buffer is emptied.
 """
 
 from __future__ import annotations
@@ -36,19 +36,19 @@ from scipy.spatial.transform import Rotation, Slerp
 from stdformer_ros.ros.inputs.intake import nanoseconds
 
 KEPT_SECONDS = 10.0
-"""`TransformBuffer` keeps transforms for so long; so does tf2_ros' buffer."""
+"""For how long `TransformBuffer` keeps transforms; it is the same in tf2_ros' buffer."""
 BACK_SECONDS = 1.0
-"""A transform that is so much older than the newest one is of a bag that loops, not a late one."""
+"""A transform that is older than the newest one by more than this is not late: time went back."""
 AHEAD_SECONDS = 0.2
-"""An image may be so much newer than the newest transform: /tf may be slower than the camera."""
+"""An image may be newer than the newest transform by this: /tf may be slower than the camera."""
 PERSON_FRAME = re.compile(r"(.+_)?human_\d+(_.+)?|body_b\d+")
-"""The names of the frames that this node (and another one like it) publishes for people."""
+"""The names of the frames that this node, or another node like it, publishes for people."""
 
 Array = NDArray[np.float64]
 
 
 class TransformError(ValueError):
-    """The transform is not known; the message says between which frames, and by how much."""
+    """The transform is not known; the message names the frames, and the gap in seconds if any."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Transform:
     """From coordinates of one frame to those of another.
 
     Attributes:
-        rotation: (3, 3).
+        rotation: (3, 3), it is applied before the translation.
         translation: (3,) metres.
     """
 
@@ -64,7 +64,7 @@ class Transform:
     translation: Array
 
     def __call__(self, points: NDArray[np.floating]) -> NDArray[np.float32]:
-        """Points (..., 3) in the other frame's coordinates."""
+        """Points (..., 3) in metres, transformed to the other frame's coordinates."""
         return (points @ self.rotation.T + self.translation).astype(np.float32)
 
     def then(self, following: Transform) -> Transform:
@@ -85,6 +85,11 @@ class TransformSource(Protocol):
     def lookup(self, target: str, source: str, stamp_ns: int) -> Transform:
         """From coordinates of `source` to those of `target` at a time, without waiting.
 
+        Args:
+            target: name of a frame.
+            source: name of a frame.
+            stamp_ns: the time in nanoseconds.
+
         Raises:
             TransformError: if the two frames are not connected, or not at this time.
         """
@@ -94,7 +99,7 @@ class TransformSource(Protocol):
 
 
 def open_transforms(node: Node) -> TransformSource:
-    """Listen to /tf and /tf_static: with tf2_ros where ROS 2 brings it, else with our own buffer.
+    """Listen to /tf and /tf_static, with tf2_ros where it is installed, else with our own buffer.
 
     Raises:
         ValueError: if tf2_msgs is not installed.
@@ -129,11 +134,14 @@ def tf_message() -> Any:
 class Tf2Transforms:
     """A `TransformSource` over tf2_ros.
 
-    tf2_ros' listener gives the transforms to this class, which gives them to tf2_ros' buffer, for
-    three reasons. The buffer notices at most a clock that goes back, and a bag can be played in a
-    loop without a clock. It never forgets a frame, so that the frames of ever new people, which
-    this node publishes itself, would fill the memory: they are left out. And it takes translations
-    that are infinite.
+    tf2_ros' listener gives the transforms to this class, which gives them to tf2_ros' buffer. This
+    class stands between the two for three reasons:
+
+    - The buffer is emptied when stamps go back. By itself it notices at most a clock that goes
+      back, and a bag can be played in a loop without a clock.
+    - The frames of people are left out. The buffer never forgets a frame, and this node publishes
+      new frames for each new person, which would fill the memory.
+    - Invalid transforms are left out. The buffer accepts infinite translations.
 
     Args:
         node: whose subscriptions they are.
@@ -142,7 +150,7 @@ class Tf2Transforms:
 
     def __init__(self, node: Node, tf2_ros: Any) -> None:
         self._tf2_ros = tf2_ros
-        self._buffer = tf2_ros.Buffer()  # of 10 s
+        self._buffer = tf2_ros.Buffer()  # keeps 10 s
         self._newest_ns: dict[str, int] = {}
         self._listener = tf2_ros.TransformListener(self, node)
 
@@ -153,7 +161,7 @@ class Tf2Transforms:
             return
         stamp_ns = nanoseconds(transform.header.stamp)
         if self._newest_ns.get(child, stamp_ns) - stamp_ns > 1e9 * BACK_SECONDS:
-            self._buffer.clear()  # which keeps the static ones
+            self._buffer.clear()  # keeps the static transforms
             self._newest_ns.clear()
         self._newest_ns[child] = max(stamp_ns, self._newest_ns.get(child, stamp_ns))
         self._buffer.set_transform(transform, authority)
@@ -167,7 +175,7 @@ class Tf2Transforms:
         """See `TransformSource`."""
         try:
             try:
-                # The time 0 would mean the newest transform.
+                # For tf2 the time 0 means the newest transform.
                 when = Time(nanoseconds=max(stamp_ns, 1))
                 return _transform_of(self._buffer.lookup_transform(target, source, when))
             except self._tf2_ros.ExtrapolationException:
@@ -225,6 +233,8 @@ class OwnTransforms:
 
 @dataclass(order=True)
 class _Entry:
+    """A frame's pose in its parent at a time: translation (3,) metres, quaternion x, y, z, w."""
+
     stamp_ns: int
     translation: Array = field(compare=False)
     quaternion: Array = field(compare=False)
@@ -232,24 +242,24 @@ class _Entry:
 
 @dataclass
 class _Link:
-    """A frame's place in its parent, over time or for ever."""
+    """A frame's pose in its parent: over time, or one static pose."""
 
     parent: str
     static: bool
-    heard: float
+    received_at: float
     entries: list[_Entry] = field(default_factory=list)
 
     def add(self, entry: _Entry) -> None:
-        """Store a place; of two with the same stamp the later one is kept."""
+        """Store a pose; it replaces an earlier one with the same stamp."""
         entries = self.entries
         newest = entries[-1].stamp_ns if entries else entry.stamp_ns
         if self.static or newest - entry.stamp_ns > 1e9 * BACK_SECONDS:
             entries.clear()
-        place = bisect_left(entries, entry)
-        if place < len(entries) and entries[place].stamp_ns == entry.stamp_ns:
-            entries[place] = entry
+        i = bisect_left(entries, entry)
+        if i < len(entries) and entries[i].stamp_ns == entry.stamp_ns:
+            entries[i] = entry
         else:
-            entries.insert(place, entry)
+            entries.insert(i, entry)
         oldest = entries[-1].stamp_ns - int(1e9 * KEPT_SECONDS)
         while entries[0].stamp_ns < oldest:
             entries.pop(0)
@@ -258,7 +268,7 @@ class _Link:
         """From the frame to its parent.
 
         Raises:
-            TransformError: if the frame's place at this time is not known.
+            TransformError: if the frame's pose at this time is not known.
         """
         stamps = [entry.stamp_ns for entry in self.entries]
         i = bisect_left(stamps, stamp_ns)
@@ -285,11 +295,11 @@ class _Link:
 class TransformBuffer:
     """Keeps all transforms of the last KEPT_SECONDS.
 
-    A frame that was not heard of for that time, such as that of a person who has left, is
+    A frame without a new transform in that time, such as that of a person who has left, is
     forgotten.
 
     Args:
-        clock: monotonic seconds.
+        clock: returns monotonic seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -299,11 +309,11 @@ class TransformBuffer:
         self._tidied = clock()
 
     def take(self, transforms: Sequence[TransformStamped], static: bool) -> None:
-        """Store the transforms of a message; those that are not finite or no rotation are left out.
+        """Store the transforms of a message, except invalid ones (not finite, or not a rotation).
 
         Args:
             transforms: of the message.
-            static: whether they are valid for ever, as those of /tf_static.
+            static: whether they are valid at all times, as those of /tf_static.
         """
         with self._lock:
             for message in transforms:
@@ -340,7 +350,7 @@ class TransformBuffer:
         link = self._links.get(child)
         if link is None or link.parent != parent or link.static != static:
             link = self._links[child] = _Link(parent, static, self._clock())
-        link.heard = self._clock()
+        link.received_at = self._clock()
         link.add(entry)
 
     def _tidy(self) -> None:
@@ -348,7 +358,7 @@ class TransformBuffer:
         self._links = {
             child: link
             for child, link in self._links.items()
-            if link.static or self._tidied - link.heard <= KEPT_SECONDS
+            if link.static or self._tidied - link.received_at <= KEPT_SECONDS
         }
 
     def _knows(self, frame: str) -> bool:
@@ -373,7 +383,7 @@ class TransformBuffer:
 
 
 def _is_valid(message: TransformStamped) -> bool:
-    """Whether the translation is finite and the quaternion is one of a rotation."""
+    """Whether the translation is finite and the quaternion's norm is between 0.5 and 2."""
     t, r = message.transform.translation, message.transform.rotation
     return all(map(isfinite, (t.x, t.y, t.z))) and 0.5 < hypot(r.x, r.y, r.z, r.w) < 2.0
 
@@ -390,7 +400,7 @@ def _transform(translation: Array, quaternion: Array) -> Transform:
 
 def _between(before: _Entry, after: _Entry, stamp_ns: int) -> Transform:
     """The transform at a time between two others: linear in translation, slerp in rotation."""
-    share = (stamp_ns - before.stamp_ns) / (after.stamp_ns - before.stamp_ns)
+    fraction = (stamp_ns - before.stamp_ns) / (after.stamp_ns - before.stamp_ns)
     rotations = Slerp([0, 1], Rotation.from_quat([before.quaternion, after.quaternion]))
-    translation = (1 - share) * before.translation + share * after.translation
-    return Transform(rotations(share).as_matrix(), translation)
+    translation = (1 - fraction) * before.translation + fraction * after.translation
+    return Transform(rotations(fraction).as_matrix(), translation)

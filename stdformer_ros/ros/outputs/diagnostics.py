@@ -1,4 +1,4 @@
-"""The state of each camera for /diagnostics: rates, latencies, memory, and whether that is good.
+"""The state of each camera for /diagnostics: rates, latencies, memory, and the warning level.
 
 `Statistics` counts what happens, `camera_status` compares it with `Thresholds`.
 """
@@ -18,10 +18,10 @@ import numpy as np
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 
 OTHER_CLOCK_SECONDS = 3600.0
-"""Stamps that differ more than this from the node's clock are of another clock, as in a bag."""
+"""Stamps that differ more than this from the node's clock come from another clock (a bag's)."""
 
 BAD_SECONDS = 30.0
-"""An image that could not be used is a reason to warn for so long."""
+"""For how long an image that could not be used is a reason to warn."""
 
 
 class Statistics:
@@ -29,12 +29,12 @@ class Statistics:
 
     Args:
         seconds: how long an event counts for rates and latencies.
-        clock: monotonic seconds.
+        clock: returns monotonic seconds.
 
     Attributes:
         rejected: images that were refused, since the beginning.
         failed: images that could not be answered, since the beginning.
-        people: in the newest answer.
+        people: number of people in the newest answer.
     """
 
     def __init__(self, seconds: float = 5.0, clock: Callable[[], float] = time.monotonic) -> None:
@@ -112,7 +112,7 @@ class Statistics:
 
 @dataclass(frozen=True)
 class Thresholds:
-    """From where on a camera's state is a warning or an error.
+    """The limits beyond which a camera's state is a warning or an error.
 
     Attributes:
         image_timeout: seconds without an image after which the camera is stale.
@@ -138,12 +138,12 @@ def camera_status(
     """The state of one camera.
 
     Args:
-        name: the node's and the camera's.
+        name: of the status: the node's name and the camera's.
         statistics: of the camera.
         dropped: frames that were replaced by newer ones before they were processed.
-        thresholds: from where on there is a warning or an error.
+        thresholds: the limits for a warning or an error.
         settings: further values, such as the model and the device.
-        restrictions: in what the answers are worse than the parameters ask for, and why.
+        restrictions: the reasons why the answers are worse than the parameters ask for.
     """
     level, text = _level(statistics, thresholds, restrictions)
     received, answered = statistics.rates()
@@ -195,7 +195,7 @@ def heap_in_use() -> float | None:
 
 
 def memory() -> dict[str, str]:
-    """The process' resident memory, its heap and, with CUDA, its memory on the device."""
+    """The process' resident memory, its heap and, with CUDA, its device memory, in megabytes."""
     values = {}
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("VmRSS:"):
@@ -212,7 +212,7 @@ def memory() -> dict[str, str]:
 def _level(
     statistics: Statistics, thresholds: Thresholds, restrictions: Sequence[str]
 ) -> tuple[bytes, str]:
-    """The level and the message of the worst that is true."""
+    """The level and the message of the most severe condition that holds."""
     received, answered = statistics.rates()
     median, _ = statistics.latencies()
     silence, bad = statistics.silence(), statistics.recent_bad_images()

@@ -21,7 +21,7 @@ MESH, SKELETON, LABEL = MARKER_NAMESPACES
 """The markers' namespaces; a marker's id is the person's track_id."""
 
 LIFETIME = Duration(sec=2)
-"""RViz removes a marker that was not renewed for so long, so that nobody stays if the node dies."""
+"""RViz removes a marker that was not updated for this long, also when the node has died."""
 
 
 def bones_marker(header: Header, human: Human, skeleton: Sequence[tuple[int, int]]) -> Marker:
@@ -44,7 +44,7 @@ def label_marker(header: Header, human: Human) -> Marker:
 
 
 def deletions(header: Header, shown: Iterable[tuple[str, int]]) -> list[Marker]:
-    """Markers that remove those with these namespaces and track ids from the scene."""
+    """Markers that delete the shown markers with these namespaces and track ids."""
     return [
         Marker(header=header, ns=namespace, id=track_id, action=Marker.DELETE)
         for namespace, track_id in shown
@@ -54,7 +54,14 @@ def deletions(header: Header, shown: Iterable[tuple[str, int]]) -> list[Marker]:
 def mesh_marker(
     header: Header, track_id: int, vertices: FloatArray, faces: NDArray[np.int32]
 ) -> Marker:
-    """The mesh as a TRIANGLE_LIST, three points for each face. Slow: see `MeshMarkerWriter`."""
+    """The mesh as a TRIANGLE_LIST, three points for each face. Slow: see `MeshMarkerWriter`.
+
+    Args:
+        header: the image's stamp, and the frame of the vertices.
+        track_id: of the person.
+        vertices: (V, 3) metres.
+        faces: (F, 3) vertex indices.
+    """
     marker = _marker(header, MESH, track_id, Marker.TRIANGLE_LIST)
     marker.scale.x = marker.scale.y = marker.scale.z = 1.0
     marker.points = _points(vertices[faces.reshape(-1)])
@@ -72,7 +79,7 @@ class MeshMarkerWriter:
     serialiser leaves undefined.
 
     Args:
-        frame_id: the frame of all headers.
+        frame_id: the frame of the vertices, for all headers.
         faces: (F, 3) int32 vertex indices.
     """
 

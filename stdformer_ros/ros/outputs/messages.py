@@ -1,4 +1,4 @@
-"""Humans as ROS messages. Every stamp is the image's.
+"""Humans as ROS messages. Every message has the image's stamp.
 
 `human_array` and `body_model` are this package's own messages; `joint_poses`, `joint_cloud` and
 `rgb_message` are the standard ones for viewers.
@@ -29,15 +29,16 @@ if TYPE_CHECKING:
 # Standard deviations of the pelvis' position as fractions of its distance: across the line of
 # sight, along it with known intrinsics, and along it with assumed ones.
 SIDEWAYS_FRACTION, DEPTH_FRACTION, ASSUMED_DEPTH_FRACTION = 0.02, 0.1, 0.3
-# With a depth image: the torso's thickness is not known (metres), and a depth camera's error grows
-# with distance (fraction).
+# The same along the line of sight with a depth image: a constant in metres, because the torso's
+# thickness is not known, plus a fraction of the distance, with which a depth camera's error grows.
 MEASURED_METRES, MEASURED_FRACTION = 0.05, 0.01
 ORIENTATION_RADIANS = 0.25
-"""Standard deviation of the orientation where joints are as likely right as wrong. It falls with
-the square root of the odds, as the errors found by `cli evaluate --motion` (docs/accuracy.md)."""
+"""Standard deviation of the orientation if the mean joint score is 0.5. For other scores it is
+divided by the square root of the odds, score / (1 - score): so do the errors that `cli evaluate
+--motion` finds (docs/accuracy.md)."""
 USUAL_SCORE = 0.9
-"""With a mean joint score of this or more the standard deviations of the position are as above;
-below it they grow."""
+"""If the mean joint score is at least this, the standard deviations of the position are as above;
+for lower scores they grow."""
 
 CLOUD_FIELDS = (
     ("x", "<f4", 0),
@@ -47,7 +48,7 @@ CLOUD_FIELDS = (
     ("track_id", "<u4", 16),
     ("joint", "<u4", 20),
 )
-"""Name, type and offset in bytes of what a point of ~/joints_cloud holds."""
+"""Name, type and offset in bytes of each field of a point in ~/joints_cloud."""
 
 CLOUD_TYPE = np.dtype([(name, kind) for name, kind, _ in CLOUD_FIELDS])
 """One point of ~/joints_cloud; `joint` indexes HumanArray.joint_names."""
@@ -65,8 +66,8 @@ def human_array(
     """Everybody in one image.
 
     Args:
-        header: with the frame that the humans are in.
-        estimator: its name.
+        header: the image's stamp, and the frame that the humans are in.
+        estimator: name of the estimator.
         joint_names: of the humans' joints.
         humans: everybody.
         camera: that of the image.
@@ -93,7 +94,7 @@ def body_model(estimator: Estimator) -> BodyModel:
 
 
 def joint_poses(header: Header, humans: Sequence[Human]) -> PoseArray:
-    """The joints of the first person, of the second ...; orientations are the identity."""
+    """The joints of everybody, person by person, in metres; orientations are the identity."""
     return PoseArray(
         header=header,
         poses=[
@@ -105,7 +106,7 @@ def joint_poses(header: Header, humans: Sequence[Human]) -> PoseArray:
 
 
 def joint_cloud(header: Header, humans: Sequence[Human]) -> PointCloud2:
-    """All joints as points of `CLOUD_TYPE`, in the order of `joint_poses`."""
+    """All joints as points of `CLOUD_TYPE` in metres, in the order of `joint_poses`."""
     points = np.zeros(sum(len(human.body.joints) for human in humans), CLOUD_TYPE)
     row = 0
     for human in humans:
@@ -133,7 +134,7 @@ def joint_cloud(header: Header, humans: Sequence[Human]) -> PointCloud2:
 
 
 def rgb_message(header: Header, image: ImageArray) -> Image:
-    """An RGB picture (H, W, 3) as an Image."""
+    """An RGB picture (H, W, 3) uint8 as an Image."""
     height, width = image.shape[:2]
     # rclpy takes bytes as a block of memory, but copies a numpy array element by element.
     return Image(
@@ -243,7 +244,7 @@ def _floats(values: NDArray[np.floating]) -> array[float]:
 
 
 def _unit(vector: NDArray[np.float64], otherwise: Sequence[float]) -> NDArray[np.float64]:
-    """The vector with length 1, or another one if it is too short to have a direction."""
+    """The vector scaled to length 1, or `otherwise` if it is too short to have a direction."""
     length = np.linalg.norm(vector)
     return vector / length if length > 1e-6 else np.asarray(otherwise)
 

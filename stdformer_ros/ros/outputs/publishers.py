@@ -1,7 +1,8 @@
 """Everything that the node publishes about the humans in an image.
 
-`Outputs.publish` is called once for each answered image: overlay, bodies of REP-155, the change to
-the `target_frame`, and then everything that is given in that frame.
+`Outputs.publish` is called once for each answered image. First it publishes the overlay and the
+bodies of REP-155. Then it transforms the humans to the `target_frame`, and publishes everything
+else in that frame.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
 
 QUEUE = 5
 OVERRIDABLE = QoSOverridingOptions.with_default_policies()
-"""Every topic's history, depth and reliability can be changed by parameters `qos_overrides`."""
+"""Parameters `qos_overrides` can change the history, depth and reliability of every topic."""
 
 
 class Outputs:
@@ -57,12 +58,12 @@ class Outputs:
     Args:
         node: whose publishers they are.
         camera: name of the camera, which the topics begin with; empty for the only one.
-        estimator: its name, joint names, skeleton and faces.
+        estimator: gives its name, joint names, skeleton and faces.
         settings: the node's parameters.
-        transforms: where the camera is in the `target_frame`; None without a `target_frame`.
+        transforms: give the camera's pose in the `target_frame`; None without a `target_frame`.
 
     Attributes:
-        settings: may be replaced by others in which only `live` parameters differ.
+        settings: may be replaced, if only `live` parameters differ.
 
     Raises:
         ValueError: if a parameter needs messages that are not installed, or does not fit others.
@@ -87,7 +88,7 @@ class Outputs:
             kind: type, topic: str, depth: int, latched: bool = False
         ) -> LifecyclePublisher[Any]:
             durability = "TRANSIENT_LOCAL" if latched else "VOLATILE"
-            # A subscriber that joins late must get a latched message: reliable in any case.
+            # Latched topics are always reliable: a subscriber that joins late must get the message.
             profile = QoSProfile(
                 depth=depth,
                 reliability=ReliabilityPolicy.RELIABLE if latched else reliability,

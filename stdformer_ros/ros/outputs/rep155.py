@@ -6,7 +6,7 @@ the left and z up; the links of a limb point along -z when all angles are 0. The
 
 1. `skeleton_2d`: the 18 points of hri_msgs/Skeleton2D, from the landmarks.
 2. `joint_angles`: the angles of the human model, from the 3D joints.
-3. `body_urdf`: the human model as a URDF, in the lengths of the person.
+3. `body_urdf`: the human model as a URDF with the person's bone lengths.
 4. `Rep155Topics`: the publishers.
 """
 
@@ -41,14 +41,15 @@ SKELETON: tuple[tuple[int, ...], ...] = (
     *((0,), (11, 12), (12,), (14,), (16,), (11,), (13,), (15,), (24,), (26,), (28,)),
     *((23,), (25,), (27,), (2,), (5,), (7,), (8,)),
 )
-"""For each of the 18 points of hri_msgs/Skeleton2D the BlazePose landmarks whose mean it is: nose,
-neck, right shoulder, elbow, wrist, left ones, right hip, knee, ankle, left ones, eyes, ears."""
+"""The BlazePose landmarks whose mean is each of the 18 points of hri_msgs/Skeleton2D: nose; neck;
+right shoulder, elbow, wrist; left shoulder, elbow, wrist; right hip, knee, ankle; left hip, knee,
+ankle; left eye, right eye, left ear, right ear."""
 
 STRAIGHT = 0.15
-"""Sine of the angle below which a knee counts as straight: it does not show where it points."""
+"""A knee whose angle has a smaller sine counts as straight: its bending plane is not known."""
 
 RADIUS, HEAD_RADIUS = 0.03, 0.11
-"""Metres, of the URDF's cylinders and of its head."""
+"""Radii in metres of the URDF's cylinders and of its head."""
 
 Offset = tuple[float, float, float]
 UrdfJoint = tuple[str, str, str, Offset, Offset | None]
@@ -82,7 +83,7 @@ def skeleton_2d(person: Person, camera: Camera) -> FloatArray:
 def joint_angles(
     joints: FloatArray, joint_names: Sequence[str], pelvis: NDArray[np.float64]
 ) -> dict[str, float]:
-    """Angles of the human model with which its limbs point where the person's do.
+    """Joint angles with which the human model's limbs have the directions of the person's limbs.
 
     Args:
         joints: (J, 3) in any frame.
@@ -92,7 +93,8 @@ def joint_angles(
 
     Returns:
         Radians by joint, without the body's identifier: waist, and with l_ and r_ y_shoulder,
-        p_shoulder, r_shoulder, elbow, y_hip, p_hip, r_hip and knee. The head's are not known.
+        p_shoulder, r_shoulder, elbow, y_hip, p_hip, r_hip and knee. The head's angles are not
+        known.
     """
     body = pelvis[:, [2, 0, 1]]
     by_name = dict(zip(joint_names, joints.astype(np.float64), strict=True))
@@ -161,7 +163,7 @@ def body_urdf(name: str, joints: FloatArray, joint_names: Sequence[str]) -> str:
 
 
 class Rep155Topics:
-    """Publishes /humans/bodies/tracked, and of each person /humans/bodies/ID/{roi, cropped,
+    """Publishes /humans/bodies/tracked, and for each person /humans/bodies/ID/{roi, cropped,
     skeleton2d, joint_states, urdf} and, where tf2_msgs is installed, the frame body_ID on /tf.
 
     A person's topics exist as long as the person is seen.
@@ -295,7 +297,7 @@ class Rep155Topics:
 def body_frame(
     header: Header, name: str, human: Human, joint_names: Sequence[str]
 ) -> TransformStamped:
-    """The frame of a body: between the hips, x to the body's front, z up its spine."""
+    """The frame of a body: origin between the hips, x to the body's front, z up its spine."""
     hips = [joint_names.index(f"{side}_hip") for side in ("left", "right")]
     place = human.body.joints[hips].mean(axis=0)
     axes = pelvis_rotation(human.body, joint_names)[:, [2, 0, 1]]
@@ -303,7 +305,7 @@ def body_frame(
 
 
 def cropped(image: ImageArray, human: Human) -> ImageArray:
-    """The part of an image (H, W, 3) inside a human's box, at least one pixel."""
+    """The part of an image (H, W, 3) uint8 RGB inside a human's box, at least one pixel."""
     height, width = image.shape[:2]
     x0, y0, x1, y1 = np.round(human.person.box + 0.5).astype(int)
     x0, y0 = np.clip([x0, y0], 0, [width - 1, height - 1])
@@ -346,7 +348,7 @@ def _leg_angles(prefix: str, sign: float, thigh: Vector, shin: Vector) -> dict[s
 
 
 def _about(axis: str, angle: float) -> NDArray[np.float64]:
-    """The rotation matrix about an axis."""
+    """The matrix (3, 3) of the rotation about an axis by an angle in radians."""
     i = "xyz".index(axis)
     j, k = (i + 1) % 3, (i + 2) % 3
     rotation = np.eye(3)

@@ -1,4 +1,4 @@
-"""The results of a run over a rosbag2 as a bag: a sink of `io/offline.py`.
+"""Write the results of a run over a rosbag2 to a new bag: a sink of `io/offline.py`.
 
 The PyPI package `rosbags` writes the container; the messages are those of the node.
 """
@@ -27,7 +27,7 @@ class ResultsBag:
 
     Args:
         path: folder of the new rosbag2.
-        estimator: whose answers they are.
+        estimator: the one that gives the answers.
         vertices: whether to write the meshes.
 
     Raises:
@@ -53,7 +53,7 @@ class ResultsBag:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Complete the bag; without any answer there is none."""
+        """Complete the bag; if there was no answer, no bag is written."""
         self._files.close()
 
     def add(self, answer: Answer) -> None:

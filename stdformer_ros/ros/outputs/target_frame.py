@@ -1,4 +1,4 @@
-"""Humans in another coordinate frame than the camera's, and humans as frames of their own.
+"""Humans in a coordinate frame other than the camera's, and coordinate frames of humans.
 
 1. `CameraPose` moves humans from the camera's frame to the parameter `target_frame`.
 2. `human_frames` gives the frames human_ID and human_ID_JOINT for /tf.
@@ -23,7 +23,7 @@ from stdformer_ros.ros.outputs.messages import pelvis_rotation
 from stdformer_ros.types import Body, Human
 
 MOTION_SECONDS = 0.1
-"""The camera's own velocity is its motion over so long."""
+"""The camera's own velocity is computed from its motion over this time."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class CameraPose:
 
     Attributes:
         now: from the camera's frame to the target frame, at the image's time.
-        before: the same, MOTION_SECONDS earlier; equal to `now` where that is not known.
+        before: the same, MOTION_SECONDS earlier; equal to `now` if the earlier pose is not known.
     """
 
     now: Transform
@@ -62,8 +62,8 @@ class CameraPose:
     def to_target_frame(self, human: Human) -> Human:
         """The human in the target frame.
 
-        The camera's own velocity is added to the joints' velocities, which are relative to the
-        camera before and to the target frame afterwards.
+        The joints' velocities are given relative to the camera. The camera's own velocity is added,
+        so that they become relative to the target frame.
         """
         body, rotation = human.body, self.now.rotation
         joints = self.now(body.joints)
@@ -100,8 +100,8 @@ def human_frames(
     estimator gives rotations, else as the pelvis.
 
     Args:
-        header: of the image, or in the frame that `humans` are in.
-        humans: whose frames.
+        header: the image's stamp, and the frame that `humans` are in.
+        humans: each gets a frame.
         joint_names: of their joints.
         with_joints: whether to give the joints' frames too.
         camera: the camera's name, which the frames' names begin with; empty for the only one.
@@ -141,7 +141,7 @@ def joint_rotations(body: Body, joint_names: Sequence[str]) -> NDArray[np.float6
 def stamped_transform(
     header: Header, name: str, axes: NDArray[np.float64], place: NDArray[np.floating]
 ) -> TransformStamped:
-    """A frame from its place (3,) and its axes (3, 3), as columns, in the header's frame."""
+    """A frame from its origin (3,), metres, and axes (3, 3), as columns, in the header's frame."""
     x, y, z, w = Rotation.from_matrix(axes).as_quat().tolist()
     a, b, c = place.tolist()
     return TransformStamped(

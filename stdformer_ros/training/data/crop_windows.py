@@ -1,8 +1,7 @@
 """Training data of the networks that read images: windows of crops and the bodies in them.
 
-`MeshSource` is what training draws batches from. `SyntheticCrops` renders the embedded body in the
-motion of captured people. `RecordedCrops` reads real people with known bodies from a folder that
-the user has made.
+Training draws batches from a `MeshSource`. `SyntheticCrops` renders the embedded body with captured
+motion. `RecordedCrops` reads real people with known bodies from a folder that the user has made.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ RENDERED_LEVEL = LEVELS[1]
 NEAREST = 0.3
 """Metres; bodies that are closer to the camera are moved away to this distance."""
 SCALE = (0.9, 1.2)
-"""Range of the crops' sides relative to those of the live pipeline, whose boxes vary."""
+"""Range of the crops' sides relative to those of the live pipeline, because live boxes vary."""
 SHIFT = 0.05
 """Standard deviation of a crop's centre, as a fraction of its side."""
 
@@ -189,7 +188,7 @@ class RecordedCrops:
       bottom;
     - `vertices.npy`, (F, 6890, 3) float: metres, camera axes, relative to the same pelvis.
 
-    Only the frames of the requested windows are read, so that sequences may be long.
+    Only the frames of the requested windows are read, so sequences may be long.
 
     Args:
         folder: `train` or `val`.

@@ -101,7 +101,7 @@ class RecordingCamera:
 
     Attributes:
         rotation: from camera to world coordinates.
-        translation: (3,) metres, its place in the world.
+        translation: (3,) metres, the camera's position in the world.
         width: pixels.
         height: pixels.
     """
@@ -114,7 +114,7 @@ class RecordingCamera:
     def recording(
         self, subject: str, action: str, number: int, pixels: np.ndarray, world: np.ndarray
     ) -> Recording:
-        """The recording of keypoints (F, 17, 2) in pixels and joints (F, 17, 3) in the world."""
+        """The recording of keypoints (F, 17, 2) in pixels and joints (F, 17, 3) in world metres."""
         in_camera = self.rotation.inv().apply((world - self.translation).reshape(-1, 3))
         joints = in_camera.reshape(world.shape)
         size = np.array([self.width, self.height])
@@ -194,7 +194,7 @@ def _content(file: Path, name: str) -> dict[str, Any]:
 class RecordedKeypoints:
     """A `KeypointSource` of Human3.6M; half of the sequences are mirrored, as published.
 
-    A sequence that reaches over an end of its recording repeats the first or last frame.
+    A sequence that extends beyond an end of its recording repeats the first or last frame.
 
     Args:
         folder: see the top of the file.

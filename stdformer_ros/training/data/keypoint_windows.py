@@ -1,7 +1,7 @@
 """Training data of the networks that lift 2D keypoints: sequences of keypoints and their poses.
 
-`KeypointSource` is what training draws batches from. `SyntheticKeypoints` makes them from motion
-capture, with the true joints by `H36MJoints`; Human3.6M is the other source, see `h36m`.
+Training draws batches from a `KeypointSource`. `SyntheticKeypoints` makes them from motion capture,
+with true joints from `H36MJoints`. Human3.6M is the other source, see `h36m`.
 """
 
 from __future__ import annotations

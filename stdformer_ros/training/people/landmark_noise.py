@@ -10,13 +10,13 @@ from torch import Tensor
 from stdformer_ros.body.body_landmarks import LANDMARK_MIRROR, LANDMARK_NAMES
 
 PLAIN = 0.5
-"""Fraction of the people with plain noise: that of the simulated detector of
-`cli evaluate --motion`. The other people have realistic noise."""
+"""Fraction of the people with plain noise, the noise of the detector that `cli evaluate --motion`
+simulates. The other people have realistic noise."""
 PLAIN_NOISE, PLAIN_CORRELATION = 0.015, 0.7
 """Standard deviation as a fraction of the person's height; correlation from frame to frame."""
 
 SLOW_NOISE, CORRELATION = (0.004, 0.016), (0.6, 0.9)
-"""The same for realistic noise: ranges from which each person's is drawn, for factor 1."""
+"""The same for slow realistic noise: ranges of each person's random values, for factor 1."""
 FAST_NOISE = (0.0015, 0.006)
 """Range of the standard deviation of the noise that is independent from frame to frame."""
 SHARED = 0.5
@@ -33,9 +33,9 @@ STATURE = 1.34
 """Height of a standing person, divided by the length from shoulder over hip and knee to ankle."""
 SHIFT, GROWTH, PLAIN_GROWTH = 0.004, 0.004, 0.015
 """Standard deviations of the common shift (as a fraction of the height) and growth (relative) of
-all landmarks as the crop jitters; people with plain noise have a larger growth."""
+all landmarks because the crop jitters; people with plain noise have a larger growth."""
 BURST_RATE, BURST_FRAMES = 0.005, 10
-"""Probability per frame that a landmark gets lost, and for how many frames on average."""
+"""Probability per frame that a landmark gets lost; mean number of frames for which it is lost."""
 SWAP_RATE = 0.002
 """Probability per frame that left and right are exchanged."""
 HIDDEN_ERROR, HIDDEN_VISIBILITY = 2.5, (0.3, 0.95)
@@ -55,7 +55,8 @@ LIMB = tuple(
     )
     for name in LANDMARK_NAMES
 )
-"""The limb of each landmark, whose landmarks share noise: trunk, head, each arm, each leg."""
+"""Number of each landmark's limb; the landmarks of a limb share noise. 0: trunk, 1: head, 3 and 4:
+left and right arm, 5 and 6: left and right leg."""
 TRUNK_RADIUS = 0.13
 """Metres: landmarks behind the trunk are hidden within this distance from its axis."""
 
@@ -145,8 +146,8 @@ def _jittered(rays: Tensor, height: Tensor, plain: Tensor) -> Tensor:
 def _standing_height(points: Tensor) -> Tensor:
     """(B, F) standing height of the person divided by the depth.
 
-    It is the height in rays if the person stood upright there; it does not shrink when they bend or
-    lie down, because a detector is not more exact then.
+    It is the height in rays that the person would have upright at this place. It does not shrink
+    when they bend or lie down, because a detector is not more precise then.
     """
     at = {name: points[:, :, LANDMARK_NAMES.index(name)] for name in LANDMARK_NAMES}
     chain = ("left_shoulder", "left_hip", "left_knee", "left_ankle")
@@ -180,7 +181,7 @@ def _behind_trunk(points: Tensor) -> Tensor:
 
 
 def _cut_off(rays: Tensor) -> Tensor:
-    """(B, F, 21) bool: landmarks beyond a border of the image, mostly the lower one."""
+    """(B, F, 21) bool: landmarks beyond a border of the image, mostly the lower border."""
     device = rays.device
     people = len(rays)
     low, high = rays.flatten(1, 2).amin(1), rays.flatten(1, 2).amax(1)

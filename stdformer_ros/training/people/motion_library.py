@@ -59,8 +59,8 @@ class MotionLibrary:
         """Random windows at random speeds, half of them mirrored.
 
         Returns:
-            Quaternions (count, frames, 24, 4) as x, y, z, w, and places of the pelvis
-            (count, frames, 3) in metres relative to the last frame's.
+            Quaternions (count, frames, 24, 4) as x, y, z, w, and positions of the pelvis
+            (count, frames, 3) in metres, relative to the last frame's, in the world (y up).
         """
         device = self._starts.device
         start = self._starts[torch.randint(len(self._starts), (count, 1), device=device)]
@@ -113,6 +113,6 @@ def read_split(folder: Path) -> tuple[list[BodyMotion], list[BodyMotion]]:
     """The clips of the training subjects, and those of the validation subjects (`HELD_OUT`).
 
     Raises:
-        ValueError: if there are none of either.
+        ValueError: if one of the two has no clips.
     """
     return read_motion(folder, exclude=HELD_OUT), read_motion(folder, only=HELD_OUT)

@@ -1,4 +1,4 @@
-"""Posed motion: moving bodies of many shapes, before a camera films them.
+"""Posed motion: moving bodies of many shapes in the world, without a camera.
 
 In this order: functions on quaternions; `reaching`, which changes a clip's poses into poses that
 motion capture lacks; `MotionPoser`, which draws clips and bodies, changes the poses and computes
@@ -20,9 +20,9 @@ from stdformer_ros.body.skeleton import JOINT_NAMES, MIRROR, PARENTS
 from stdformer_ros.training.people.motion_library import MotionLibrary
 
 LEAN = (0.3, 0.0, 0.3)
-"""By how much a body leans: standard deviations in radians about the world's axes (y up)."""
+"""Standard deviations of a body's lean, in radians about the world's axes (y up)."""
 SPINE = (0.12, 0.10, 0.12)
-"""The same about the joints' own axes, for three joints of the spine that all bend alike."""
+"""The same about the joints' own axes, for three joints of the spine, which bend equally."""
 LIMBS = {"collar": (0.1, 0.1, 0.1), "shoulder": (0.7, 0.7, 0.7), "hip": (0.35, 0.2, 0.3)}
 """The same for joints that rotate about any axis."""
 FOLDS = {"elbow": 1.5, "knee": 1.6}
@@ -34,16 +34,16 @@ DRIFT = 0.3
 """Change of a rotation during a sequence, as a fraction of its standard deviation."""
 
 BEND = 0.06
-"""Standard deviation in radians of a constant rotation of every joint: people hold themselves
-differently."""
+"""Standard deviation in radians of a constant rotation of every joint: people differ in their
+posture."""
 REACHING = 0.4
 """Fraction of the people whose poses `reaching` changes."""
 LIMB_LENGTH = 0.02
 """Standard deviation (relative) of bone lengths that the ten shape parameters do not describe."""
 MIXED = 0.3
-"""Fraction of the people whose upper body moves as in another clip than their legs."""
+"""Fraction of the people whose upper body has the motion of another clip than their legs."""
 SEATED = 0.06
-"""Fraction of the people who sit, which clips of walking and dancing hardly show."""
+"""Fraction of the people who sit; clips of walking and dancing hardly have such people."""
 TIPPED = 0.04
 """Fraction of the people who lie or nearly lie: the whole body is tipped over."""
 
@@ -68,7 +68,7 @@ def quaternion_to_matrix(quaternions: Tensor) -> Tensor:
 
 
 def quaternion_product(a: Tensor, b: Tensor) -> Tensor:
-    """The rotation `a` after `b`, both (..., 4)."""
+    """The rotation `b` followed by `a`: quaternions (..., 4) as x, y, z, w."""
     ax, ay, az, aw = a.unbind(-1)
     bx, by, bz, bw = b.unbind(-1)
     return torch.stack(
@@ -86,7 +86,7 @@ def quaternion_power(quaternions: Tensor, exponents: Tensor) -> Tensor:
     """Multiply the angles of rotations, which are taken as at most 180 degrees.
 
     Args:
-        quaternions: (..., 4).
+        quaternions: (..., 4) as x, y, z, w.
         exponents: (..., 1) factors on the angles.
 
     Returns:
@@ -100,7 +100,7 @@ def quaternion_power(quaternions: Tensor, exponents: Tensor) -> Tensor:
 
 
 def reaching(quaternions: Tensor) -> Tensor:
-    """Change poses so that people lean, reach out, and stretch or lift a leg; the motion goes on.
+    """Change poses so that people lean, reach out, and stretch or lift a leg while they move.
 
     In clips of walking and dancing, arms are low, trunks straight and feet under the body. A
     network that was trained on nothing else predicts such poses for everyone: for a man who
@@ -108,7 +108,7 @@ def reaching(quaternions: Tensor) -> Tensor:
     Here trunks lean, arms reach anywhere, knees and elbows are stretched or folded.
 
     Args:
-        quaternions: (B, F, 24, 4) of joints relative to their parents.
+        quaternions: (B, F, 24, 4) as x, y, z, w, of joints relative to their parents.
 
     Returns:
         Changed quaternions, same shape.
@@ -208,7 +208,7 @@ class MotionPoser:
         )
         rotations = quaternion_to_matrix(quaternions)
         global_rotations, joints = forward_kinematics(rotations.flatten(0, 1), varied_joints)
-        # The skin is bound to the shape's own rest joints and moves with the varied ones.
+        # The landmarks are bound to the shape's own rest joints and move with the varied joints.
         landmarks = self._landmarks(global_rotations, joints, rest_joints, every)
         landmarks = landmarks.unflatten(0, (count, frames))
         last = slice(-self._answers, None)

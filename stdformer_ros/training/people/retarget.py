@@ -1,8 +1,8 @@
 """Retarget the motion of a BVH skeleton to the embedded body.
 
 Each joint of the body takes the global rotation of its source joint, corrected by the rotation
-between the directions of the bones in the two rest poses. Limbs then point where those of the
-source point.
+between the directions of the bones in the two rest poses. The limbs then have the same directions
+as those of the source.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class BodyMotion:
     Attributes:
         quaternions: (N, 24, 4) float32 (x, y, z, w), the pelvis' in the world (y up), the others
             relative to their parents.
-        root: (N, 3) float32, place of the pelvis in the world, metres.
+        root: (N, 3) float32, position of the pelvis in the world, metres.
         frame_time: seconds between frames.
     """
 
@@ -52,8 +52,8 @@ class BodyMotion:
 def retarget(motion: Motion) -> BodyMotion:
     """The motion of the source skeleton on the embedded body.
 
-    The first frame is left out if it is the binding pose, which exporters put there and which the
-    person never took.
+    The first frame is left out if it is the binding pose, which exporters insert there and in which
+    the person never was.
 
     Raises:
         ValueError: if a joint of the CMU skeleton (Daz names) is missing, or a limb has no length
@@ -115,7 +115,7 @@ def _source_rotations(motion: Motion) -> NDArray[np.float64]:
 
 
 def _corrections(motion: Motion) -> dict[str, NDArray[np.float64]]:
-    """For each limb joint, the rotation from the rest direction of ours to the source's."""
+    """For each limb joint, the rotation from our rest direction to the source's."""
     rest = load_body_arrays()["joints_template"]
     result = {}
     for name, (child, _, source_child) in _LIMBS.items():

@@ -1,7 +1,7 @@
 """Synthetic people in front of synthetic cameras: landmarks as input, bodies as targets.
 
-`PosePool` keeps posed motion to film it several times; `SyntheticPeople` films it and lets a
-simulated landmark detector look at it.
+`SyntheticPeople` puts a camera in front of posed motion ("films" it) and adds the faults of a
+landmark detector. `PosePool` keeps posed motion, so that it can be filmed several times.
 """
 
 from __future__ import annotations
@@ -18,18 +18,19 @@ from stdformer_ros.training.people.motion_library import MotionLibrary
 from stdformer_ros.training.people.posed_motion import MotionPoser, PosedMotion
 
 REUSE = 6
-"""How often a sequence is filmed on average. To pose it takes ten times as long as to film it with
-another camera and other faults of the detector, and a network has to learn mostly about those."""
+"""How often a sequence is filmed on average, each time with another camera and other faults of the
+detector. Posing takes ten times as long as filming, and a network mostly has to learn about cameras
+and faults."""
 BATCHES = 8
-"""Size of the pool in batches: large, so that a batch hardly repeats a combination of sequences."""
+"""Size of the pool in batches. It is large, so that batches rarely have the same sequences."""
 
 DISTANCE = (1.6, 10.0)
 """Range of metres between camera and person."""
 PITCH = radians(30.0)
 """Largest pitch of a camera, up or down."""
 ROLL, TILTED_ROLL = radians(4.0), radians(30.0)
-"""Standard deviation of the roll of level cameras, and largest roll of the others, a third of all:
-cameras are held by hand, and people lean."""
+"""Standard deviation of the roll of level cameras, and largest roll of the others, a third of all,
+because cameras are held by hand and people lean."""
 JUST_FOUND = 0.1
 """Fraction of the people whose windows are not yet full."""
 OFF_AXIS = 0.5
@@ -118,7 +119,7 @@ class SyntheticPeople:
         pelvis = torch.einsum("bij,bkj->bki", camera, motion.pelvis) + place[:, None]
         rotations = motion.rotations.clone()
         rotations[:, :, 0] = camera[:, None] @ motion.rotations[:, :, 0]
-        # Rays are undefined behind the camera: points of people who walk into it stay in front.
+        # Rays are undefined behind the camera, so points are kept at least 0.2 m in front of it.
         points = torch.cat([points[..., :2], points[..., 2:].clamp(min=0.2)], dim=-1)
         rays, visibility = disturb(points[..., :2] / points[..., 2:], points)
         return SyntheticBatch(*self._just_found(rays, visibility), rotations, motion.betas, pelvis)

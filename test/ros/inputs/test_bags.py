@@ -193,11 +193,14 @@ def test_which_images_to_take_must_be_clear(bag, run, tmp_path, capsys):
         tmp_path / "two", [("/a/image", IMAGE, image(1.0)), ("/b/image", IMAGE, image(1.0))]
     )
     assert run(two) == 2
-    assert "(--image-topic); there is 2: /a/image, /b/image" in capsys.readouterr().err
+    assert (
+        "--image-topic; the bag has 2 topics of images: /a/image, /b/image"
+        in capsys.readouterr().err
+    )
     assert run(two, "--image-topic", "/c") == 2
-    assert "there is no topic /c; there is: /a/image, /b/image" in capsys.readouterr().err
+    assert "the bag has no topic /c; it has: /a/image, /b/image" in capsys.readouterr().err
     assert run(bag, "--image-topic", "/cam/camera_info") == 2
-    assert "is sensor_msgs/msg/CameraInfo, not images" in capsys.readouterr().err
+    assert "has messages of sensor_msgs/msg/CameraInfo, not images" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 

@@ -135,7 +135,7 @@ def test_the_distance_is_taken_from_depth_and_marked_as_measured(running, client
 
 
 def test_missing_depth_is_logged_and_the_distance_is_estimated(running, client):
-    warning = "/camera/depth: nothing within 0.1 s of the image"
+    warning = "/camera/depth: no depth image within 0.1 s of the image"
     client.send_until(lambda: client.humans and warning in running.output)
     human = client.humans[-1].humans[0]
     assert not human.measured_depth
@@ -145,7 +145,10 @@ def test_missing_depth_is_logged_and_the_distance_is_estimated(running, client):
 def test_depth_in_wrong_units_is_logged_and_not_used(running, client):
     human = answer_with_depth(client, lambda h: not h.measured_depth, 20.0, "16UC1")
     assert not human.measured_depth
-    warning = "the torso of person 1 is 20.00 m away by depth, 2.00 m by size: not used"
+    warning = (
+        "the torso of person 1 is at 20.00 m in the depth image, but 2.00 m are estimated: "
+        "depth not used"
+    )
     assert client.until(lambda: warning in running.output)
     answer_with_depth(client, lambda h: not h.measured_depth, 2400.0, "32FC1")
     assert client.until(lambda: "are these millimetres?" in running.output)

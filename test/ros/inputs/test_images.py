@@ -312,4 +312,6 @@ def test_the_node_answers_compressed_images_with_the_qos_that_it_is_given(tmp_pa
                 break
         assert [human.track_id for human in heard[0].humans] == [1, 2]
         camera.publish(compressed(b"nonsense", "jpeg", 9.0))
-        assert client.until(lambda: "are no JPEG or PNG picture; frame dropped" in node.output)
+        assert client.until(
+            lambda: "are neither a JPEG nor a PNG picture; frame dropped" in node.output
+        )
