@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from helpers.fake_pipeline import BOX, BOX_FACES, JOINTS, FakePipeline
+from helpers.fake_pipeline import BOX, BOX_FACES, FILL, JOINTS, FakePipeline
 from stdformer_ros import pipeline
 from stdformer_ros.cli import INTERRUPTED, main
 from stdformer_ros.config import EstimatorSettings, PipelineSettings
@@ -33,7 +33,7 @@ def folder_of_images(folder: Path, people: Sequence[int]) -> Path:
     """Images of 64x48 whose upper left pixel tells the fake pipeline how many people there are."""
     folder.mkdir()
     for number, count in enumerate(people):
-        image = np.full((48, 64, 3), 90, np.uint8)
+        image = np.full((48, 64, 3), FILL, np.uint8)
         # OpenCV writes BGR
         image[0, 0] = (0, count, 0) if count in (ERROR, CTRL_C) else (0, 0, count)
         cv2.imwrite(str(folder / f"{number:03}.png"), image)

@@ -24,6 +24,7 @@ from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_msgs.msg import Header
 from visualization_msgs.msg import MarkerArray
 
+from helpers.fake_pipeline import FILL
 from helpers.paths import FAKE_NODE
 from stdformer_ros.msg import BodyModel, HumanArray
 
@@ -131,7 +132,7 @@ class Client:
     def send(self, people: int = 1, fail: bool = False, hundredths: int = 0, **fields) -> Image:
         """Publish an image 1/30 s after the one before; `fields` replace those of the message."""
         self._stamp += 1 / 30
-        pixels = np.full((48, 64, 3), 90, np.uint8)
+        pixels = np.full((48, 64, 3), FILL, np.uint8)
         pixels[0, 0] = people, 255 if fail else 0, hundredths
         message = Image(
             header=Header(stamp=stamp_of(self._stamp), frame_id="optical"),

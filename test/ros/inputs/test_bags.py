@@ -16,7 +16,7 @@ from rosbags.typesys import Stores, get_typestore
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
-from helpers.fake_pipeline import FakePipeline
+from helpers.fake_pipeline import FILL, FakePipeline
 from helpers.ros_client import stamp_of
 from stdformer_ros import cli, pipeline
 from stdformer_ros.io.video import read_video
@@ -32,7 +32,7 @@ ERROR, CTRL_C = 255, 254
 
 
 def image(seconds, people=1):
-    pixels = np.full((48, 64, 3), 90, np.uint8)
+    pixels = np.full((48, 64, 3), FILL, np.uint8)
     pixels[0, 0] = (0, people, 0) if people in (ERROR, CTRL_C) else (people, 0, 0)
     header = Header(stamp=stamp_of(seconds), frame_id="optical")
     return Image(
