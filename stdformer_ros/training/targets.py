@@ -15,15 +15,12 @@ from stdformer_ros.body.body_model import BodyModel
 from stdformer_ros.camera.pinhole import weak_perspective_to_metres
 from stdformer_ros.metrics import aligned_position_error, mean_position_error
 from stdformer_ros.models.default.network import WINDOW
-from stdformer_ros.models.default.window_encoder import BodyParameters
-from stdformer_ros.models.default.window_view import WindowView
+from stdformer_ros.models.default.window_encoder import NEAR, BodyParameters
+from stdformer_ros.models.default.window_view import WindowView, project
 from stdformer_ros.training.people.synthetic import SyntheticBatch
 
 ANSWERS = 3
 """Neighbouring windows in each sequence."""
-NEAR = 0.1
-"""Metres within which a joint counts as right, with the pelvises aligned: for the loss of its
-confidence, and for the reliability of scores in `evaluation`."""
 
 
 class Target(NamedTuple):
@@ -88,21 +85,6 @@ def targets_of(body: BodyModel, batch: SyntheticBatch, view: WindowView, moving:
 
     betas = torch.cat([batch.betas[:moving].repeat(ANSWERS, 1), batch.betas[moving:]])
     return target_in_view(body, answers(batch.rotations), betas, answers(batch.pelvis), view)
-
-
-def project(points: Tensor, place: Tensor, half_size: Tensor) -> Tensor:
-    """Project points into the view.
-
-    Args:
-        points: (B, N, 3) metres, relative to `place`.
-        place: (B, 3) metres, in the view.
-        half_size: (B,) half the view's extent at unit depth.
-
-    Returns:
-        (B, N, 2), in [-1, 1] inside the view.
-    """
-    placed = points + place[:, None]
-    return placed[..., :2] / placed[..., 2:].clamp(min=0.2) / half_size[:, None, None]
 
 
 def parameter_losses(

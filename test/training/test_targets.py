@@ -12,14 +12,13 @@ from stdformer_ros.body.body_model import BodyModel
 from stdformer_ros.camera.pinhole import weak_perspective_to_metres
 from stdformer_ros.models.default.network import WINDOW
 from stdformer_ros.models.default.window_encoder import BodyParameters
-from stdformer_ros.models.default.window_view import WindowView, view_window
+from stdformer_ros.models.default.window_view import WindowView, project, view_window
 from stdformer_ros.training.targets import (
     ANSWERS,
     Target,
     errors,
     motion_losses,
     parameter_losses,
-    project,
     target_in_view,
     targets_of,
     windows_of,

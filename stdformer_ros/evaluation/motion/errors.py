@@ -20,7 +20,7 @@ from stdformer_ros.evaluation.motion.hard_cases import conditions
 from stdformer_ros.evaluation.motion.scenes import Scene
 from stdformer_ros.evaluation.summaries import Reliability
 from stdformer_ros.metrics import aligned_position_error, mean_position_error
-from stdformer_ros.training.targets import NEAR
+from stdformer_ros.models.default.window_encoder import NEAR
 from stdformer_ros.types import Body, Person
 
 Array = NDArray[np.float64]

@@ -17,7 +17,7 @@ from stdformer_ros.evaluation.views.cameras import Array, CalibratedCamera
 from stdformer_ros.evaluation.views.recording import HIPS, Observation, Recording, people_in_views
 from stdformer_ros.evaluation.views.reference import Reference, from_trc, triangulated
 from stdformer_ros.metrics import aligned_position_error
-from stdformer_ros.training.targets import NEAR
+from stdformer_ros.models.default.window_encoder import NEAR
 
 MAX_DISTANCE = 0.2
 """Largest distance between the centres of a person and of the reference, as a fraction of the

@@ -36,6 +36,9 @@ UNSEEN = 0.05
 half the mean of all landmarks."""
 CORRECTIONS = 2
 """Number of corrections of the parameters."""
+NEAR = 0.1
+"""Metres within which a joint counts as right, with the pelvises aligned: for the loss of its
+confidence, and for the reliability of scores in `evaluation`."""
 GAIN = 10.0
 """Projection errors in the view are small numbers; this factor scales the network's input."""
 

@@ -69,3 +69,18 @@ def view_window(rays: Tensor, visibility: Tensor) -> WindowView:
     spread = ((weight * squares).flatten(1).sum(1) / weight.flatten(1).sum(1)).sqrt()
     half_size = (SPREAD * spread).clamp(min=1e-3)
     return WindowView(points / half_size[:, None, None, None], turn, half_size)
+
+
+def project(points: Tensor, place: Tensor, half_size: Tensor) -> Tensor:
+    """Project points into the view.
+
+    Args:
+        points: (B, N, 3) metres, relative to `place`.
+        place: (B, 3) metres, in the view.
+        half_size: (B,) half the view's extent at unit depth.
+
+    Returns:
+        (B, N, 2), in [-1, 1] inside the view.
+    """
+    placed = points + place[:, None]
+    return placed[..., :2] / placed[..., 2:].clamp(min=0.2) / half_size[:, None, None]

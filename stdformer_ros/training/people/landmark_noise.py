@@ -36,6 +36,8 @@ SHIFT, GROWTH, PLAIN_GROWTH = 0.004, 0.004, 0.015
 all landmarks because the crop jitters; people with plain noise have a larger growth."""
 BURST_RATE, BURST_FRAMES = 0.005, 10
 """Probability per frame that a landmark gets lost; mean number of frames for which it is lost."""
+FRAME_SECONDS = 1 / 30
+"""Length of a frame in the constants of this file: faults last for a time, not for images."""
 SWAP_RATE = 0.002
 """Probability per frame that left and right are exchanged."""
 HIDDEN_ERROR, HIDDEN_VISIBILITY = 2.5, (0.3, 0.95)
@@ -61,27 +63,33 @@ TRUNK_RADIUS = 0.13
 """Metres: landmarks behind the trunk are hidden within this distance from its axis."""
 
 
-def disturb(rays: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
+def disturb(rays: Tensor, points: Tensor, seconds: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Landmarks with the faults of a detector.
 
     Args:
         rays: (B, F, 21, 2) true landmarks as x/z, y/z.
         points: (B, F, 21, 3) the same in camera coordinates, metres.
+        seconds: (B, F) since the previous frame; None for 30 frames a second.
 
     Returns:
         Disturbed rays (B, F, 21, 2) and visibility (B, F, 21); a lost landmark has visibility 0.
     """
     device = rays.device
     people, frames, count, _ = rays.shape
-    height = _standing_height(points)[..., None, None]
+    if seconds is None:
+        steps = torch.ones(people, frames, device=device)
+    else:
+        steps = seconds / FRAME_SECONDS
+    height = standing_height(points)[..., None, None]
     plain = torch.rand(people, 1, 1, device=device) < PLAIN
     hidden = _behind_trunk(points) & (torch.rand(people, 1, count, device=device) < 0.7) & ~plain
     cut = _cut_off(rays) & ~plain
 
     noise = torch.where(
         plain[..., None],
-        PLAIN_NOISE * _correlated(torch.full_like(height[:, :1, 0], PLAIN_CORRELATION), rays),
-        _detector_noise(rays),
+        PLAIN_NOISE
+        * _correlated(torch.full_like(height[:, :1, 0], PLAIN_CORRELATION), rays, steps),
+        _detector_noise(rays, steps),
     )
     noise = noise * torch.where(hidden, HIDDEN_ERROR, 1.0)[..., None]
     disturbed = _jittered(rays, height, plain) + noise * height
@@ -92,7 +100,7 @@ def disturb(rays: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
     low, high = HIDDEN_VISIBILITY
     visibility = torch.where(hidden, low + (high - low) * draw, visibility)
     # Perception sets the visibility of landmarks outside the image to 0.
-    lost = _bursts(people, frames, count, device) | cut
+    lost = _bursts(steps, count) | cut
     visibility = torch.where(lost, 0.0, visibility)
 
     swap = torch.rand(people, frames, 1, device=device) < SWAP_RATE
@@ -101,8 +109,11 @@ def disturb(rays: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
     return disturbed, visibility
 
 
-def _detector_noise(rays: Tensor) -> Tensor:
-    """Realistic noise (B, F, 21, 2) as a fraction of the height: bias, slow noise, fast noise."""
+def _detector_noise(rays: Tensor, steps: Tensor) -> Tensor:
+    """Realistic noise (B, F, 21, 2) as a fraction of the height: bias, slow noise, fast noise.
+
+    `steps` (B, F) is the time since the previous frame in units of `FRAME_SECONDS`.
+    """
     device, people, count = rays.device, len(rays), rays.shape[2]
 
     def drawn(low: float, high: float) -> Tensor:
@@ -110,8 +121,8 @@ def _detector_noise(rays: Tensor) -> Tensor:
 
     low, high = CORRELATION
     correlation = low + (high - low) * torch.rand(people, 1, 1, device=device)
-    own = _correlated(correlation, rays)
-    shared = _correlated(correlation, rays[:, :, : max(LIMB) + 1])[:, :, list(LIMB)]
+    own = _correlated(correlation, rays, steps)
+    shared = _correlated(correlation, rays[:, :, : max(LIMB) + 1], steps)[:, :, list(LIMB)]
     slow = (1 - SHARED) ** 0.5 * own + SHARED**0.5 * shared
     factor = torch.tensor(FACTORS, device=device)[:, None]
     bias = BIAS * torch.rand(people, 1, 1, 1, device=device)
@@ -122,13 +133,21 @@ def _detector_noise(rays: Tensor) -> Tensor:
     )
 
 
-def _correlated(correlation: Tensor, like: Tensor) -> Tensor:
-    """Unit noise (B, F, N, 2), shaped like `like`, with a correlation (B, 1, 1) over frames."""
+def _correlated(correlation: Tensor, like: Tensor, steps: Tensor) -> Tensor:
+    """Unit noise (B, F, N, 2), shaped like `like`.
+
+    Its correlation (B, 1, 1) is that over `FRAME_SECONDS`; the frames are `steps` (B, F) times that
+    apart.
+    """
+    # In double precision, a step of 1 leaves the correlation exactly as it is.
+    powers = correlation.double() ** steps.double().transpose(0, 1)[..., None, None]
+    correlations = powers.to(correlation.dtype)  # (F, B, 1, 1)
     fresh = torch.randn_like(like)
     state = fresh[:, 0]
     result = [state]
     for frame in range(1, like.shape[1]):
-        state = correlation * state + (1 - correlation.square()).sqrt() * fresh[:, frame]
+        kept = correlations[frame]
+        state = kept * state + (1 - kept.square()).sqrt() * fresh[:, frame]
         result.append(state)
     return torch.stack(result, dim=1)
 
@@ -143,7 +162,7 @@ def _jittered(rays: Tensor, height: Tensor, plain: Tensor) -> Tensor:
     return rays + growth * (rays - middle) + shift * height
 
 
-def _standing_height(points: Tensor) -> Tensor:
+def standing_height(points: Tensor) -> Tensor:
     """(B, F) standing height of the person divided by the depth.
 
     It is the height in rays that the person would have upright at this place. It does not shrink
@@ -155,13 +174,16 @@ def _standing_height(points: Tensor) -> Tensor:
     return STATURE * torch.stack(bones).sum(0) / at["left_hip"][..., 2]
 
 
-def _bursts(people: int, frames: int, count: int, device: torch.device) -> Tensor:
-    """(B, F, 21) bool: runs of frames in which a landmark is lost."""
+def _bursts(steps: Tensor, count: int) -> Tensor:
+    """(B, F, 21) bool: runs of frames in which a landmark is lost; `steps` as in `_correlated`."""
+    people, device = len(steps), steps.device
+    lost = (1 - (1 - BURST_RATE) ** steps.double()).float()[..., None]
+    found = (1 - (1 - 1 / BURST_FRAMES) ** steps.double()).float()[..., None]
     state = torch.rand(people, count, device=device) < BURST_RATE * BURST_FRAMES
     result = [state]
-    for _ in range(1, frames):
+    for frame in range(1, steps.shape[1]):
         draw = torch.rand(people, count, device=device)
-        state = torch.where(state, draw > 1 / BURST_FRAMES, draw < BURST_RATE)
+        state = torch.where(state, draw > found[:, frame], draw < lost[:, frame])
         result.append(state)
     return torch.stack(result, dim=1)
 

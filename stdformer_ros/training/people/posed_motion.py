@@ -172,12 +172,12 @@ class MotionPoser:
     """Endless supply of `PosedMotion`.
 
     Args:
-        motion: gives the poses; its windows are the sequences.
+        motion: gives the poses; its windows are the sequences. None if only `vary` is used.
         answers: K, the number of last frames whose rotations are given.
         device: to generate on.
     """
 
-    def __init__(self, motion: MotionLibrary, answers: int, device: torch.device) -> None:
+    def __init__(self, motion: MotionLibrary | None, answers: int, device: torch.device) -> None:
         self._motion = motion
         self._answers = answers
         self._device = device
@@ -188,8 +188,19 @@ class MotionPoser:
     @torch.no_grad()
     def pose(self, count: int) -> PosedMotion:
         """A batch of `count` sequences."""
-        quaternions, root = self._motion.sample(count)
-        frames = quaternions.shape[1]
+        if self._motion is None:
+            raise ValueError("this MotionPoser has no motion: give it a MotionLibrary")
+        return self.vary(*self._motion.sample(count))
+
+    @torch.no_grad()
+    def vary(self, quaternions: Tensor, root: Tensor) -> PosedMotion:
+        """Bodies of random shapes that move like this, after random changes of the poses.
+
+        Args:
+            quaternions: (B, F, 24, 4) as `MotionLibrary.sample` gives them.
+            root: (B, F, 3) metres.
+        """
+        count, frames = quaternions.shape[:2]
         quaternions = self._mixed(quaternions)
         quaternions = self._seated(quaternions)
         chosen = self._random(count, REACHING)

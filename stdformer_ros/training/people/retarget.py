@@ -30,6 +30,10 @@ _LIMBS = {  # joint of the body: (child that defines its direction, source joint
         ("wrist", "hand", "Hand", "Mid1"),
     )
 }
+_STRAIGHT = {
+    letter + bone: letter + "ForeArm" for letter in ("l", "r") for bone in ("Hand", "Mid1")
+}
+"""Forearms and hands, whose rest direction counts as that of the upper arm."""
 _COLLARS = {"left_collar": "lCollar", "right_collar": "rCollar"}
 
 
@@ -49,11 +53,18 @@ class BodyMotion:
     frame_time: float
 
 
-def retarget(motion: Motion) -> BodyMotion:
+def retarget(motion: Motion, *, straight_arms: bool = False) -> BodyMotion:
     """The motion of the source skeleton on the embedded body.
 
     The first frame is left out if it is the binding pose, which exporters insert there and in which
     the person never was.
+
+    Args:
+        motion: of the CMU skeleton.
+        straight_arms: The Daz skeleton is drawn with forearms and hands bent forward by 17 to 27
+            degrees, but its angles are counted from straight arms. True counts them so, which is
+            right. False counts them from the drawing, so that every arm is bent too much: the
+            weights and the errors of this version were made with it, and change together with it.
 
     Raises:
         ValueError: if a joint of the CMU skeleton (Daz names) is missing, or a limb has no length
@@ -69,7 +80,7 @@ def retarget(motion: Motion) -> BodyMotion:
     world = _source_rotations(motion)[start:]
     source = {name: world[:, i] for i, name in enumerate(motion.names)}
     global_rotations = np.zeros((len(world), len(JOINT_NAMES), 3, 3))
-    corrections = _corrections(motion)
+    corrections = _corrections(motion, straight_arms)
     for joint, name in enumerate(JOINT_NAMES):
         if name in _TRUNK:
             global_rotations[:, joint] = source[_TRUNK[name]]
@@ -114,13 +125,14 @@ def _source_rotations(motion: Motion) -> NDArray[np.float64]:
     return world
 
 
-def _corrections(motion: Motion) -> dict[str, NDArray[np.float64]]:
+def _corrections(motion: Motion, straight_arms: bool) -> dict[str, NDArray[np.float64]]:
     """For each limb joint, the rotation from our rest direction to the source's."""
     rest = load_body_arrays()["joints_template"]
     result = {}
     for name, (child, _, source_child) in _LIMBS.items():
         ours = rest[JOINT_NAMES.index(child)] - rest[JOINT_NAMES.index(name)]
-        theirs = motion.offsets[motion.names.index(source_child)]
+        drawn_along = _STRAIGHT.get(source_child, source_child) if straight_arms else source_child
+        theirs = motion.offsets[motion.names.index(drawn_along)]
         if not np.linalg.norm(theirs) > 0 or ours @ theirs < 0:
             raise ValueError(
                 f"the bone to {source_child} has the offset {theirs.tolist()}; it must have a "

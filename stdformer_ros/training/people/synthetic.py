@@ -114,7 +114,7 @@ class SyntheticPeople:
     def film(self, motion: PosedMotion) -> SyntheticBatch:
         """Put a camera in front of each sequence, and disturb its landmarks as a detector does."""
         count = len(motion.betas)
-        camera, place = self._cameras(count)
+        camera, place = random_cameras(count, self._device)
         points = torch.einsum("bij,bflj->bfli", camera, motion.landmarks) + place[:, None, None]
         pelvis = torch.einsum("bij,bkj->bki", camera, motion.pelvis) + place[:, None]
         rotations = motion.rotations.clone()
@@ -143,22 +143,26 @@ class SyntheticPeople:
             torch.manual_seed(seed)
             return self.film(self._poser.pose(count))
 
-    def _cameras(self, count: int) -> tuple[Tensor, Tensor]:
-        """Rotations (count, 3, 3) from the world (y up) to the camera; pelvis (count, 3)."""
-        heading = 2 * pi * torch.rand(count, device=self._device)
-        pitch = PITCH * (2 * torch.rand(count, device=self._device) - 1)
-        level = ROLL * torch.randn(count, device=self._device)
-        tilted = TILTED_ROLL * (2 * torch.rand(count, device=self._device) - 1)
-        roll = torch.where(torch.rand(count, device=self._device) < 2 / 3, level, tilted)
-        flip = torch.diag(torch.tensor([1.0, -1.0, -1.0], device=self._device))
-        camera = _about(2, roll) @ _about(0, pitch) @ flip @ _about(1, heading)
-        low, high = DISTANCE
-        distance = torch.exp(
-            log(low) + (log(high) - log(low)) * torch.rand(count, device=self._device)
-        )
-        aside = OFF_AXIS * (2 * torch.rand(count, 2, device=self._device) - 1)
-        place = torch.cat([aside, torch.ones_like(aside[:, :1])], dim=-1) * distance[:, None]
-        return camera, place
+
+def random_cameras(count: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Rotations (count, 3, 3) from the world (y up) to the camera; pelvis (count, 3) metres."""
+    heading = 2 * pi * torch.rand(count, device=device)
+    pitch = PITCH * (2 * torch.rand(count, device=device) - 1)
+    level = ROLL * torch.randn(count, device=device)
+    tilted = TILTED_ROLL * (2 * torch.rand(count, device=device) - 1)
+    roll = torch.where(torch.rand(count, device=device) < 2 / 3, level, tilted)
+    camera = camera_rotations(heading, pitch, roll)
+    low, high = DISTANCE
+    distance = torch.exp(log(low) + (log(high) - log(low)) * torch.rand(count, device=device))
+    aside = OFF_AXIS * (2 * torch.rand(count, 2, device=device) - 1)
+    place = torch.cat([aside, torch.ones_like(aside[:, :1])], dim=-1) * distance[:, None]
+    return camera, place
+
+
+def camera_rotations(heading: Tensor, pitch: Tensor, roll: Tensor) -> Tensor:
+    """Rotations (B, 3, 3) from the world (y up) to the camera, by angles (B,) in radians."""
+    flip = torch.diag(torch.tensor([1.0, -1.0, -1.0], device=heading.device))
+    return _about(2, roll) @ _about(0, pitch) @ flip @ _about(1, heading)
 
 
 def _about(axis: int, angle: Tensor) -> Tensor:

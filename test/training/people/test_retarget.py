@@ -70,6 +70,17 @@ def test_limbs_point_where_the_sources_limbs_point(seed: int) -> None:
     assert_follows(motion, retarget(motion))
 
 
+@pytest.mark.parametrize("letter", ["l", "r"])
+def test_arms_that_are_straight_in_the_source_are_straight_on_the_body(letter: str) -> None:
+    """The rest direction of a forearm is then that of the upper arm, whatever is drawn."""
+    side = {"l": "left", "r": "right"}[letter]
+    motion = lively(20, 0)
+    forearm = our_direction(retarget(motion, straight_arms=True), f"{side}_elbow", f"{side}_wrist")
+    np.testing.assert_allclose(
+        forearm, bone_directions(motion, f"{letter}ForeArm", f"{letter}ForeArm"), atol=1e-4
+    )
+
+
 def test_a_rotation_of_the_whole_skeleton_rotates_the_pelvis() -> None:
     turn = np.array([[0, 70.0, 0], [0, 90.0, 0]])
     body = retarget(moving({"hip": turn}))
