@@ -49,6 +49,7 @@ ROOMS: dict[str, set[str]] = {
     "models/runtime": {"models"},
     "ros/inputs": {"ros"},
     "ros/outputs": {"ros/inputs"},
+    "training/contest": {"training/people"},
     "training/data": {"training/people"},
     "training/people": set(),
 }

@@ -1,0 +1,1 @@
+"""The contest for the default network: candidates under one protocol, on one data set."""
