@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from stdformer_ros.training.contest.answer import AnswerHead
-from stdformer_ros.training.contest.candidates import CANDIDATES
+from stdformer_ros.training.contest.candidates import CANDIDATES, load_weights
 from stdformer_ros.training.contest.data import Batch, FilmedPeople, fixed_batch, read_people
 from stdformer_ros.training.contest.protocol import Plan, Protocol
 from stdformer_ros.training.contest.window import WindowCandidate, inherit, shipped
@@ -69,6 +69,15 @@ class Run:
         if not only_weights:
             self.seconds = saved["seconds"]
         self.steps, self.sequences = saved["steps"], saved["sequences"]
+
+    def start_from(self, path: Path) -> None:
+        """Start with the weights of a `last.pt` or of a kept file; the time counts from zero."""
+        if path.suffix == ".pt":
+            self.load(path, only_weights=True)
+            return
+        weights = load_weights(path).state_dict()
+        self.model.load_state_dict(weights)
+        self.average.load_state_dict(weights)
 
     def inherit(self) -> None:
         """Start with what the shipped window encoder knows."""
@@ -144,7 +153,7 @@ def main() -> None:
     parser.add_argument("--bvh", type=Path, help="folder of BVH clips that the archives lack")
     parser.add_argument("--out", type=Path, required=True, help="folder of the run")
     parser.add_argument("--cpu-seconds", type=float, default=840.0, help="to train in all")
-    parser.add_argument("--start-from", type=Path, help="a last.pt of another run to start from")
+    parser.add_argument("--start-from", type=Path, help="last.pt or kept file to start from")
     parser.add_argument(
         "--inherit", action="store_true", help="start with what the shipped window encoder knows"
     )
@@ -165,7 +174,7 @@ def main() -> None:
     if (options.out / "last.pt").exists():
         run.load(options.out / "last.pt")
     elif options.start_from:
-        run.load(options.start_from, only_weights=True)
+        run.start_from(options.start_from)
     elif options.inherit:
         run.inherit()
     torch.manual_seed(options.seed + run.steps)

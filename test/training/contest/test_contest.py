@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from stdformer_ros.training.contest.answer import Asked, Candidate
-from stdformer_ros.training.contest.candidates import CANDIDATES
+from stdformer_ros.training.contest.candidates import CANDIDATES, load_weights
 from stdformer_ros.training.contest.data import FilmedPeople, subject_of
 from stdformer_ros.training.contest.motion import SOURCE_RATE, TimedMotion
 from stdformer_ros.training.contest.protocol import EVERY_FRAME, NEWEST_FRAME, Protocol, draw_asked
+from stdformer_ros.training.contest.train import Run
 from stdformer_ros.training.contest.views import FRAME_FEATURES, see
 from stdformer_ros.training.people.retarget import BodyMotion
 
@@ -131,3 +134,18 @@ def test_aliases_tell_subjects() -> None:
     assert subject_of("cmu_16_07") == "16"
     assert subject_of("cmu_aux_indian_04") == "94"
     assert subject_of("cmu_03_01_cut1") == "03"
+
+
+def test_a_kept_file_is_the_average_and_another_run_starts_from_it(tmp_path: Path) -> None:
+    run = Run(tmp_path / "first", "recurrent_light", 1e-3)
+    with torch.no_grad():
+        for value in run.average.parameters():
+            value.copy_(torch.randn_like(value).half())
+    run.keep(tmp_path / "kept", {})
+    (file,) = (tmp_path / "kept").glob("*.safetensors")
+    other = Run(tmp_path / "second", "recurrent_light", 1e-3)
+    other.start_from(file)
+    for model in (load_weights(file), other.model, other.average):
+        for name, value in model.state_dict().items():
+            torch.testing.assert_close(value, run.average.state_dict()[name], atol=0, rtol=0)
+    assert other.seconds == 0.0
