@@ -351,11 +351,11 @@ def _human(request: _Request, body: Body, fill: float) -> Human:
     return Human(person, body, velocities, fill)
 
 
-def build_pipeline(settings: PipelineSettings | None = None, **changes: Any) -> Pipeline:
+def build_pipeline(settings: PipelineSettings | str | None = None, **changes: Any) -> Pipeline:
     """A pipeline ready to run.
 
     Args:
-        settings: what it is made from; the defaults if left out.
+        settings: what it is made from, or the name of a model; the defaults if left out.
         changes: single settings by their names, as in `build_pipeline(landmarks="lite")`.
 
     Raises:
@@ -367,6 +367,8 @@ def build_pipeline(settings: PipelineSettings | None = None, **changes: Any) -> 
     from stdformer_ros.models.registry import create_estimator
     from stdformer_ros.perception import PeopleTracker
 
+    if isinstance(settings, str):
+        settings = PipelineSettings(model=settings)
     settings = replace(settings or PipelineSettings(), **changes)
     estimator = create_estimator(settings)
     tracker = PeopleTracker(

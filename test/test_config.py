@@ -124,6 +124,12 @@ def test_a_whole_number_is_a_number() -> None:
     assert NodeSettings(target_fps=15).target_fps == 15
 
 
+def test_a_pipeline_is_built_from_settings_or_from_the_name_of_a_model() -> None:
+    for wanted in ("no_such_model", PipelineSettings("no_such_model")):
+        with pytest.raises(ValueError, match="there is no model 'no_such_model'"):
+            build_pipeline(wanted, mesh_level=431)
+
+
 def test_a_setting_that_does_not_exist_is_an_error() -> None:
     with pytest.raises(TypeError, match="landmark"):
         build_pipeline(landmark="lite")
