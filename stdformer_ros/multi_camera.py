@@ -114,5 +114,6 @@ def build_multi_camera_pipeline(
             first.make_smoother,
             first.make_corrector,
         )
+        pipelines[camera].velocity_seconds = first.velocity_seconds
         pipelines[camera].use_filter(first.one_euro)
     return MultiCameraPipeline(pipelines)

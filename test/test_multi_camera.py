@@ -9,12 +9,13 @@ import pytest
 
 from helpers.scripted_stream import STEP, Script, Telling, frame_at, somebody
 from stdformer_ros.camera.pinhole import Camera
-from stdformer_ros.config import EstimatorSettings
+from stdformer_ros.config import EstimatorSettings, PipelineSettings
 from stdformer_ros.models.estimator import Features
 from stdformer_ros.models.registry import create_estimator
-from stdformer_ros.multi_camera import MultiCameraPipeline
+from stdformer_ros.multi_camera import MultiCameraPipeline, build_multi_camera_pipeline
 from stdformer_ros.perception import PeopleTracker
 from stdformer_ros.pipeline import Pipeline
+from stdformer_ros.postprocess.smoothing import OneEuro
 from stdformer_ros.types import Answer, Body, Frame, Human, Person
 
 
@@ -145,6 +146,22 @@ def test_the_default_estimator_answers_the_same_with_other_cameras_as_alone() ->
                 np.testing.assert_allclose(one.body.vertices, other.body.vertices, atol=2e-4)
                 assert one.body.metric_depth == other.body.metric_depth == (camera == "front")
                 assert one.window_fill == other.window_fill
+
+
+def test_every_camera_gets_all_settings() -> None:
+    settings = PipelineSettings(
+        mesh_level=431, velocity_smoothing=0.5, filter_min_cutoff=1.5, filter_beta=0.5, max_people=2
+    )
+    built = build_multi_camera_pipeline(["left", "right"], settings)
+    first, second = built._pipelines.values()
+    assert isinstance(second.perception, PeopleTracker)
+    assert second.perception.max_people == 2
+    assert second.velocity_seconds == first.velocity_seconds == 0.5
+    assert second.one_euro == first.one_euro == OneEuro(1.5, 0.5)
+    assert (second.make_smoother, second.make_corrector) == (
+        first.make_smoother,
+        first.make_corrector,
+    )
 
 
 def test_clones_share_networks_and_nothing_else() -> None:
