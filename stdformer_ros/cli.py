@@ -41,6 +41,9 @@ def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     parser.add_argument("--out", type=Path, required=True, metavar="DIR")
     for option in ("--image-topic", "--camera-info-topic", "--depth-topic"):
         parser.add_argument(option, default="", metavar="TOPIC", help="a topic of a rosbag2")
+    parser.add_argument(
+        "--fps", type=_positive, metavar="N", help="frames per second of a folder of images (30)"
+    )
     parser.add_argument("--vertices", action="store_true", help="write the meshes too")
     parser.add_argument("--overlay", action="store_true", help="write overlay.mp4 too")
     add_arguments(parser)
@@ -48,6 +51,7 @@ def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 
 def _run(options: argparse.Namespace) -> int:
+    from stdformer_ros.io.files import shown
     from stdformer_ros.io.humans_file import HumansFile
     from stdformer_ros.io.offline import run_offline
     from stdformer_ros.io.pictures import OverlayVideo
@@ -57,7 +61,7 @@ def _run(options: argparse.Namespace) -> int:
     out: Path = options.out
     is_bag = (options.source / "metadata.yaml").is_file()
     if not is_bag:
-        frames, total = read_video(options.source), count_frames(options.source)
+        frames, total = read_video(options.source, options.fps), count_frames(options.source)
     else:
         bag = _ros_module("inputs.bags", options.source).Bag(
             options.source,
@@ -84,10 +88,18 @@ def _run(options: argparse.Namespace) -> int:
     print(f"{summary.people} people in {summary.frames} frames")
     for sink in sinks:
         if sink.path.exists():  # a run without any frame writes no video
-            print(f"  {sink.path}")
+            print(f"  {shown(sink.path)}")
     if summary.error is not None:
         raise summary.error
     return 0
+
+
+def _positive(text: str) -> float:
+    """A number above zero, for argparse."""
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not above zero")
+    return value
 
 
 def _ros_module(name: str, bag: Path) -> ModuleType:
@@ -138,7 +150,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
 
     from stdformer_ros.assets import AssetError
-    from stdformer_ros.io.video import VideoError
+    from stdformer_ros.io.files import VideoError
 
     try:
         return int(options.work(options))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gc
 import os
 from collections.abc import Iterator
@@ -49,6 +50,23 @@ def real_video() -> Path:
         return sample_clip(Path(os.environ.get("STDFORMER_CACHE", ROOT / ".cache")))
     except RuntimeError as error:
         pytest.skip(str(error))
+
+
+@pytest.fixture
+def built(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """A fake in place of the networks; returns what it was asked for."""
+    from helpers.fake_pipeline import FakePipeline
+    from stdformer_ros import pipeline
+    from stdformer_ros.config import PipelineSettings
+
+    asked: dict[str, Any] = {}
+
+    def build(settings: PipelineSettings) -> FakePipeline:
+        asked.update(dataclasses.asdict(settings))
+        return FakePipeline(settings.delay_frames)
+
+    monkeypatch.setattr(pipeline, "build_pipeline", build)
+    return asked
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,9 +11,9 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
-from helpers.fake_pipeline import BOX, BOX_FACES, FILL, JOINTS, FakePipeline
+from helpers.cli_runs import CTRL_C, ERROR, folder_of_images, load
+from helpers.fake_pipeline import BOX, BOX_FACES, JOINTS, FakePipeline
 from stdformer_ros import pipeline
 from stdformer_ros.cli import INTERRUPTED, main
 from stdformer_ros.config import EstimatorSettings, PipelineSettings
@@ -24,38 +23,6 @@ from stdformer_ros.models import MODELS
 from stdformer_ros.models.registry import ESTIMATORS, create_estimator
 from stdformer_ros.models.table import needs
 from stdformer_ros.types import Frame
-
-ERROR, CTRL_C = 255, 254
-"""In place of a number of people: what happens at this image."""
-
-
-def folder_of_images(folder: Path, people: Sequence[int]) -> Path:
-    """Images of 64x48 whose upper left pixel tells the fake pipeline how many people there are."""
-    folder.mkdir()
-    for number, count in enumerate(people):
-        image = np.full((48, 64, 3), FILL, np.uint8)
-        # OpenCV writes BGR
-        image[0, 0] = (0, count, 0) if count in (ERROR, CTRL_C) else (0, 0, count)
-        cv2.imwrite(str(folder / f"{number:03}.png"), image)
-    return folder
-
-
-@pytest.fixture
-def built(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """A fake in place of the networks; returns what it was asked for."""
-    asked: dict[str, Any] = {}
-
-    def build(settings: PipelineSettings) -> FakePipeline:
-        asked.update(asdict(settings))
-        return FakePipeline(settings.delay_frames)
-
-    monkeypatch.setattr(pipeline, "build_pipeline", build)
-    return asked
-
-
-def load(folder: Path) -> dict[str, NDArray[Any]]:
-    with np.load(folder / "humans.npz", allow_pickle=False) as archive:
-        return {name: archive[name] for name in archive.files}
 
 
 @pytest.mark.usefixtures("built")
@@ -191,16 +158,17 @@ def test_an_error_half_way_is_raised_and_what_was_answered_is_kept(tmp_path: Pat
 
 
 @pytest.mark.usefixtures("built")
-def test_an_image_that_cannot_be_read_half_way_is_named_and_the_rest_is_kept(
+def test_an_image_that_cannot_be_read_is_left_out_and_said(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    images = folder_of_images(tmp_path / "images", [1, 1])
-    (images / "010.png").write_bytes(b"nothing")
-    assert main(["run", str(images), "--out", str(tmp_path)]) == 2
+    images = folder_of_images(tmp_path / "images", [1, 1, 1])
+    (images / "001.png").write_bytes(b"nothing")
+    assert main(["run", str(images), "--out", str(tmp_path), "--fps", "10"]) == 0
     output = capfd.readouterr()
     assert "1 people in 2 frames" in output.out
-    assert "010.png cannot be decoded" in output.err
-    assert load(tmp_path)["frame"].tolist() == [0, 1]
+    assert "1 of 3 pictures were left out" in output.err
+    assert "001.png" in output.err
+    assert load(tmp_path)["stamp"].tolist() == pytest.approx([0.0, 0.2])
 
 
 @pytest.mark.usefixtures("built")

@@ -31,8 +31,9 @@ from stdformer_ros.bench.leak import bench_leak
 from stdformer_ros.bench.pipeline import bench_pipeline, one_person
 from stdformer_ros.bench.streaming import bench_streaming
 from stdformer_ros.bench.timing import Figures
+from stdformer_ros.io.files import VideoError
 from stdformer_ros.io.pictures import write_png
-from stdformer_ros.io.video import VideoError, sample_clip
+from stdformer_ros.io.video import sample_clip
 from stdformer_ros.models.registry import usable_device
 from stdformer_ros.types import ImageArray
 

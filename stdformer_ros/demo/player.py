@@ -22,8 +22,9 @@ from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
 from stdformer_ros.camera.pinhole import Camera
+from stdformer_ros.io.files import VideoError
 from stdformer_ros.io.pictures import VideoWriter
-from stdformer_ros.io.video import VideoError, read_camera, read_video
+from stdformer_ros.io.video import read_camera, read_video
 from stdformer_ros.ros.outputs.messages import rgb_message
 from stdformer_ros.ros.worker import stop_requests
 from stdformer_ros.types import Frame

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from stdformer_ros.io.video import frame_rate
+from stdformer_ros.io.files import shown
+from stdformer_ros.io.video import mean_rate
 from stdformer_ros.models.estimator import Estimator
 from stdformer_ros.types import Answer, FloatArray
 
@@ -89,7 +90,6 @@ class HumansFile:
         self._stamps.append(stamp)
 
     def _save(self) -> None:
-        """Write a temporary file, and rename it to the archive's name when it is complete."""
         rows, joints = self._rows, len(self._estimator.joint_names)
         arrays: dict[str, Any] = {
             "frame": np.array([row.frame for row in rows], np.int64),
@@ -103,14 +103,32 @@ class HumansFile:
             "metric_depth": np.array([row.metric_depth for row in rows], bool),
             "joint_names": np.array(self._estimator.joint_names),
             "model": np.array(self._estimator.name),
-            "fps": np.array(frame_rate(self._stamps)),
+            "fps": np.array(mean_rate(self._stamps)),
         }
         if self._estimator.faces is not None and self._meshes is not None:
             arrays |= {"vertices": self._vertices(), "faces": self._estimator.faces}
+        try:
+            self._write(arrays)
+        except OSError as error:
+            reason = f"cannot write {shown(self.path)}: {error.strerror or error}"
+            if "vertices" not in arrays:
+                raise OSError(reason) from error
+            # Without the meshes there is often room enough: nothing that was answered is lost.
+            arrays = {k: v for k, v in arrays.items() if k not in ("vertices", "faces")}
+            assert self._meshes is not None
+            self._meshes.close()
+            self._write(arrays)
+            raise OSError(f"{reason} with vertices; it holds everything else") from error
+
+    def _write(self, arrays: dict[str, Any]) -> None:
+        """Write a temporary file, and rename it to the archive's name when it is complete."""
         part = self.path.with_suffix(".part")
-        with part.open("wb") as file:
-            np.savez(file, **arrays)
-        os.replace(part, self.path)
+        try:
+            with part.open("wb") as file:
+                np.savez(file, **arrays)
+            os.replace(part, self.path)
+        finally:
+            part.unlink(missing_ok=True)
 
     def _vertices(self) -> NDArray[np.float32]:
         """(N, V, 3), read from the disk as it is needed."""

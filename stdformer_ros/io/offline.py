@@ -8,7 +8,6 @@ only `ros/inputs/bags.py` can read, because it needs ROS. A sink writes one file
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -49,8 +48,9 @@ class Summary:
     Attributes:
         frames: number of answered frames.
         people: number of different track ids.
-        error: the exception that ended the run early (`KeyboardInterrupt` for Ctrl-C), or None. The
-            sinks then hold the first `frames` answers.
+        error: the exception that ended the run early (`KeyboardInterrupt` for Ctrl-C), after which
+            the sinks hold the first `frames` answers; or that of a file that could not be
+            completed; or None.
     """
 
     frames: int = 0
@@ -74,15 +74,15 @@ def run_offline(
 
     Raises:
         BaseException: any error before the first answer; then nothing is written.
-        OSError: if a file cannot be completed.
     """
     summary = Summary()
     people: set[int] = set()
-    with ExitStack() as stack:
-        bar = stack.enter_context(tqdm(total=total, unit=" frames", dynamic_ncols=True))
-        for sink in sinks:
-            stack.enter_context(sink)
+    opened: list[Sink] = []
+    with tqdm(total=total, unit=" frames", dynamic_ncols=True) as bar:
         try:
+            for sink in sinks:
+                sink.__enter__()
+                opened.append(sink)
             for answer in pipeline.follow(frames):
                 for sink in sinks:
                     sink.add(answer)
@@ -91,8 +91,18 @@ def run_offline(
                 bar.set_postfix(people=len(answer.humans), refresh=False)
                 bar.update()
         except BaseException as error:
-            if not summary.frames:
-                raise
             summary.error = error
     summary.people = len(people)
+    early = None if summary.frames else summary.error
+    for sink in opened:
+        # A sink that cannot be completed must not keep the others from being completed.
+        try:
+            if early is None:
+                sink.__exit__(None, None, None)
+            else:
+                sink.__exit__(type(early), early, early.__traceback__)
+        except OSError as error:
+            summary.error = summary.error or error
+    if early is not None:
+        raise early
     return summary

@@ -7,7 +7,14 @@ import pytest
 from helpers.fake_pipeline import BOX, BOX_FACES, make_human
 from stdformer_ros.camera.pinhole import Camera
 from stdformer_ros.io.overlay import Figure
-from stdformer_ros.io.pictures import WIDEST, OverlayVideo, VideoWriter, snapshot, write_png
+from stdformer_ros.io.pictures import (
+    LONGEST_PAUSE,
+    WIDEST,
+    OverlayVideo,
+    VideoWriter,
+    snapshot,
+    write_png,
+)
 from stdformer_ros.types import Answer, Frame
 
 
@@ -44,6 +51,35 @@ def test_the_video_has_every_frame_at_its_rate(tmp_path):
         assert fps == pytest.approx(25.0)
         means = [image.mean() for image in images]
         np.testing.assert_allclose(means, np.arange(count) * 20, atol=4)
+
+
+def test_a_pause_between_frames_lasts_as_long_in_the_video(tmp_path):
+    stamps = [0.0, 0.04, 0.08, 0.12, 1.12, 1.16, 1.17, 1.18, 1.22, 1.26]
+    write(tmp_path / "o.mp4", [(frame(20 * i, stamp), []) for i, stamp in enumerate(stamps)])
+    images, fps = read(tmp_path / "o.mp4")
+    assert fps == pytest.approx(25.0)
+    assert len(images) == pytest.approx(25 * 1.26 + 1, abs=1)
+    means = [image.mean() for image in images]
+    np.testing.assert_allclose(means[3:28], 60, atol=4)
+    np.testing.assert_allclose(means[28:30], [80, 100], atol=4)
+
+
+@pytest.mark.parametrize("jump", [-5.0, 3e9])
+def test_a_clock_that_jumps_does_not_fill_the_video(tmp_path, jump):
+    stamps = [*np.arange(10) / 25, *(jump + np.arange(10) / 25)]
+    write(tmp_path / "o.mp4", [(frame(100, stamp), []) for stamp in stamps])
+    images, _ = read(tmp_path / "o.mp4")
+    assert 20 <= len(images) <= 20 + 25 * LONGEST_PAUSE
+
+
+def test_pictures_of_another_shape_get_borders(tmp_path):
+    shapes = [(160, 120), (120, 160)]
+    write(tmp_path / "o.mp4", [(frame(200, i, *shape), []) for i, shape in enumerate(shapes)])
+    (first, *_, second), _ = read(tmp_path / "o.mp4")
+    assert first.min() > 180
+    assert second[:, 40:120].mean() > 190
+    assert second[:, :30].mean() < 10
+    assert second[:, 130:].mean() < 10
 
 
 def test_without_frames_there_is_no_video(tmp_path):

@@ -6,7 +6,22 @@ import cv2
 import numpy as np
 import pytest
 
-from stdformer_ros.io.video import FOLDER_FPS, VideoError, frame_rate, read_camera, read_video
+from helpers.edited_video import (
+    damaged,
+    turned,
+    with_durations,
+    with_pixel_aspect,
+    write_video,
+)
+from stdformer_ros.io.files import VideoError
+from stdformer_ros.io.video import (
+    PICTURES_FPS,
+    count_frames,
+    mean_rate,
+    read_camera,
+    read_video,
+    usual_rate,
+)
 
 FRAMES = 12
 FPS = 20.0
@@ -42,30 +57,15 @@ def test_images_are_rgb_with_an_assumed_camera(video):
     assert (frame.camera.width, frame.camera.height, frame.camera.known) == (64, 48, False)
 
 
-def test_a_folder_of_images_is_read_by_name(tmp_path):
-    for name, value in [("b.png", 20), ("a.jpg", 10), ("c.PNG", 30)]:
-        cv2.imwrite(str(tmp_path / name), np.full((8, 10, 3), value, np.uint8))
-    (tmp_path / "notes.txt").write_text("not an image")
-    frames = list(read_video(tmp_path))
-    assert [int(f.image[0, 0, 0]) for f in frames] == [10, 20, 30]
-    np.testing.assert_allclose([f.stamp for f in frames], np.arange(3) / FOLDER_FPS)
-
-
-def test_images_of_a_folder_may_differ_in_size(tmp_path):
-    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((8, 10, 3), np.uint8))
-    cv2.imwrite(str(tmp_path / "b.png"), np.zeros((20, 6), np.uint8))  # grey becomes RGB
-    assert [f.image.shape for f in read_video(str(tmp_path))] == [(8, 10, 3), (20, 6, 3)]
-    assert [f.camera.height for f in read_video(tmp_path)] == [8, 20]
-
-
-def test_the_frame_rate_is_that_of_most_steps():
-    assert frame_rate([0.0, 0.1, 0.2, 0.7, 0.8]) == pytest.approx(10.0)
-    assert frame_rate([5.0, 5.1, 5.2, 1.0, 1.1]) == pytest.approx(10.0)
+def test_the_usual_frame_rate_is_that_of_most_steps_and_the_mean_counts_pauses():
+    assert usual_rate([0.0, 0.1, 0.2, 0.7, 0.8]) == pytest.approx(10.0)
+    assert usual_rate([5.0, 5.1, 5.2, 1.0, 1.1]) == pytest.approx(10.0)
+    assert mean_rate([0.0, 0.1, 0.2, 0.7, 0.8]) == pytest.approx(5.0)
 
 
 @pytest.mark.parametrize("stamps", [[], [1.0], [1.0, 1.0, 1.0]])
 def test_stamps_that_do_not_tell_the_frame_rate_give_thirty(stamps):
-    assert frame_rate(stamps) == FOLDER_FPS
+    assert usual_rate(stamps) == mean_rate(stamps) == PICTURES_FPS
 
 
 def test_a_missing_video_is_named(tmp_path):
@@ -83,20 +83,84 @@ def test_a_file_that_is_no_video_is_refused_at_once(tmp_path, content):
         read_video(path)
 
 
-def test_a_truncated_video_gives_the_frames_that_are_there(tmp_path, video):
-    path = tmp_path / "part.avi"
-    path.write_bytes(video.read_bytes()[: video.stat().st_size * 4 // 5])
-    frames = list(read_video(path))
-    assert 1 <= len(frames) < FRAMES
+def read(path):
+    warnings = []
+    return list(read_video(path, warn=warnings.append)), warnings
 
 
-def test_a_damaged_image_of_a_folder_is_named_when_it_is_reached(tmp_path):
-    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((8, 10, 3), np.uint8))
-    (tmp_path / "b.png").write_bytes(b"nothing")
-    frames = read_video(tmp_path)
-    next(frames)
-    with pytest.raises(VideoError, match=r"b\.png cannot be decoded"):
-        next(frames)
+def test_frames_per_second_are_not_for_videos(video):
+    with pytest.raises(VideoError, match="stamps of its own"):
+        read_video(video, fps=10.0)
+
+
+def test_a_whole_video_gives_no_warning(video, tmp_path):
+    for path in (video, write_video(tmp_path / "a.mp4"), write_video(tmp_path / "b.mkv")):
+        assert read(path)[1] == []
+
+
+def test_behind_a_damaged_stretch_reading_goes_on(tmp_path):
+    frames, warnings = read(damaged(write_video(tmp_path / "a.mp4"), 0.25, 0.5))
+    stamps = np.array([frame.stamp for frame in frames])
+    assert 30 < len(frames) < 60
+    assert stamps[-1] == pytest.approx(59 / 30, abs=0.02)  # as if nothing had been damaged
+    assert warnings == [
+        f"{tmp_path / 'a.mp4'}: {60 - len(frames)} of 60 frames could not be decoded; the file is "
+        "damaged or cut off"
+    ]
+
+
+def test_a_damaged_beginning_is_passed_over(tmp_path):
+    frames, warnings = read(damaged(write_video(tmp_path / "a.mp4"), 0.01, 0.2))
+    assert 30 < len(frames) < 60
+    assert f"{60 - len(frames)} of 60 frames" in warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "fourcc"), [("a.avi", "MJPG"), ("a.avi", "XVID"), ("a.mkv", "mp4v")]
+)
+@pytest.mark.parametrize("what", ["damaged", "cut"])
+def test_frames_that_are_missing_are_counted(tmp_path, name, fourcc, what):
+    path = write_video(tmp_path / name, fourcc=fourcc)
+    if what == "cut":
+        path.write_bytes(path.read_bytes()[: path.stat().st_size * 3 // 5])
+    else:
+        damaged(path, 0.25, 0.5)
+    frames, warnings = read(path)
+    assert 20 < len(frames) < 60
+    assert [f"{60 - len(frames)} of 60 frames" in warning for warning in warnings] == [True]
+
+
+def test_an_mp4_whose_end_is_missing_is_named(tmp_path):
+    path = write_video(tmp_path / "a.mp4")
+    path.write_bytes(path.read_bytes()[:-2000])
+    with pytest.raises(VideoError, match=r"a\.mp4 cannot be decoded .*cut off"):
+        read_video(path)
+
+
+def test_a_variable_frame_rate_keeps_its_times_and_nothing_is_missing(tmp_path):
+    durations = [20] * 20 + [500] + [33] * 19
+    path = with_durations(write_video(tmp_path / "a.mp4", frames=40), durations)
+    frames, warnings = read(path)
+    expected = np.concatenate([[0], np.cumsum(durations[:-1])]) / 1000
+    np.testing.assert_allclose([frame.stamp for frame in frames], expected, atol=2e-3)
+    assert warnings == []
+    assert count_frames(path) == 40
+
+
+@pytest.mark.parametrize(
+    ("degrees", "size"), [(0, (426, 240)), (90, (240, 426)), (180, (426, 240))]
+)
+def test_frames_have_square_pixels_and_are_upright(tmp_path, degrees, size):
+    path = turned(with_pixel_aspect(write_video(tmp_path / "a.mp4"), 4, 3), degrees)
+    frame = next(read_video(path))
+    height, width = frame.image.shape[:2]
+    assert (width, height) == pytest.approx(size, abs=1)
+    assert (frame.camera.width, frame.camera.height) == (width, height)
+
+
+def test_pixels_that_are_high_make_a_higher_image(tmp_path):
+    path = with_pixel_aspect(write_video(tmp_path / "a.mp4"), 1, 2)
+    assert next(read_video(path)).image.shape == (480, 320, 3)
 
 
 def test_an_absent_webcam_says_what_to_check():

@@ -17,7 +17,7 @@ from std_msgs.msg import Header
 from tqdm import tqdm
 
 from stdformer_ros.camera.depth import DepthImage
-from stdformer_ros.io.video import VideoError
+from stdformer_ros.io.files import VideoError
 from stdformer_ros.ros.inputs.intake import DepthIntake, Intake, nanoseconds
 from stdformer_ros.ros.log import BadInput, Throttle
 from stdformer_ros.types import Frame
