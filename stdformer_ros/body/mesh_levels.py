@@ -99,7 +99,7 @@ def load_mesh_sampling(path: str | Path) -> MeshSampling:
         FileNotFoundError: if there is no such file; the message says where to get it.
         ValueError: if the file names code instead of arrays, is broken, or has another mesh.
     """
-    if not Path(path).is_file():
+    if not Path(path).exists():
         raise FileNotFoundError(
             f"no mesh sampling file at {path}; it is `mesh_downsampling.npz` of the public "
             "FastMETRO project (folder src/modeling/data), under SMPL's licence"

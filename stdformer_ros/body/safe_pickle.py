@@ -20,6 +20,8 @@ from typing import Any, BinaryIO, NoReturn
 import numpy as np
 import scipy.sparse
 
+from stdformer_ros.downloads import reason, reason_to_refuse
+
 MAX_ARRAY_FILE_BYTES = 1 << 30
 """The largest unpacked size of one array of an npz; SMPL's are far smaller."""
 
@@ -41,6 +43,7 @@ def load_pickle(path: str | Path) -> Any:
         FileNotFoundError: if there is no such file.
         RefusedPickleError: if it names anything outside the allow-list, or is broken.
     """
+    _require_file(path)
     with Path(path).open("rb") as file:
         return _read(file, str(path))
 
@@ -60,12 +63,19 @@ def load_object_npz(path: str | Path, names: Iterable[str]) -> dict[str, np.ndar
         KeyError: if the file has no array of that name.
         RefusedPickleError: as in `load_pickle`, and if the file is not an npz.
     """
+    _require_file(path)
     with Path(path).open("rb") as file:
         try:
             archive = zipfile.ZipFile(file)
         except zipfile.BadZipFile as error:
             raise RefusedPickleError(f"{path} is not an intact npz file: {error}") from error
         return {name: _read_member(archive, name, str(path)) for name in names}
+
+
+def _require_file(path: str | Path) -> None:
+    """Refuse what is no data file at all, whatever its name is."""
+    if refusal := reason_to_refuse(Path(path)):
+        raise RefusedPickleError(refusal)
 
 
 def _read_member(archive: zipfile.ZipFile, name: str, path: str) -> np.ndarray:
@@ -90,7 +100,7 @@ def _read_member(archive: zipfile.ZipFile, name: str, path: str) -> np.ndarray:
             file.seek(0)
             return np.lib.format.read_array(file, allow_pickle=False)
     except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise RefusedPickleError(f"{where} is not an intact array: {error}") from error
+        raise RefusedPickleError(f"{where} is not an intact array: {reason(error)}") from error
     array = _read(file, where)
     if not isinstance(array, np.ndarray) or array.shape != shape:
         raise RefusedPickleError(f"{where} does not hold the array of shape {shape} it announces")
@@ -169,6 +179,19 @@ class _SparseCsr(_StandIn):
     """scipy.sparse.csr_matrix."""
 
 
+class _SparseCoo(_StandIn):
+    """scipy.sparse.coo_matrix."""
+
+
+class _Dict(dict[Any, Any]):
+    """collections.OrderedDict, without attributes that a pickle could set."""
+
+    __slots__ = ()
+
+    def __setstate__(self, state: Any) -> None:
+        raise RefusedPickleError("refused, because it sets attributes of a dict")
+
+
 class _ChumpyArray(_StandIn):
     """chumpy.ch.Ch: the array is the state's `x`."""
 
@@ -188,8 +211,14 @@ _ALLOWED: dict[str, type] = {
     "numpy._core.numeric._frombuffer": _FromBuffer,
     "scipy.sparse.csc.csc_matrix": _SparseCsc,
     "scipy.sparse._csc.csc_matrix": _SparseCsc,
+    "scipy.sparse._csc.csc_array": _SparseCsc,
     "scipy.sparse.csr.csr_matrix": _SparseCsr,
     "scipy.sparse._csr.csr_matrix": _SparseCsr,
+    "scipy.sparse._csr.csr_array": _SparseCsr,
+    "scipy.sparse.coo.coo_matrix": _SparseCoo,
+    "scipy.sparse._coo.coo_matrix": _SparseCoo,
+    "scipy.sparse._coo.coo_array": _SparseCoo,
+    "collections.OrderedDict": _Dict,
     "chumpy.ch.Ch": _ChumpyArray,
     "chumpy.reordering.Select": _ChumpySelect,
     "copy_reg._reconstructor": _Reconstructor,
@@ -287,7 +316,7 @@ class _Builder:
             return _encode(value)
         if isinstance(value, _Bytes) and not value.arguments:
             return b""
-        if isinstance(value, _SparseCsc | _SparseCsr):
+        if isinstance(value, _SparseCsc | _SparseCsr | _SparseCoo):
             return self._sparse(value)
         if isinstance(value, _ChumpyArray):
             return np.asarray(self.build(value.state)["x"])
@@ -324,9 +353,14 @@ class _Builder:
     def _sparse(self, value: _StandIn) -> Any:
         """A matrix whose indices are checked, which scipy's own loading does not do."""
         state = self.build(value.state)
+        shape = tuple(state.get("_shape") or state["shape"])
+        if isinstance(value, _SparseCoo):  # scipy 1.11 and later keeps rows and columns together
+            rows, columns = state.get("coords") or (state["row"], state["col"])
+            # scipy checks the indices here.
+            return scipy.sparse.coo_matrix((state["data"], (rows, columns)), shape=shape).tocsc()
         cls = scipy.sparse.csc_matrix if isinstance(value, _SparseCsc) else scipy.sparse.csr_matrix
         parts = tuple(np.asarray(state[part]) for part in ("data", "indices", "indptr"))
-        matrix = cls(parts, shape=tuple(state.get("_shape") or state["shape"]))
+        matrix = cls(parts, shape=shape)
         matrix.check_format(full_check=True)
         return matrix
 

@@ -1,8 +1,8 @@
 """SMPL (Loper et al., SIGGRAPH Asia 2015) from the user's file, through the package `smplx`.
 
 File and package may be used for research only, so neither is part of this package, and `smplx` is
-imported only when a body is made. The file is a pickle; it is read without calling anything that it
-names (see `safe_pickle`).
+imported only when a body is made. The file is a pickle, or an npz that may hold pickles; it is read
+without calling anything that it names (see `safe_pickle`).
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from stdformer_ros.body.safe_pickle import load_pickle
+from stdformer_ros.body.safe_pickle import load_object_npz, load_pickle
 from stdformer_ros.body.skeleton import JOINT_NAMES
+from stdformer_ros.downloads import is_zip, reason, reason_to_refuse
 
 VERTICES, JOINTS, BETAS = 6890, 24, 10
 POSE_SHAPES = 207
@@ -39,7 +40,7 @@ class SmplBody(nn.Module):
     """SMPL: from rotations and shape to mesh and joints.
 
     Args:
-        path: SMPL's pickle, for example `basicModel_neutral_lbs_10_207_0_v1.0.0.pkl`.
+        path: SMPL's pickle or npz, for example `basicModel_neutral_lbs_10_207_0_v1.0.0.pkl`.
 
     Raises:
         FileNotFoundError: if there is no such file; the message says where to get it.
@@ -86,21 +87,19 @@ class SmplBody(nn.Module):
 
 
 def load_smpl_arrays(path: str | Path) -> dict[str, np.ndarray]:
-    """Read the arrays of an SMPL pickle.
+    """Read the arrays of SMPL, from a pickle or an npz file.
 
     Raises:
         FileNotFoundError: if there is no such file; the message says where to get it.
         ValueError: if the file is broken, names code, or is not SMPL.
     """
-    if not Path(path).is_file():
+    if not Path(path).exists():
         raise FileNotFoundError(
             f"no SMPL at {path}; it is basicModel_neutral_lbs_10_207_0_v1.0.0.pkl, available after "
             "registration from the SMPLify project (the male and female files from the SMPL "
             "project); see docs/official_weights.md"
         )
-    content = load_pickle(path)
-    if not isinstance(content, dict):
-        raise ValueError(f"{path} holds a {type(content).__name__}, not SMPL's named arrays")
+    content = _content(Path(path))
     lacks = [name for name in _SHAPES if name not in content]
     if lacks:
         raise ValueError(f"{path} is not SMPL: it lacks {', '.join(lacks)}")
@@ -126,6 +125,8 @@ def load_joint_regressor(path: str | Path) -> Tensor:
         FileNotFoundError: if there is no such file; the message says where to get it.
         ValueError: if it holds something else.
     """
+    if refusal := reason_to_refuse(Path(path)):
+        raise ValueError(refusal)
     if not Path(path).is_file():
         raise FileNotFoundError(
             f"no joint regressor at {path}; it is `J_regressor_h36m_correct.npy` of the public "
@@ -134,11 +135,24 @@ def load_joint_regressor(path: str | Path) -> Tensor:
     try:
         array = np.load(path, allow_pickle=False)
     except (ValueError, OSError, EOFError) as error:
-        raise ValueError(f"{path} is not an intact array: {error}") from error
+        raise ValueError(f"{path} is not an intact array: {reason(error)}") from error
     if not isinstance(array, np.ndarray) or array.shape != (17, VERTICES):
         found = getattr(array, "shape", type(array).__name__)
         raise ValueError(f"{path} must hold (17, {VERTICES}) weights, not {found}")
     return torch.from_numpy(array.astype(np.float32))
+
+
+def _content(path: Path) -> dict[str, Any]:
+    """The arrays of the file by name."""
+    if path.is_file() and is_zip(path):
+        try:
+            return {name: array[()] for name, array in load_object_npz(path, _SHAPES).items()}
+        except KeyError as error:
+            raise ValueError(f"{path} is not SMPL: {error.args[0]}") from error
+    content = load_pickle(path)
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} holds a {type(content).__name__}, not SMPL's named arrays")
+    return content
 
 
 def _dense(value: Any) -> np.ndarray:

@@ -21,10 +21,17 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-WRAPPERS = ("network", "model_pos", "model", "state_dict")
-"""Keys under which published training code puts the weights."""
-PARALLEL_PREFIX = "module."
-"""What `nn.DataParallel` puts before every name."""
+from stdformer_ros.downloads import reason, reason_to_refuse
+
+WRAPPERS = (
+    *("network", "model_pos", "model", "state_dict", "model_state_dict", "gen_state_dict"),
+    *("net", "module", "params", "weights", "ema", "model_ema"),
+)
+"""Keys under which training code puts the weights; if there are several, the first one counts."""
+PREFIXES = ("module.", "_orig_mod.", "model.", "network.", "net.")
+"""What `nn.DataParallel`, `torch.compile`, and modules around the network put before every name."""
+COMPILED = "_orig_mod."
+"""What `torch.compile` puts into the names of a part that was compiled alone."""
 COMPUTED = ("num_batches_tracked", "permanent_pe")
 """Ends of the names of entries that are computed, not trained; older files lack them."""
 TRAINING_STATE = (
@@ -73,8 +80,8 @@ class CheckpointReport:
 def load_checkpoint(model: nn.Module, source: str | Path | Mapping[str, Any]) -> CheckpointReport:
     """Load trained weights into a network.
 
-    Names may carry the prefix `module.`, and the weights may lie in a dict under one of
-    `WRAPPERS`. The names of SD and TD were never published, so those are matched by their shapes.
+    Names may carry `PREFIXES`, and the weights may lie in dicts under `WRAPPERS`. The names of SD
+    and TD were never published, so those are matched by their shapes.
 
     Args:
         model: its weights are set in place, or not changed at all if anything is wrong.
@@ -91,8 +98,8 @@ def load_checkpoint(model: nn.Module, source: str | Path | Mapping[str, Any]) ->
         content, where = source, "the state dict"
     else:
         content, where = _read(Path(source)), str(source)
-    weights = _without_prefix(_unwrap(content, where))
     expected = model.state_dict()
+    weights = _without_prefixes(_unwrap(content, where), expected, where)
     renamed = _match_attention(weights, expected)
     named = {renamed.get(name, name): value for name, value in weights.items()}
     report = CheckpointReport(
@@ -109,10 +116,12 @@ def load_checkpoint(model: nn.Module, source: str | Path | Mapping[str, Any]) ->
 
 def _read(path: Path) -> Mapping[str, Any]:
     """The content of a file, whatever kind of checkpoint it is."""
+    if refusal := reason_to_refuse(path):
+        raise CheckpointError(refusal)
     if not path.is_file():
         raise FileNotFoundError(f"no checkpoint at {path}")
     try:
-        if path.suffix == ".safetensors":
+        if path.suffix == ".safetensors" or _is_safetensors(path):
             return safetensors.torch.load_file(path)
         stand_ins: list[Any] = [(_TrainingState, name) for name in TRAINING_STATE]
         with torch.serialization.safe_globals(stand_ins):
@@ -123,14 +132,13 @@ def _read(path: Path) -> Mapping[str, Any]:
             f"{path} was refused, because it names {refused[1]}; a checkpoint holds tensors only. "
             "If a whole network was saved, save its state_dict() instead, where it was made"
             if refused
-            else f"{path} is not an intact checkpoint: {str(error).splitlines()[0]}"
+            else f"{path} is not an intact checkpoint: {reason(error)}"
         ) from error
     except MemoryError:
         raise
     except Exception as error:  # a broken file can raise nearly anything
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CheckpointError(
-            f"{path} is not an intact checkpoint (truncated, or of another kind): {reason}"
+            f"{path} is not an intact checkpoint (truncated, or of another kind): {reason(error)}"
         ) from error
     if not isinstance(content, Mapping):
         raise CheckpointError(f"{path} holds a {type(content).__name__} instead of named weights")
@@ -150,14 +158,20 @@ class _TrainingState:
         """Take anything."""
 
 
+def _is_safetensors(path: Path) -> bool:
+    """Whether the file begins as such files do: the length of a JSON header, and its brace."""
+    with path.open("rb") as file:
+        return file.read(9)[8:] == b"{"
+
+
 def _unwrap(content: Mapping[str, Any], where: str) -> dict[str, Tensor]:
     """The named tensors, out of the dicts that training code wraps around them."""
     inner: Any = content
-    while isinstance(inner, Mapping) and not any(isinstance(v, Tensor) for v in inner.values()):
-        wrapper = next((w for w in WRAPPERS if isinstance(inner.get(w), Mapping)), None)
-        if wrapper is None:
-            break
-        inner = inner[wrapper]
+    while wrappers := [w for w in WRAPPERS if isinstance(inner.get(w), Mapping) and inner[w]]:
+        if len(wrappers) > 1:
+            others = ", ".join(wrappers[1:])
+            log.warning("%s: weights are taken from %r, not from %s", where, wrappers[0], others)
+        inner = inner[wrappers[0]]
     weights = {
         name: value
         for name, value in inner.items()
@@ -171,8 +185,31 @@ def _unwrap(content: Mapping[str, Any], where: str) -> dict[str, Tensor]:
     return weights
 
 
-def _without_prefix(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name.removeprefix(PARALLEL_PREFIX): value for name, value in weights.items()}
+def _without_prefixes(
+    weights: dict[str, Tensor], expected: Mapping[str, Tensor], where: str
+) -> dict[str, Tensor]:
+    """Takes off the prefixes that most names have and the network's names have not."""
+    while True:
+        prefix = next(
+            (
+                p
+                for p in PREFIXES
+                if 2 * sum(name.startswith(p) for name in weights) > len(weights)
+                and not any(name.startswith(p) for name in expected)
+            ),
+            None,
+        )
+        if prefix is None and not any(COMPILED in name for name in weights):
+            return weights
+        bare = {
+            name.removeprefix(prefix or "").replace(COMPILED, ""): value
+            for name, value in weights.items()
+        }
+        if len(bare) < len(weights):
+            raise CheckpointError(
+                f"{where} holds the same weights twice, with and without {prefix or COMPILED!r}"
+            )
+        weights = bare
 
 
 def _match_attention(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import partial
@@ -38,6 +39,8 @@ from stdformer_ros.models.published.sgre import SGRE, SGREEstimator
 from stdformer_ros.models.published.stdformer import STDFormer
 from stdformer_ros.models.runtime.cpu import use_fp16_linear
 from stdformer_ros.models.runtime.oom_split import OutOfMemorySplit
+
+_log = logging.getLogger(__name__)
 
 DEFAULT_WEIGHTS = "stdformer_s_keypoints.safetensors"
 GUIDE = "docs/official_weights.md says which file, from where, and under which licence"
@@ -240,7 +243,16 @@ def _keypoints(mesh_level: int, device: torch.device, files: Files) -> Estimator
     load_checkpoint(model, Path(files.checkpoint) if files.checkpoint else asset(DEFAULT_WEIGHTS))
     model.to(device).eval()
     if device.type == "cpu":
-        use_fp16_linear(model)
+        _, in_float32 = use_fp16_linear(model)
+        if files.checkpoint and in_float32:
+            _log.warning(
+                "%s: %d linear layers keep float32, exactly as in the file or since this CPU "
+                "lacks kernels; weights that are saved in float16 take less time",
+                files.checkpoint,
+                in_float32,
+            )
+        elif files.checkpoint:
+            _log.info("%s: weights are kept in float16, as in the file", files.checkpoint)
     return KeypointEstimator(model)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import io
 import os
@@ -71,13 +72,45 @@ def test_containers_numbers_and_arrays_are_read(tmp_path: Path, protocol: int) -
     assert back["bytes"] == b"\xff"
 
 
-@pytest.mark.parametrize("kind", ["csc", "csr"])
-def test_sparse_matrices_are_read(tmp_path: Path, kind: str) -> None:
-    matrix = scipy.sparse.random(7, 5, 0.4, format=kind, rng=np.random.default_rng(0))
-    matrix = {"csc": scipy.sparse.csc_matrix, "csr": scipy.sparse.csr_matrix}[kind](matrix)
+@pytest.mark.parametrize("kind", ["csc", "csr", "coo"])
+@pytest.mark.parametrize("container", ["matrix", "array"])
+def test_sparse_matrices_are_read(tmp_path: Path, kind: str, container: str) -> None:
+    matrix = getattr(scipy.sparse, f"{kind}_{container}")(
+        scipy.sparse.random(7, 5, 0.4, rng=np.random.default_rng(0))
+    )
     back = read(tmp_path, pickle.dumps([matrix, matrix]))
     assert back[0] is back[1]
     np.testing.assert_array_equal(back[0].toarray(), matrix.toarray())
+
+
+def test_coo_matrices_of_older_scipy_are_read(tmp_path: Path) -> None:
+    """They keep rows and columns apart."""
+    matrix = scipy.sparse.coo_matrix(np.diag([1.0, 2.0, 3.0]))
+    rows, columns = matrix.__dict__.pop("coords")
+    matrix.__dict__ |= {"row": rows, "col": columns}
+    back = read(tmp_path, pickle.dumps(matrix))
+    np.testing.assert_array_equal(back.toarray(), np.diag([1.0, 2.0, 3.0]))
+
+
+def test_a_coo_matrix_cannot_point_outside_itself(tmp_path: Path) -> None:
+    matrix = scipy.sparse.coo_matrix(np.eye(3))
+    matrix.coords = (np.array([0, 1, 9]), np.array([0, 1, 2]))
+    with pytest.raises(RefusedPickleError):
+        read(tmp_path, pickle.dumps(matrix))
+
+
+def test_ordered_dicts_are_dicts(tmp_path: Path) -> None:
+    content = collections.OrderedDict([("b", np.ones(2)), ("a", 1)])
+    for protocol in (0, 2, 5):
+        back = read(tmp_path, pickle.dumps(content, protocol))
+        assert type(back) is dict
+        assert list(back) == ["b", "a"]
+
+
+def test_an_ordered_dict_cannot_get_attributes(tmp_path: Path) -> None:
+    content = b"\x80\x02ccollections\nOrderedDict\n)R}X\x05\x00\x00\x00itemsK\x01sb."
+    with pytest.raises(RefusedPickleError, match="sets attributes"):
+        read(tmp_path, content)
 
 
 def test_shared_arrays_stay_shared_and_own_their_memory(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.sparse
 import torch
 from scipy.spatial.transform import Rotation
 
@@ -98,6 +99,26 @@ def test_a_pickle_that_names_code_is_refused_and_nothing_is_called(tmp_path: Pat
     with pytest.raises(ValueError, match="exec"):
         load_smpl_arrays(tmp_path / "SMPL.pkl")
     assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("kind", ["csc_matrix", "csc_array", "coo_matrix", "dense"])
+def test_smpl_may_be_an_npz(tmp_path: Path, kind: str) -> None:
+    arrays = smpl_arrays()
+    content = dict(arrays)
+    if kind != "dense":
+        cell = np.empty((), object)
+        cell[()] = getattr(scipy.sparse, kind)(arrays["J_regressor"])
+        content["J_regressor"] = cell
+    np.savez(tmp_path / "SMPL_NEUTRAL.npz", **content, extra=np.array("model"))
+    read = load_smpl_arrays(tmp_path / "SMPL_NEUTRAL.npz")
+    for name, array in read.items():
+        np.testing.assert_array_equal(array, arrays[name])
+
+
+def test_an_npz_of_something_else_is_refused(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", v_template=np.zeros((6890, 3)))
+    with pytest.raises(ValueError, match=r"a\.npz.* is not SMPL.*no array 'shapedirs'"):
+        load_smpl_arrays(tmp_path / "a.npz")
 
 
 def test_another_body_model_is_refused_with_the_array_that_does_not_fit(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from stdformer_ros.models import CheckpointError, create_model, load_checkpoint
-from stdformer_ros.models.checkpoint import recognise
+from stdformer_ros.models.checkpoint import WRAPPERS, recognise
 from stdformer_ros.models.disentangling import SpatioTemporalDisentangling
 from stdformer_ros.models.lifting.poseformer import PoseFormer
 from stdformer_ros.models.lifting.posenets import (
@@ -30,6 +30,8 @@ from stdformer_ros.models.published.sgre import SGRE
 from stdformer_ros.models.published.stdformer import STDFormer
 
 State = dict[str, Tensor]
+
+ONE = torch.ones(1)
 
 
 def network() -> SimplePoseNet:
@@ -254,6 +256,70 @@ def test_systems_are_recognised_by_their_names() -> None:
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"no checkpoint at .*gone\.pth"):
         load_checkpoint(network(), tmp_path / "gone.pth")
+
+
+@pytest.mark.parametrize(
+    "prefix",
+    ["module.module.", "_orig_mod.", "model.", "module._orig_mod.", "model.network._orig_mod."],
+)
+def test_prefixes_of_training_code_are_taken_off(prefix: str) -> None:
+    model = network()
+    report = load_checkpoint(model, {f"{prefix}{n}": v for n, v in trained().items()})
+    assert same(model.state_dict(), trained())
+    assert report.unexpected == ()
+
+
+def test_a_part_that_was_compiled_alone_keeps_its_name() -> None:
+    model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+    state = {n.replace("1.", "1._orig_mod."): v for n, v in model.state_dict().items()}
+    assert load_checkpoint(model, state).unexpected == ()
+
+
+def test_lightnings_metrics_beside_the_network_are_not_used() -> None:
+    model = network()
+    state = {f"model.{n}": v for n, v in trained().items()} | {"loss.weight": torch.zeros(1)}
+    assert load_checkpoint(model, {"state_dict": state}).unexpected == ("loss.weight",)
+
+
+def test_the_same_weights_twice_are_refused() -> None:
+    state = trained() | {f"module.{n}": v for n, v in trained().items()} | {"module.x": ONE}
+    with pytest.raises(CheckpointError, match="the same weights twice"):
+        load_checkpoint(network(), state)
+
+
+@pytest.mark.parametrize("wrapper", WRAPPERS)
+def test_every_wrapper_is_opened_even_beside_tensors(wrapper: str) -> None:
+    model = network()
+    load_checkpoint(model, {"epoch": ONE, wrapper: {"state_dict": trained()}})
+    assert same(model.state_dict(), trained())
+
+
+def test_of_several_wrappers_the_first_counts_and_that_is_said(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    model = network()
+    load_checkpoint(model, {"ema": network().state_dict(), "model": trained()})
+    assert same(model.state_dict(), trained())
+    assert "weights are taken from 'model', not from ema" in caplog.text
+
+
+def test_safetensors_are_known_by_their_content(tmp_path: Path) -> None:
+    safetensors.torch.save_file(trained(), tmp_path / "a.bin")
+    model = network()
+    load_checkpoint(model, tmp_path / "a.bin")
+    assert same(model.state_dict(), trained())
+
+
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_no_message_advises_to_run_code_from_the_file(tmp_path: Path, suffix: str) -> None:
+    for number, content in enumerate([b"noise" * 100, b"\x80\x04N.", b"\x80\x02c__main__\nA\n."]):
+        path = tmp_path / f"{number}{suffix}"
+        path.write_bytes(content)
+        with pytest.raises(CheckpointError) as raised:
+            load_checkpoint(network(), path)
+        assert "weights_only" not in str(raised.value)
+        assert "\n" not in str(raised.value)
 
 
 def test_a_tensor_on_its_own_is_no_checkpoint(tmp_path: Path) -> None:

@@ -33,8 +33,8 @@ class Fp16Linear(nn.Module):
     With a few rows of input, a large layer takes as long as reading its weights takes. Half
     precision halves the bytes, and FBGEMM's kernels (Khudia et al., "FBGEMM: Enabling
     high-performance low-precision deep learning inference", 2021) read them in their own layout:
-    together they take a quarter of the time on an x86 CPU. Weights that were saved as float16, like
-    the shipped ones, are not rounded again. The layer can no longer be trained, saved or moved.
+    together they take a quarter of the time on an x86 CPU. The layer can no longer be trained,
+    saved or moved.
 
     Args:
         linear: on the CPU; weights beyond float16's range become its largest value.
@@ -57,21 +57,34 @@ class Fp16Linear(nn.Module):
         return torch.ops.quantized.linear_dynamic_fp16(x, self.packed)
 
 
-def use_fp16_linear(network: nn.Module) -> bool:
-    """Replace a network's linear layers by `Fp16Linear`, if this CPU has the kernels for it.
+def use_fp16_linear(network: nn.Module) -> tuple[int, int]:
+    """Replace linear layers by `Fp16Linear` where that rounds nothing, if this CPU has the kernels.
+
+    Weights that were saved as float16, like the shipped ones, stay as they are. A user's weights of
+    higher precision stay exact, and their layers slower.
 
     Args:
-        network: on the CPU and in evaluation mode; it is changed unless False is returned.
+        network: on the CPU and in evaluation mode; it is changed.
 
     Returns:
-        Whether the layers were replaced.
+        How many linear layers were replaced, and how many stayed, because they would be rounded or
+        because kernels are missing.
     """
+    layers = [
+        (module, name, child)
+        for module in network.modules()
+        for name, child in module.named_children()
+        if type(child) is nn.Linear
+    ]
     try:
         Fp16Linear(nn.Linear(1, 1))
     except (RuntimeError, AttributeError):  # kernels, or the operation, are missing
-        return False
-    for module in list(network.modules()):
-        for name, child in module.named_children():
-            if type(child) is nn.Linear:
-                setattr(module, name, Fp16Linear(child))
-    return True
+        return 0, len(layers)
+    exact = [
+        (module, name, child)
+        for module, name, child in layers
+        if torch.equal(child.weight.half().to(child.weight.dtype), child.weight)
+    ]
+    for module, name, child in exact:
+        setattr(module, name, Fp16Linear(child))
+    return len(exact), len(layers) - len(exact)

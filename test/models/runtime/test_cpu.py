@@ -8,12 +8,13 @@ from torch import nn
 
 from stdformer_ros.config import EstimatorSettings
 from stdformer_ros.models.default.window_encoder import WindowEncoder
-from stdformer_ros.models.registry import create_estimator
+from stdformer_ros.models.registry import create_estimator, create_model
 from stdformer_ros.models.runtime import cpu
 from stdformer_ros.models.runtime.cpu import Fp16Linear, one_thread, use_fp16_linear
 
 kernels = pytest.mark.skipif(
-    not use_fp16_linear(nn.Identity()), reason="needs FBGEMM's kernels (x86)"
+    use_fp16_linear(nn.Sequential(nn.Linear(1, 1).half().float()))[0] == 0,
+    reason="needs FBGEMM's kernels (x86)",
 )
 
 
@@ -75,8 +76,9 @@ def test_the_window_encoder_gives_the_same_parameters():
     points, visibility, size = torch.rand(3, 24, 21, 2), torch.rand(3, 24, 21), torch.rand(3)
     with torch.inference_mode():
         before = encoder(points, visibility, size)
-        assert use_fp16_linear(encoder)
+        replaced, kept = use_fp16_linear(encoder)
         after = encoder(points, visibility, size)
+    assert (replaced > 0, kept) == (True, 0)
     assert not any(type(module) is nn.Linear for module in encoder.modules())
     for a, b in zip(before, after, strict=True):
         assert torch.allclose(a, b, atol=1e-4)
@@ -88,8 +90,38 @@ def test_without_the_kernels_the_layers_stay(monkeypatch):
 
     monkeypatch.setattr(cpu, "Fp16Linear", missing)
     network = nn.Sequential(nn.Linear(2, 3))
-    assert not use_fp16_linear(network)
+    assert use_fp16_linear(network) == (0, 1)
     assert type(network[0]) is nn.Linear
+
+
+@kernels
+def test_layers_that_would_be_rounded_stay_exact():
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Linear(8, 8).half().float(), nn.Linear(8, 8))
+    exact = network[1]
+    assert use_fp16_linear(network) == (1, 1)
+    assert network[1] is exact
+
+
+def test_a_float32_checkpoint_of_a_user_is_answered_exactly_and_said(tmp_path, caplog):
+    torch.manual_seed(0)
+    network = create_model("stdformer_s_keypoints")
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.mul_(1 + 1e-4 * torch.rand(()))
+    network.eval()
+    path = tmp_path / "mine.pth"
+    torch.save(network.state_dict(), path)
+    rays, visibility = torch.rand(2, 24, 21, 2), torch.ones(2, 24, 21)
+    loaded = create_estimator(EstimatorSettings("stdformer_s_keypoints", checkpoint=str(path)))
+    assert "keep float32" in caplog.text
+    answers = []
+    with torch.inference_mode():
+        for model in (network, loaded.model):
+            features = model.encode(rays.flatten(0, 1), visibility.flatten(0, 1))
+            maps = features["map"].unflatten(0, (2, 24))
+            answers.append(model.decode({"rays": rays, "visibility": visibility, "map": maps}))
+    assert torch.equal(answers[0].joints, answers[1].joints)
 
 
 @kernels
