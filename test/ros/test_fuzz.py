@@ -16,7 +16,8 @@ from std_msgs.msg import Header
 
 from helpers.malformed import camera_infos, compressed_images, garbled, images
 from helpers.ros_client import PATIENCE, NodeProcess, stamp_of
-from stdformer_ros.ros.inputs.images import MAX_PIXELS, decompressed, depth_of, to_rgb
+from stdformer_ros.ros.inputs.compressed import decompressed
+from stdformer_ros.ros.inputs.images import MAX_PIXELS, depth_of, to_rgb
 from stdformer_ros.ros.inputs.intake import Intake
 from stdformer_ros.ros.log import BadInput
 

@@ -1,24 +1,18 @@
-"""Image messages to arrays: colour, compressed colour, and depth.
+"""sensor_msgs/Image to arrays: colour with `to_rgb`, depth with `depth_of`.
 
 Sizes and lengths in a message are checked before they are used, because anybody who can publish on
-the topic decides what arrives. The three parts:
-
-1. `to_rgb`: sensor_msgs/Image to RGB.
-2. `decompressed`: sensor_msgs/CompressedImage to RGB. The size is read from the file's header and
-   limited before any memory is allocated for the pixels.
-3. `depth_of`: sensor_msgs/Image to a `DepthImage`.
+the topic decides what arrives. Compressed pictures are read in `compressed.py`.
 """
 
 from __future__ import annotations
 
-import struct
 from typing import Any, cast
 
 import cv2
 import numpy as np
 from ament_index_python.packages import PackageNotFoundError, get_package_prefix
 from numpy.typing import NDArray
-from sensor_msgs.msg import CompressedImage, Image
+from sensor_msgs.msg import Image
 
 from stdformer_ros.camera.depth import DepthImage
 from stdformer_ros.ros.log import BadInput
@@ -29,19 +23,25 @@ Array = NDArray[np.uint8] | NDArray[np.uint16]
 MAX_PIXELS = 50_000_000
 """More than any camera has; a larger size in a message is an error or an attack."""
 
+# Encodings are compared in small letters: drivers write them in any.
 # encoding: (bytes per channel, channels, OpenCV's conversion of the array (H, W[, C]) to RGB or
 # None if it is RGB)
 _PACKED: dict[str, tuple[int, int, int | None]] = {
     "rgb8": (1, 3, None),
     "bgr8": (1, 3, cv2.COLOR_BGR2RGB),
-    "8UC3": (1, 3, cv2.COLOR_BGR2RGB),
+    "8uc3": (1, 3, cv2.COLOR_BGR2RGB),
     "rgba8": (1, 4, cv2.COLOR_RGBA2RGB),
     "bgra8": (1, 4, cv2.COLOR_BGRA2RGB),
+    "8uc4": (1, 4, cv2.COLOR_BGRA2RGB),
     "mono8": (1, 1, cv2.COLOR_GRAY2RGB),
-    "8UC1": (1, 1, cv2.COLOR_GRAY2RGB),
+    "8uc1": (1, 1, cv2.COLOR_GRAY2RGB),
     "mono16": (2, 1, cv2.COLOR_GRAY2RGB),
     "rgb16": (2, 3, None),
     "bgr16": (2, 3, cv2.COLOR_BGR2RGB),
+    "16uc3": (2, 3, cv2.COLOR_BGR2RGB),
+    "rgba16": (2, 4, cv2.COLOR_RGBA2RGB),
+    "bgra16": (2, 4, cv2.COLOR_BGRA2RGB),
+    "16uc4": (2, 4, cv2.COLOR_BGRA2RGB),
     "bayer_rggb8": (1, 1, cv2.COLOR_BayerRGGB2RGB),
     "bayer_bggr8": (1, 1, cv2.COLOR_BayerBGGR2RGB),
     "bayer_gbrg8": (1, 1, cv2.COLOR_BayerGBRG2RGB),
@@ -55,38 +55,47 @@ _PACKED: dict[str, tuple[int, int, int | None]] = {
     "yuv422_yuy2": (1, 2, cv2.COLOR_YUV2RGB_YUY2),
     "yuyv": (1, 2, cv2.COLOR_YUV2RGB_YUY2),
 }
+BAYER = tuple(encoding for encoding in _PACKED if encoding.startswith("bayer_"))
 
-# encoding: OpenCV's conversion to RGB of the array (1.5 H, W): the Y plane, and below it the
-# interleaved U and V of half the resolution
+# encoding: OpenCV's conversion to RGB of the array (1.5 H, W): the Y plane, and below it U and V of
+# half the resolution, interleaved or one after the other
 _PLANAR: dict[str, int] = {
     "nv12": cv2.COLOR_YUV2RGB_NV12,
     "nv21": cv2.COLOR_YUV2RGB_NV21,
+    "i420": cv2.COLOR_YUV2RGB_I420,
+    "yv12": cv2.COLOR_YUV2RGB_YV12,
 }
 
-ENCODINGS = (*_PACKED, *_PLANAR)
-"""The encodings that `to_rgb` converts without cv_bridge."""
+_NV24 = "nv24"
+# ITU-R BT.601, as in OpenCV's conversions of YUV video: rows are R, G, B; columns Y, U, V, 1.
+_YUV_TO_RGB = np.array(
+    [
+        [1.164, 0.0, 1.596, -1.164 * 16 - 1.596 * 128],
+        [1.164, -0.391, -0.813, -1.164 * 16 + (0.391 + 0.813) * 128],
+        [1.164, 2.018, 0.0, -1.164 * 16 - 2.018 * 128],
+    ]
+)
 
-_DEPTH_ONLY = ("16UC1", "32FC1")
+ENCODINGS = (*_PACKED, *_PLANAR, _NV24)
+"""The encodings that `to_rgb` converts without cv_bridge, in small letters."""
 
-METRES_PER_UNIT = {"16UC1": 0.001, "mono16": 0.001, "32FC1": 1.0}
+DEPTH_ONLY = ("16uc1", "32fc1")
+"""Encodings of depth images, in small letters."""
+
+METRES_PER_UNIT = {"16uc1": 0.001, "mono16": 0.001, "32fc1": 1.0}
 """REP 118: millimetres as integers, metres as floats."""
 
 PLAUSIBLE_METRES = 200.0
 """A depth image whose median is greater than this is not in metres."""
-
-_PNG = b"\x89PNG\r\n\x1a\n"
-_JPEG = b"\xff\xd8"
-_JPEG_SIZES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
-"""The markers of a JPEG file that are followed by the picture's size."""
 
 
 def to_rgb(message: Image) -> ImageArray:
     """The pixels of a colour or grey image.
 
     Rows may be padded (`step`). 16-bit channels may be of either byte order (`is_bigendian`); their
-    upper eight bits are kept. For `nv12` and `nv21`, `height` is that of the picture and the data
-    hold 1.5 times as many rows. ROS 2's cv_bridge, where it is installed, converts the encodings
-    that are not in ENCODINGS.
+    upper eight bits are kept. For planes of YUV (`nv12`, `nv21`, `i420`, `yv12`, `nv24`), `height`
+    is that of the picture, and the data hold 1.5 times as many rows, for `nv24` three times. ROS
+    2's cv_bridge, where it is installed, converts the encodings that are not in ENCODINGS.
 
     Returns:
         (H, W, 3) uint8 RGB. May share the message's memory.
@@ -95,7 +104,7 @@ def to_rgb(message: Image) -> ImageArray:
         BadInput: if the encoding is unknown, the data do not fit the size that is claimed, or
             that size is above MAX_PIXELS.
     """
-    encoding, height, width = message.encoding, message.height, message.width
+    encoding, height, width = message.encoding.strip().lower(), message.height, message.width
     if height == 0 or width == 0:
         raise BadInput("empty", f"the image is empty ({width}x{height})")
     if width * height > MAX_PIXELS:
@@ -110,8 +119,7 @@ def to_rgb(message: Image) -> ImageArray:
         pixels = _rows(message, height, width * channels, depth)
         if channels > 1:
             pixels = cast(Array, pixels.reshape(height, width, channels))
-        rgb = pixels if code is None else cast(Array, cv2.cvtColor(pixels, code))
-        return np.ascontiguousarray(rgb if depth == 1 else rgb >> 8, np.uint8)
+        return _converted(pixels, code)
     if encoding in _PLANAR:
         if width % 2 or height % 2:
             raise BadInput(
@@ -119,44 +127,39 @@ def to_rgb(message: Image) -> ImageArray:
             )
         rows = np.ascontiguousarray(_row_bytes(message, height * 3 // 2, width))
         return np.asarray(cv2.cvtColor(rows, _PLANAR[encoding]), np.uint8)
-    if encoding in _DEPTH_ONLY:
+    if encoding == _NV24:
+        planes = np.ascontiguousarray(_row_bytes(message, height * 3, width))
+        yuv = np.dstack([planes[:height], planes[height:].reshape(height, width, 2)])
+        # cv2.transform rounds and keeps values within 0 .. 255
+        return np.asarray(cv2.transform(yuv, _YUV_TO_RGB), np.uint8)
+    if encoding in DEPTH_ONLY:
         raise BadInput(
-            "encoding", f"encoding {encoding} is that of a depth image, not of a colour image"
+            "encoding",
+            f"encoding {message.encoding} is that of a depth image, not of a colour image",
         )
     return _by_cv_bridge(message)
 
 
-def decompressed(message: CompressedImage) -> ImageArray:
-    """The pixels of a JPEG or PNG picture.
+def demosaiced(mosaic: Array, encoding: str) -> ImageArray:
+    """A Bayer mosaic (H, W) of 8 or 16 bits as (H, W, 3) uint8 RGB.
 
-    The first bytes of the data decide which of the two it is; `format` is not read.
-
-    Returns:
-        (H, W, 3) uint8 RGB, also for grey and 16-bit pictures.
+    Args:
+        mosaic: at least 2 x 2.
+        encoding: one of `BAYER`.
 
     Raises:
-        BadInput: if the data are neither JPEG nor PNG, are broken, or hold more than MAX_PIXELS.
+        BadInput: if the mosaic is too small.
     """
-    data = bytes(message.data)
-    size = _png_size(data) if data.startswith(_PNG) else _jpeg_size(data)
-    if size is None:
-        raise BadInput(
-            "format",
-            f"{len(data)} bytes that claim to be '{message.format}' are neither a JPEG nor a PNG "
-            "picture",
-        )
-    width, height = size
-    # A few kilobytes can claim to be a picture of gigabytes.
-    if not 0 < width * height <= MAX_PIXELS:
-        raise BadInput("size", f"a picture of {width}x{height} is empty or too large")
-    flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
-    try:
-        picture = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
-    except cv2.error as error:
-        raise BadInput("data", f"the picture is broken: {error}") from error
-    if picture is None:
-        raise BadInput("data", f"the {width}x{height} picture of {len(data)} bytes is broken")
-    return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8)
+    if min(mosaic.shape) < 2:
+        height, width = mosaic.shape
+        raise BadInput("size", f"an image of encoding {encoding} cannot be {width}x{height}")
+    return _converted(mosaic, _PACKED[encoding][2])
+
+
+def _converted(pixels: Array, code: int | None) -> ImageArray:
+    """RGB of 8 bits by one of OpenCV's conversions; of 16 bits the upper eight are kept."""
+    rgb = pixels if code is None else cast(Array, cv2.cvtColor(pixels, code))
+    return np.ascontiguousarray(rgb if rgb.dtype == np.uint8 else rgb >> 8, np.uint8)
 
 
 def depth_of(message: Image) -> DepthImage:
@@ -166,14 +169,15 @@ def depth_of(message: Image) -> DepthImage:
         BadInput: if the encoding is not that of a depth image, the data do not fit the size that is
             claimed, or floats are not metres.
     """
-    encoding, height, width = message.encoding, message.height, message.width
+    encoding, height, width = message.encoding.strip().lower(), message.height, message.width
     if encoding not in METRES_PER_UNIT:
         raise BadInput(
-            "encoding", f"encoding '{encoding}' is not for depth (use 16UC1 in mm, 32FC1 in m)"
+            "encoding",
+            f"encoding '{message.encoding}' is not for depth (use 16UC1 in mm, 32FC1 in m)",
         )
     if height == 0 or width == 0:
         raise BadInput("empty", f"the depth image is empty ({width}x{height})")
-    size = 4 if encoding == "32FC1" else 2
+    size = 4 if encoding == "32fc1" else 2
     rows = _row_bytes(message, height, width * size)
     kind = f"{'>' if message.is_bigendian else '<'}{'f' if size == 4 else 'u'}{size}"
     values = np.ascontiguousarray(rows).view(kind)
@@ -247,28 +251,3 @@ def _require_metres(values: NDArray[Any]) -> None:
             f"32FC1 depth must be in metres (REP 118), but its median is {np.median(known):.0f}: "
             "are these millimetres?",
         )
-
-
-def _png_size(data: bytes) -> tuple[int, int] | None:
-    """Width and height, from the first chunk."""
-    if len(data) < 24 or data[12:16] != b"IHDR":
-        return None
-    width, height = struct.unpack(">II", data[16:24])
-    return width, height
-
-
-def _jpeg_size(data: bytes) -> tuple[int, int] | None:
-    """Width and height, from the segment that starts the frame."""
-    if not data.startswith(_JPEG):
-        return None
-    place = 2
-    while place + 9 <= len(data) and data[place] == 0xFF:
-        marker, length = data[place + 1], int.from_bytes(data[place + 2 : place + 4], "big")
-        if marker == 0xFF:  # padding
-            place += 1
-            continue
-        if marker in _JPEG_SIZES:
-            height, width = struct.unpack(">HH", data[place + 5 : place + 9])
-            return width, height
-        place += 2 + length
-    return None

@@ -17,7 +17,8 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from stdformer_ros.camera.depth import DepthImage
 from stdformer_ros.camera.distortion import Distortion
 from stdformer_ros.camera.pinhole import Camera
-from stdformer_ros.ros.inputs.images import decompressed, depth_of, to_rgb
+from stdformer_ros.ros.inputs.compressed import decompressed
+from stdformer_ros.ros.inputs.images import depth_of, to_rgb
 from stdformer_ros.ros.log import BadInput
 from stdformer_ros.types import Frame
 
