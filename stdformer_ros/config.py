@@ -238,6 +238,12 @@ class NodeSettings(PipelineSettings):
         "Largest difference in seconds between the stamps of image and depth.",
         between=(0.0, 1.0),
     )
+    depth_wait: float = setting(
+        0.05,
+        "Longest time in seconds that an image waits for its depth, from its arrival; 0: never.",
+        between=(0.0, 1.0),
+        live=True,
+    )
     tf: str = setting(
         "none",
         "Publish frames human_ID on /tf: of the pelvis alone, or of all joints. Needs tf2_msgs.",

@@ -31,7 +31,8 @@ class Frame:
         source: where the image comes from, such as the header of its message. Only the code that
             made the frame reads it, when the frame comes back in an `Answer`.
         discontinuous: True if the frame does not continue the previous ones: the clock was set
-            back, or the image has another size. State from the previous frames is then invalid.
+            back, or the image has another size or other intrinsics. State from the previous frames
+            is then invalid.
     """
 
     image: ImageArray

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,10 +14,22 @@ DistortionModel = Literal["plumb_bob", "rational_polynomial", "equidistant"]
 
 COUNTS: dict[str, tuple[int, ...]] = {
     "plumb_bob": (4, 5),
-    "rational_polynomial": (8,),
+    "rational_polynomial": (8, 12, 14),
     "equidistant": (4,),
 }
 """How many coefficients each model may have."""
+
+NAMES: dict[str, DistortionModel] = {
+    **dict.fromkeys(
+        ("", "plumb_bob", "radtan", "radial_tangential", "brown_conrady", "opencv"), "plumb_bob"
+    ),
+    **dict.fromkeys(("rational_polynomial", "rational", "full_opencv"), "rational_polynomial"),
+    **dict.fromkeys(
+        ("equidistant", "fisheye", "opencv_fisheye", "kannala_brandt", "kannala_brandt4", "kb4"),
+        "equidistant",
+    ),
+}
+"""The models by the names that drivers and calibration tools write; see `Distortion.named`."""
 
 MAX_COEFFICIENT = 1e4
 """No lens has larger ones; with them a distorted point is not a finite number."""
@@ -35,7 +48,8 @@ class Distortion:
 
     Attributes:
         model: `plumb_bob` (Brown and Conrady: k1, k2, p1, p2[, k3]), `rational_polynomial` (and
-            k4, k5, k6) or `equidistant` (Kannala and Brandt, 2006: k1..k4, for fisheyes).
+            k4, k5, k6[, s1..s4 of a thin prism[, two angles of a tilted sensor]], as in OpenCV) or
+            `equidistant` (Kannala and Brandt, 2006: k1..k4, for fisheyes).
         coefficients: in that order.
     """
 
@@ -50,19 +64,42 @@ class Distortion:
                 large or not finite.
         """
         if self.model not in COUNTS:
-            raise ValueError(
-                f"unknown distortion model {self.model!r} (known: {', '.join(sorted(COUNTS))})"
-            )
+            raise ValueError(_unknown(self.model))
         if len(self.coefficients) not in COUNTS[self.model]:
-            raise ValueError(
-                f"{self.model} has {' or '.join(map(str, COUNTS[self.model]))} coefficients, not "
-                f"{len(self.coefficients)}"
-            )
+            raise ValueError(_wrong_count(self.model, len(self.coefficients)))
         if not np.all(np.abs(self.coefficients) < MAX_COEFFICIENT):
             raise ValueError(
                 f"distortion coefficients must be finite and below {MAX_COEFFICIENT:g}, not "
                 f"{self.coefficients}"
             )
+
+    @classmethod
+    def named(cls, name: str, coefficients: Sequence[float]) -> Distortion | None:
+        """The distortion that a calibration describes; None if all coefficients are zero.
+
+        Drivers fill the coefficients with zeros up to 5, 8, 12 or 14, so zeros at the end are not
+        part of the model. In OpenCV's order the coefficients of `plumb_bob` are the first ones of
+        `rational_polynomial`: their number decides between these two.
+
+        Args:
+            name: of the model, see `NAMES`; the case does not matter, and "-" is "_".
+            coefficients: as the calibration gives them.
+
+        Raises:
+            ValueError: if the model is unknown or cannot have these coefficients.
+        """
+        count = max((i + 1 for i, number in enumerate(coefficients) if number), default=0)
+        if count == 0:
+            return None
+        model = NAMES.get(name.strip().lower().replace("-", "_").replace(" ", "_"))
+        if model is None:
+            raise ValueError(_unknown(name))
+        if model != "equidistant":
+            model = "plumb_bob" if count <= max(COUNTS["plumb_bob"]) else "rational_polynomial"
+        size = min((n for n in COUNTS[model] if n >= count), default=None)
+        if size is None or len(coefficients) < min(COUNTS[model]):
+            raise ValueError(_wrong_count(model, count if size is None else len(coefficients)))
+        return cls(model, (*coefficients[:count], *[0.0] * (size - count)))
 
     def distort(self, points: NDArray[np.float32]) -> NDArray[np.float32]:
         """Distort points x/z, y/z of a pinhole camera as the lens does: (..., 2) -> (..., 2)."""
@@ -112,3 +149,11 @@ class Distortion:
 
     def _array(self) -> NDArray[np.float64]:
         return np.array(self.coefficients, np.float64)
+
+
+def _unknown(model: str) -> str:
+    return f"unknown distortion model {model!r} (known: {', '.join(sorted(COUNTS))})"
+
+
+def _wrong_count(model: str, count: int) -> str:
+    return f"{model} has {' or '.join(map(str, COUNTS[model]))} coefficients, not {count}"

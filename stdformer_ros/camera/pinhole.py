@@ -53,13 +53,27 @@ class Camera:
     def assumed(cls, width: int, height: int) -> Camera:
         """Intrinsics for an image without calibration: 60 degrees over the longer side."""
         focal = 0.5 * max(width, height) / tan(0.5 * ASSUMED_FIELD_OF_VIEW)
-        return cls(width, height, focal, focal, 0.5 * width, 0.5 * height, known=False)
+        # The middle of the image, in coordinates that begin at the centre of the first pixel.
+        centre = 0.5 * (width - 1), 0.5 * (height - 1)
+        return cls(width, height, focal, focal, *centre, known=False)
 
     def rays(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
         """Pixels (..., 2) to x/z, y/z (..., 2) in the camera frame; the distortion is removed."""
         centre = np.array([self.cx, self.cy], np.float32)
         rays = ((pixels - centre) / np.array([self.fx, self.fy], np.float32)).astype(np.float32)
         return rays if self.distortion is None else self.distortion.undistort(rays)
+
+    def difference(self, other: Camera) -> float:
+        """How far the rays of two cameras are apart, for images of the same size.
+
+        Returns:
+            The largest difference over 3 x 3 pixels from corner to corner, as a fraction of the
+            largest coordinate of these rays: 0.01 for focal lengths that differ by 1 %.
+        """
+        x, y = np.linspace(0, self.width - 1, 3), np.linspace(0, self.height - 1, 3)
+        pixels = np.stack(np.meshgrid(x, y), axis=-1).astype(np.float32)
+        ours, theirs = self.rays(pixels), other.rays(pixels)
+        return float(np.abs(ours - theirs).max() / max(np.abs(ours).max(), 1e-9))
 
     def project(self, points: NDArray[np.float32]) -> NDArray[np.float32]:
         """Points (..., 3) in metres in the camera frame, z > 0, to pixels (..., 2)."""

@@ -113,7 +113,9 @@ class PeopleTracker:
         """The people of the next frame of the stream, in the order of their identities.
 
         A lost person is left out, and has the same identity if seen again within a second. An image
-        of another size restarts the tracker; a stamp that goes back does not.
+        of another size restarts the tracker; a stamp that goes back does not. In a frame that is
+        `discontinuous` the landmarks' filters start anew and the whole image is searched, because
+        everybody may be seen elsewhere (after a zoom, for example).
         """
         image, stamp = frame.image, frame.stamp
         if image.shape != self._image_shape:
@@ -122,6 +124,9 @@ class PeopleTracker:
         elif stamp < self._stamp:
             self._tracker.shift_time(stamp - self._stamp)
         self._stamp = stamp
+        if frame.discontinuous:
+            self._tracker.restart_motion()
+            self._frames_since_detection = self.detect_every
 
         sightings = self._follow(image, stamp)
         self._frames_since_detection += 1

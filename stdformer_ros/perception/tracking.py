@@ -157,6 +157,12 @@ class Tracker:
             track.born += seconds
             track.seen += seconds
 
+    def restart_motion(self) -> None:
+        """Forget how everybody moved in the image; the tracks stay."""
+        for track in self.tracks:
+            track.velocity = (0.0, 0.0)
+            track.filters = LandmarkFilters()
+
     def forget(self) -> None:
         """End every track; their identities are not used again."""
         self.tracks.clear()

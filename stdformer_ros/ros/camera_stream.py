@@ -5,14 +5,16 @@ An image's header travels as the frame's `source` and comes back with the answer
 
 from __future__ import annotations
 
+import time
 import traceback
 from collections.abc import Callable, Sequence
 from math import isfinite
-from threading import Lock
+from threading import Event, Lock
 from typing import TYPE_CHECKING, Any
 
 from diagnostic_msgs.msg import DiagnosticStatus
-from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.event_handler import SubscriptionEventCallbacks
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.subscription import Subscription
 from rclpy.time import Time
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
@@ -29,6 +31,10 @@ from stdformer_ros.types import Answer, Frame, Human
 
 if TYPE_CHECKING:
     from rclpy.lifecycle import LifecycleNode
+
+INFO_WAIT = 0.5
+"""So long, in seconds, the first image waits for the first CameraInfo, if somebody publishes it."""
+UNSTAMPED = "image stamps are not set (0): the times of arrival are used"
 
 
 class CameraStream:
@@ -62,11 +68,17 @@ class CameraStream:
         self._log = log
         self._offer = offer
         self._statistics = Statistics()
-        self._intake = Intake(settings.rectified)
+        self._intake = Intake(settings.rectified, self._warn_of_input)
         self._intake_lock = Lock()
-        self._depth = DepthIntake(settings.depth_tolerance) if settings.depth else None
-        self._assumption_logged = False
+        self._info_heard = Event()
+        self._info_until: float | None = None  # monotonic; until then images wait for a CameraInfo
+        self._depth: DepthIntake | None = None
+        if settings.depth:
+            self._depth = DepthIntake(settings.depth_tolerance, self._warn_of_input)
+        self._said: set[str] = set()
+        self._unstamped = False
         self._subscriptions: list[Subscription] = []
+        self._latched = False
         prefix = f"{camera}/" if camera else ""
         self._image_topic = node.resolve_topic_name(f"{prefix}image")
         if settings.image_transport == "compressed":  # as image_transport names it
@@ -78,11 +90,54 @@ class CameraStream:
     def listen(self) -> None:
         """Take images from now on."""
         self._statistics = Statistics()
+        if self._intake.camera is None:
+            self._info_heard.clear()
+            self._info_until = None
         kind = CompressedImage if self.settings.image_transport == "compressed" else Image
         self._subscribe(kind, self._image_topic, self._on_image, depth=1)
         self._subscribe(CameraInfo, self._info_topic, self._on_camera_info, depth=5)
+        self.hear_latched_info()
         if self._depth is not None:
-            self._subscribe(Image, self._depth_topic, self._depth.take, depth=5)
+            self._depth.open()
+            self._subscribe(Image, self._depth_topic, self._on_depth, depth=5)
+
+    def hear_latched_info(self) -> None:
+        """Also hear a CameraInfo that was published once, before this node was there.
+
+        A publisher may keep its last message for later subscribers (transient local). Only a
+        reliable, transient local subscription gets that message, and it hears no other publishers;
+        these would warn of it in their logs. So it comes in addition to the usual subscription, as
+        soon as there is such a publisher. Call this in the executor's thread, now and then.
+        """
+        if self._latched or not self._subscriptions:
+            return
+        publishers = self._node.get_publishers_info_by_topic(self._info_topic)
+        if any(p.qos_profile.durability == DurabilityPolicy.TRANSIENT_LOCAL for p in publishers):
+            self._latched = True
+            self._subscriptions.append(
+                self._node.create_subscription(
+                    CameraInfo,
+                    self._info_topic,
+                    self._on_camera_info,
+                    QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL),
+                    # or this node would warn of the other publishers
+                    event_callbacks=SubscriptionEventCallbacks(use_default_callbacks=False),
+                )
+            )
+
+    def wait(self, message: Image | CompressedImage) -> None:
+        """Wait, within bounds, for the first CameraInfo and for the depth of the newest image.
+
+        `close` ends this at once.
+        """
+        if self._info_until is None:
+            expected = self._node.count_publishers(self._info_topic) > 0
+            self._info_until = time.monotonic() + (INFO_WAIT if expected else 0.0)
+        self._info_heard.wait(max(0.0, self._info_until - time.monotonic()))
+        if self._depth is not None:
+            arrived = time.monotonic() - self._statistics.silence()
+            until = arrived + self.settings.depth_wait
+            self._depth.wait(nanoseconds(message.header.stamp), until)
 
     def read(self, message: Image | CompressedImage) -> Frame | None:
         """The image as a frame; None, with a warning, if it cannot be used."""
@@ -94,7 +149,7 @@ class CameraStream:
             self._statistics.bad_image(refused=True)
             self._warn(f"image {bad.kind}", f"{self._image_topic}: {bad}; frame dropped")
             return None
-        self._log_if_assumed(frame)
+        self._warn_if_assumed(frame)
         return frame
 
     def publish(self, answer: Answer) -> None:
@@ -151,14 +206,18 @@ class CameraStream:
             dropped,
             thresholds,
             {**values, "image topic": self._image_topic},
-            restrictions,
+            [*restrictions, *([UNSTAMPED] if self._unstamped else [])],
         )
 
     def close(self) -> None:
-        """Stop listening."""
+        """Stop listening, and waiting."""
+        self._info_heard.set()
+        if self._depth is not None:
+            self._depth.close()
         for subscription in self._subscriptions:
             self._node.destroy_subscription(subscription)
         self._subscriptions.clear()
+        self._latched = False
 
     def clear(self) -> None:
         """Remove everybody from RViz and from the topics of REP-155."""
@@ -180,17 +239,10 @@ class CameraStream:
         if self._depth is None:
             return None
         try:
-            depth = self._depth.at(nanoseconds(header.stamp))
+            return self._depth.at(nanoseconds(header.stamp))
         except BadInput as bad:
             self._warn(f"depth {bad.kind}", f"{self._depth_topic}: {bad}; depth not used")
             return None
-        if depth is None:
-            self._warn(
-                "depth missing",
-                f"{self._depth_topic}: no depth image within {self.settings.depth_tolerance:g} s "
-                "of the image; distances are estimated",
-            )
-        return depth
 
     def _check_depth(self, frame: Frame, humans: Sequence[Human]) -> None:
         for human in humans:
@@ -206,7 +258,22 @@ class CameraStream:
 
     def _on_image(self, message: Image | CompressedImage) -> None:
         self._statistics.image()
+        if not self._info_heard.is_set() and self._info_until is None:  # the first image
+            self.hear_latched_info()
+        self._unstamped = self._stamp_if_missing(message.header)
+        if self._unstamped:
+            self._warn_once(
+                "stamp",
+                f"{self._image_topic}: header.stamp is never set (it is 0): the time of arrival is "
+                "used, so latencies and the match with depth and /tf are less exact; set it in "
+                "the driver",
+            )
         self._offer(message)
+
+    def _on_depth(self, message: Image) -> None:
+        assert self._depth is not None
+        self._stamp_if_missing(message.header)
+        self._depth.take(message)
 
     def _on_camera_info(self, message: CameraInfo) -> None:
         try:
@@ -214,14 +281,31 @@ class CameraStream:
                 self._intake.take_camera_info(message)
         except BadInput as bad:
             self._warn(f"camera_info {bad.kind}", f"{self._info_topic}: {bad}; ignored")
+        self._info_heard.set()
+
+    def _stamp_if_missing(self, header: Header) -> bool:
+        """Give a header without a stamp the time of now; whether it had none."""
+        if nanoseconds(header.stamp):
+            return False
+        header.stamp = self._node.get_clock().now().to_msg()
+        return nanoseconds(header.stamp) > 0  # simulated time may begin at 0
 
     def _warn(self, kind: str, text: str) -> None:
         self._log.warn(f"{self.camera} {kind}", text)
 
-    def _log_if_assumed(self, frame: Frame) -> None:
-        if not frame.camera.known and not self._assumption_logged:
-            self._assumption_logged = True
-            self._node.get_logger().warning(
+    def _warn_of_input(self, kind: str, text: str) -> None:
+        topic = self._depth_topic if kind.startswith("depth") else self._info_topic
+        self._warn(kind, f"{topic}: {text}")
+
+    def _warn_once(self, kind: str, text: str) -> None:
+        if kind not in self._said:
+            self._said.add(kind)
+            self._node.get_logger().warning(text)
+
+    def _warn_if_assumed(self, frame: Frame) -> None:
+        if not frame.camera.known and self._intake.camera is None:
+            self._warn_once(
+                "assumed",
                 f"no calibration on {self._info_topic}: assuming a field of view of "
-                "60 degrees, so distances are not measured (metric_depth is false)"
+                "60 degrees, so distances are not measured (metric_depth is false)",
             )

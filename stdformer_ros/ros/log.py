@@ -11,6 +11,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+Warn = Callable[[str, str], object]
+"""Takes a warning: its kind (see `BadInput.kind`) and its text. A `Throttle` is one."""
+
+
+def ignore(kind: str, text: str) -> None:
+    """A `Warn` for where nobody listens."""
+
 
 class BadInput(ValueError):
     """A message that cannot be used.

@@ -128,6 +128,9 @@ class Session:
 
     def _answer(self, images: dict[str, Image | CompressedImage]) -> None:
         """Process the newest image of each camera that has a new one, in the worker's thread."""
+        # without the lock, because the executor's thread brings what is waited for
+        for camera, image in images.items():
+            self._streams[camera].wait(image)
         with self._pipelines_lock:
             if self._enabled:
                 self._answer_round(images)
@@ -171,6 +174,7 @@ class Session:
         restrictions = self._quality.restrictions()
         status = []
         for camera, stream in self._streams.items():
+            stream.hear_latched_info()
             stream.check_silence()
             status.append(stream.status(self._worker.dropped[camera], values, restrictions))
         stamp = self._node.get_clock().now().to_msg()

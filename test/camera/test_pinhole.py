@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import degrees
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stdformer_ros.camera.distortion import Distortion
 from stdformer_ros.camera.pinhole import Camera, weak_perspective_to_metres
 
 focal_lengths = st.floats(100, 5000)
@@ -47,11 +49,36 @@ def test_the_ray_of_a_projected_point_is_the_points_direction(
 @given(st.integers(2, 4000), st.integers(2, 4000))
 def test_without_calibration_the_longer_side_sees_60_degrees(width: int, height: int) -> None:
     camera = Camera.assumed(width, height)
-    longer = np.array([[0.0, 0.0], [width, height]], np.float32)
+    # the edges of the image are half a pixel outside the centres of its first and last pixels
+    longer = np.array([[-0.5, -0.5], [width - 0.5, height - 0.5]], np.float32)
     low, high = np.arctan(camera.rays(longer)[:, 0 if width >= height else 1])
     assert degrees(high - low) == pytest.approx(60.0, abs=1e-3)
     assert camera.fx == camera.fy
     assert not camera.known
+
+
+def test_without_calibration_the_principal_point_is_the_middle_of_the_image() -> None:
+    """Coordinates begin at the centre of the first pixel."""
+    camera = Camera.assumed(641, 480)
+    assert (camera.cx, camera.cy) == (320.0, 239.5)
+
+
+@pytest.mark.parametrize(
+    ("changes", "difference"),
+    [
+        ({}, 0.0),
+        ({"fx": 606.0, "fy": 616.1}, 0.01),  # 1 % longer
+        ({"cx": 313.1}, 0.01),  # 1 % of the distance from the centre to the edge
+        ({"fx": 1200.0, "fy": 1220.0}, 0.5),
+    ],
+)
+def test_the_difference_of_cameras_is_relative_to_their_field_of_view(changes, difference) -> None:
+    assert camera_of().difference(camera_of(**changes)) == pytest.approx(difference, rel=0.1)
+
+
+def test_cameras_with_different_lenses_differ() -> None:
+    bent = replace(camera_of(), distortion=Distortion("plumb_bob", (-0.3, 0.1, 0.0, 0.0)))
+    assert bent.difference(camera_of()) > 0.02
 
 
 def test_given_intrinsics_count_as_known() -> None:

@@ -185,7 +185,7 @@ class Client:
         assert done(), "these images had no effect"
         return sent
 
-    def answer(self, people: int = 1) -> HumanArray:
+    def answer(self, people: int = 1, **fields) -> HumanArray:
         """Send an image and return the node's answer to it."""
         before, newest = len(self.humans), stamp_of(self._stamp)
 
@@ -193,7 +193,7 @@ class Client:
             stamps = [answer.header.stamp for answer in self.humans[before:]]
             return any((s.sec, s.nanosec) > (newest.sec, newest.nanosec) for s in stamps)
 
-        sent = self.send_until(answered, people)
+        sent = self.send_until(answered, people, **fields)
         assert self.humans[-1].header in [image.header for image in sent]
         return self.humans[-1]
 

@@ -1,45 +1,25 @@
 """A keypoint network in the node: joints, skeletons and stamps; there is no mesh."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
-import torch
 
 pytest.importorskip("rclpy", reason="needs ROS 2 (./run test)")
 pytest.importorskip("stdformer_ros.msg", reason="needs the built workspace (./run test)")
 
 from lifecycle_msgs.msg import Transition
-from safetensors.torch import save_file
 from visualization_msgs.msg import Marker
 
-from helpers.keypoint_node import STANDING, place_of
+from helpers.keypoint_node import STANDING, place_of, poseformer_checkpoint
 from helpers.paths import KEYPOINT_NODE as NODE
 from helpers.paths import ROOT
 from helpers.ros_client import LATCHED, NodeProcess
-from stdformer_ros.models import create_model
 from stdformer_ros.models.lifting.estimator import LiftingEstimator
-from stdformer_ros.models.lifting.weights import describe
 from stdformer_ros.msg import BodyModel
 
 pytestmark = pytest.mark.ros
 
 NODE_ITSELF = ROOT / "stdformer_ros" / "ros" / "node.py"
 DELAY = 3
-
-
-def checkpoint(folder: Path, **metadata: int) -> str:
-    """A PoseFormer that gives the pose `STANDING` for any input."""
-    torch.manual_seed(0)
-    network = create_model("poseformer_9", **metadata)
-    with torch.no_grad():
-        network.head[1].weight.zero_()
-        standing = torch.from_numpy(np.pad(STANDING, ((0, 0), (0, 1))))
-        network.head[1].bias.copy_(standing.flatten())
-    path = folder / "poseformer_9.safetensors"
-    state = {name: value.clone() for name, value in network.state_dict().items()}
-    save_file(state, path, describe("poseformer_9", **metadata) if metadata else None)
-    return str(path)
 
 
 def stamp(header):
@@ -52,7 +32,10 @@ def places(answer):
 
 def test_it_publishes_joints_and_skeletons_but_no_mesh(tmp_path, client):
     client.listen_to_all()
-    options = {"model": "poseformer_9", "checkpoint": checkpoint(tmp_path, future_frames=0)}
+    options = {
+        "model": "poseformer_9",
+        "checkpoint": poseformer_checkpoint(tmp_path, future_frames=0),
+    }
     with NodeProcess(tmp_path / "log", NODE, autostart=True, **options):
         client.connect()
         client.listen(BodyModel, "/stdformer/body_model", LATCHED)
@@ -79,7 +62,11 @@ def test_it_publishes_joints_and_skeletons_but_no_mesh(tmp_path, client):
 
 
 def test_with_a_delay_stamp_and_person_are_those_of_the_delayed_frame(tmp_path, client):
-    options = {"model": "poseformer_9", "checkpoint": checkpoint(tmp_path), "delay_frames": DELAY}
+    options = {
+        "model": "poseformer_9",
+        "checkpoint": poseformer_checkpoint(tmp_path),
+        "delay_frames": DELAY,
+    }
     with NodeProcess(tmp_path / "log", NODE, autostart=True, **options):
         client.connect()
         sent = {}
@@ -113,7 +100,7 @@ def test_with_a_delay_stamp_and_person_are_those_of_the_delayed_frame(tmp_path, 
 def test_a_wrong_configuration_fails_with_the_reason_and_the_node_keeps_running(
     tmp_path, client, parameters, said
 ):
-    weights = checkpoint(tmp_path)
+    weights = poseformer_checkpoint(tmp_path)
     given = {k: weights if v == "WEIGHTS" else v for k, v in parameters.items()}
     with NodeProcess(tmp_path / "log", NODE_ITSELF, **given) as node:
         assert not client.transition(Transition.TRANSITION_CONFIGURE)

@@ -86,8 +86,8 @@ class Bag:
 
         A message that cannot be used is dropped with a warning, see `Intake` and `DepthIntake`.
         """
-        intake, depths = Intake(), DepthIntake(DEPTH_TOLERANCE)
         warn = Throttle(lambda text: tqdm.write(f"warning: {text}"))
+        intake, depths = Intake(warn=warn), DepthIntake(DEPTH_TOLERANCE, warn)
         with self._rosbag2.Reader(self._path) as reader:
             wanted = [c for c in reader.connections if c.topic in self._topics()]
             for connection, time_ns, data in reader.messages(connections=wanted):

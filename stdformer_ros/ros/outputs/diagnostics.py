@@ -20,6 +20,9 @@ from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 OTHER_CLOCK_SECONDS = 3600.0
 """Stamps that differ more than this from the node's clock come from another clock (a bag's)."""
 
+STATUS = Path("/proc/self/status")
+"""Where Linux tells about this process."""
+
 BAD_SECONDS = 30.0
 """For how long an image that could not be used is a reason to warn."""
 
@@ -195,9 +198,16 @@ def heap_in_use() -> float | None:
 
 
 def memory() -> dict[str, str]:
-    """The process' resident memory, its heap and, with CUDA, its device memory, in megabytes."""
+    """The process' resident memory, its heap and, with CUDA, its device memory, in megabytes.
+
+    What the system does not tell is left out: without /proc, for example, the resident memory.
+    """
     values = {}
-    for line in Path("/proc/self/status").read_text().splitlines():
+    try:
+        status = STATUS.read_text()
+    except OSError:
+        status = ""
+    for line in status.splitlines():
         if line.startswith("VmRSS:"):
             values["memory MB"] = f"{int(line.split()[1]) / 1024:.0f}"
     in_use = heap_in_use()

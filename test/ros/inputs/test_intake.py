@@ -1,4 +1,4 @@
-"""From messages to frames: intrinsics are scaled, stamps and sizes compared with earlier ones."""
+"""From messages to frames: stamps, sizes and intrinsics are compared with those before."""
 
 import math
 
@@ -12,8 +12,9 @@ from builtin_interfaces.msg import Time
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
+from stdformer_ros.camera.depth import DepthImage
 from stdformer_ros.camera.pinhole import Camera
-from stdformer_ros.ros.inputs.intake import Intake, camera_of, scaled
+from stdformer_ros.ros.inputs.intake import Intake
 from stdformer_ros.ros.log import BadInput
 
 pytestmark = pytest.mark.ros
@@ -52,17 +53,6 @@ def test_without_intrinsics_a_field_of_view_of_sixty_degrees_is_assumed():
     camera = Intake().frame(image(1.0, width=64, height=48)).camera
     assert not camera.known
     assert 2 * math.degrees(math.atan(32 / camera.fx)) == pytest.approx(60.0)
-
-
-def test_intrinsics_of_another_size_are_scaled_about_the_images_corner():
-    # Halving: the middle of the image stays in the middle, each pixel takes the place of two.
-    half = scaled(Camera(640, 480, fx=500, fy=510, cx=319.5, cy=239.5), 320, 240)
-    assert (half.fx, half.fy, half.cx, half.cy) == (250, 255, 159.5, 119.5)
-    assert half.known
-
-
-def test_an_uncalibrated_driver_is_not_an_error():
-    assert camera_of(CameraInfo(width=640, height=480)) is None
 
 
 @pytest.mark.parametrize(
@@ -132,54 +122,94 @@ def test_a_frame_has_the_images_pixels():
     np.testing.assert_array_equal(Intake().frame(message).image, [[[1, 2, 3], [4, 5, 6]]])
 
 
-def lens(model, coefficients, **fields):
-    message = info(width=640, height=480, fx=500.0, fy=500.0, cx=320.0, cy=240.0)
-    message.distortion_model, message.d = model, coefficients
-    message.p = [400.0, 0.0, 310.0, 0.0, 0.0, 410.0, 230.0, 0.0, 0.0, 0.0, 1.0, 0.0]
-    for name, value in fields.items():
-        setattr(message, name, value)
-    return message
+def test_intrinsics_that_come_late_are_a_discontinuity_that_is_told_once(told):
+    intake = Intake(warn=told)
+    assert not intake.frame(image(1.0)).camera.known
+    intake.take_camera_info(info())
+    frame = intake.frame(image(1.1))
+    assert frame.discontinuous
+    assert frame.camera.fx == 100.0
+    ((kind, text),) = told
+    assert kind == "intrinsics changed"
+    assert "from (fx 6.93, fy 6.93, cx 3.50, cy 1.50, assumed) to (fx 100.00, fy 110.00" in text
+    intake.take_camera_info(info())
+    assert not intake.frame(image(1.2)).discontinuous
+    assert len(told) == 1
 
 
 @pytest.mark.parametrize(
-    ("model", "count", "ours"),
+    "change",
     [
-        ("plumb_bob", 5, "plumb_bob"),
-        ("plumb_bob", 8, "rational_polynomial"),
-        ("rational_polynomial", 8, "rational_polynomial"),
-        ("equidistant", 4, "equidistant"),
-        ("fisheye", 4, "equidistant"),
+        {"fx": 200.0, "fy": 220.0},  # zoom
+        {"roi": {"x_offset": 2, "width": 4, "height": 2}},
+        {"distortion_model": "plumb_bob", "d": [-9.0, 0.0, 0.0, 0.0, 0.0]},
     ],
 )
-def test_distortion_is_taken_from_camera_info(model, count, ours):
-    distortion = camera_of(lens(model, [0.01] * count)).distortion
-    assert (distortion.model, len(distortion.coefficients)) == (ours, count)
+def test_intrinsics_that_change_are_a_discontinuity(told, change):
+    intake = Intake(warn=told)
+    intake.take_camera_info(info())
+    assert not intake.frame(image(1.0)).discontinuous
+    changed = info(**{name: change[name] for name in ("fx", "fy") if name in change})
+    for name, value in change.get("roi", {}).items():
+        setattr(changed.roi, name, value)
+    changed.distortion_model, changed.d = change.get("distortion_model", ""), change.get("d", [])
+    intake.take_camera_info(changed)
+    assert intake.frame(image(1.1)).discontinuous
+    assert not intake.frame(image(1.2)).discontinuous
+    assert [kind for kind, _ in told] == ["intrinsics changed"]
 
 
-def test_zeros_are_no_distortion_whatever_the_model():
-    assert camera_of(lens("plumb_bob", [0.0] * 5)).distortion is None
-    assert camera_of(lens("", [])).distortion is None
+def test_intrinsics_that_jitter_stay_those_of_the_first_frame(told):
+    """A driver that estimates them anew for every image must not move everybody."""
+    intake = Intake(warn=told)
+    for i in range(50):
+        intake.take_camera_info(info(fx=100.0 + 0.2 * math.sin(i), cx=3.5 + 0.005 * math.cos(i)))
+        frame = intake.frame(image(1.0 + i / 30))
+        assert not frame.discontinuous
+        assert frame.camera.fx == 100.0
+    assert told == []
 
 
-@pytest.mark.parametrize("d", [[0.1], [math.nan] * 5])
-def test_impossible_distortion_is_refused(d):
-    with pytest.raises(BadInput):
-        camera_of(lens("plumb_bob", d))
-    with pytest.raises(BadInput, match="unknown distortion model 'barrel'"):
-        camera_of(lens("barrel", [0.1] * 5))
+def test_intrinsics_that_drift_are_followed(told):
+    """Each change is small, their sum is not."""
+    intake = Intake(warn=told)
+    for i in range(100):
+        intake.take_camera_info(info(fx=100.0 + 0.2 * i))
+        frame = intake.frame(image(1.0 + i / 30))
+        assert frame.camera.fx == pytest.approx(100.0 + 0.2 * i, rel=0.006)
+    assert 15 <= len(told) <= 50
 
 
-def test_rectified_images_have_the_projections_intrinsics_and_no_distortion():
-    camera = camera_of(lens("plumb_bob", [0.1] * 5), rectified=True)
-    assert (camera.fx, camera.fy, camera.cx, camera.cy) == (400.0, 410.0, 310.0, 230.0)
-    assert camera.distortion is None
+def test_zeros_after_good_intrinsics_leave_them_in_use_and_are_told(told):
+    intake = Intake(warn=told)
+    intake.take_camera_info(info())
+    for _ in range(3):
+        intake.take_camera_info(CameraInfo(width=8, height=4))
+    assert intake.frame(image(1.0)).camera.fx == 100.0
+    assert [kind for kind, _ in told] == ["uncalibrated"]
 
 
-def test_a_part_of_the_sensor_has_its_own_origin_and_size():
-    message = lens("plumb_bob", [0.1] * 5)
-    message.roi.x_offset, message.roi.y_offset = 100, 60
-    message.roi.width, message.roi.height = 320, 240
-    camera = camera_of(message)
-    assert (camera.width, camera.height, camera.cx, camera.cy) == (320, 240, 220.0, 180.0)
-    binned = scaled(camera, 160, 120)
-    assert (binned.fx, binned.cx, binned.distortion) == (250.0, 109.75, camera.distortion)
+def test_what_a_camera_info_cannot_say_is_told_once_however_often_it_comes(told):
+    intake = Intake(warn=told)
+    message = info()
+    message.distortion_model, message.d = "barrel", [0.1, math.nan]
+    for i in range(5):
+        intake.take_camera_info(message)
+        assert intake.frame(image(1.0 + i)).camera.fx == 100.0
+    assert [kind for kind, _ in told] == ["distortion"]
+
+
+def depth(width, height):
+    return DepthImage(np.full((height, width), 1000, np.uint16), 0.001)
+
+
+def test_depth_of_another_resolution_is_used_and_of_another_aspect_is_not(told):
+    intake = Intake(warn=told)
+    assert intake.frame(image(1.0, 160, 90), depth(80, 45)).depth is not None
+    assert intake.frame(image(1.1, 160, 90), depth(107, 60)).depth is not None
+    assert told == []
+    for i in range(3):
+        assert intake.frame(image(2.0 + i, 160, 90), depth(64, 48)).depth is None
+    ((kind, text),) = told
+    assert kind == "depth aspect"
+    assert "64x48 pixels, but the image 160x90" in text

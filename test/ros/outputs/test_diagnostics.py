@@ -6,6 +6,7 @@ pytest.importorskip("rclpy", reason="needs ROS 2 (./run test)")
 
 from diagnostic_msgs.msg import DiagnosticStatus
 
+from stdformer_ros.ros.outputs import diagnostics
 from stdformer_ros.ros.outputs.diagnostics import (
     BAD_SECONDS,
     Statistics,
@@ -114,6 +115,13 @@ def test_restrictions_are_reported(statistics, clock):
     stream(statistics, clock)
     answer = status(statistics, restrictions=["lite landmarks"])
     assert (answer.level, answer.message) == (DiagnosticStatus.WARN, "lite landmarks")
+
+
+def test_without_proc_the_resident_memory_is_left_out(monkeypatch, tmp_path, statistics):
+    monkeypatch.setattr(diagnostics, "STATUS", tmp_path / "no" / "proc")
+    keys = [item.key for item in status(statistics).values]
+    assert "memory MB" not in keys
+    assert "people" in keys
 
 
 def test_memory_in_use_does_not_count_what_the_heap_keeps_for_later():
