@@ -32,15 +32,20 @@ class CommandError(Exception):
 def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser(
         "run",
-        help="people in a video, a folder of images or a rosbag2, written to humans.npz",
+        help="people in a video, a folder of images or a bag, written to humans.npz",
         description="Follow everybody through a video and write DIR/humans.npz: frame, track_id, "
         "joints (metres, camera frame), joint_names and more, one row per person and frame. A "
-        "rosbag2 also gives the bag DIR/humans. Ctrl-C keeps the results so far.",
+        "bag also gives the bag DIR/humans. Ctrl-C keeps the results so far.",
     )
     parser.add_argument("source", type=Path, metavar="VIDEO_OR_FOLDER_OR_BAG")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR")
-    for option in ("--image-topic", "--camera-info-topic", "--depth-topic"):
-        parser.add_argument(option, default="", metavar="TOPIC", help="a topic of a rosbag2")
+    for option in ("--image-topic", "--camera-info-topic"):
+        parser.add_argument(option, default="", metavar="TOPIC", help="a topic of a bag")
+    parser.add_argument(
+        "--depth-topic", default="", metavar="TOPIC", help="a topic of a bag; none: ignore depth"
+    )
+    parser.add_argument("--rectified", action="store_true", help="a bag's images are rectified")
+    parser.add_argument("--markers", action="store_true", help="write a bag's markers for RViz too")
     parser.add_argument(
         "--fps", type=_positive, metavar="N", help="frames per second of a folder of images (30)"
     )
@@ -59,7 +64,9 @@ def _run(options: argparse.Namespace) -> int:
     from stdformer_ros.pipeline import build_pipeline
 
     out: Path = options.out
-    is_bag = (options.source / "metadata.yaml").is_file()
+    is_bag = _is_bag(options.source)
+    if not is_bag and (options.rectified or options.markers):
+        raise CommandError("--rectified and --markers are for bags")
     if not is_bag:
         frames, total = read_video(options.source, options.fps), count_frames(options.source)
     else:
@@ -68,7 +75,9 @@ def _run(options: argparse.Namespace) -> int:
             image=options.image_topic,
             camera_info=options.camera_info_topic,
             depth=options.depth_topic,
+            rectified=options.rectified,
         )
+        print(bag.topics)
         frames, total = bag.frames(), bag.images
     try:
         pipeline = build_pipeline(from_arguments(PipelineSettings, options))
@@ -81,7 +90,9 @@ def _run(options: argparse.Namespace) -> int:
     sinks: list[Sink] = [HumansFile(out / "humans.npz", estimator, options.vertices)]
     if is_bag:
         results_bag = _ros_module("outputs.results_bag", options.source)
-        sinks.append(results_bag.ResultsBag(out / "humans", estimator, options.vertices))
+        sinks.append(
+            results_bag.ResultsBag(out / "humans", estimator, options.vertices, options.markers)
+        )
     if options.overlay:
         sinks.append(OverlayVideo(out / "overlay.mp4", estimator.faces, estimator.skeleton))
     summary = run_offline(frames, pipeline, sinks, total)
@@ -92,6 +103,16 @@ def _run(options: argparse.Namespace) -> int:
     if summary.error is not None:
         raise summary.error
     return 0
+
+
+def _is_bag(path: Path) -> bool:
+    """Whether the path is a bag of ROS 1 or 2, or a folder of such files without metadata."""
+    suffixes = {".mcap", ".db3"}
+    if path.is_dir():
+        return (path / "metadata.yaml").is_file() or any(
+            p.suffix in suffixes for p in path.iterdir()
+        )
+    return path.is_file() and path.suffix in {*suffixes, ".bag"}
 
 
 def _positive(text: str) -> float:
@@ -108,7 +129,7 @@ def _ros_module(name: str, bag: Path) -> ModuleType:
         return import_module(f"stdformer_ros.ros.{name}")
     except ImportError as error:
         raise CommandError(
-            f"{bag} is a rosbag2, and reading its messages needs ROS 2 (./run shell, or "
+            f"{bag} is a bag, and reading its messages needs ROS 2 (./run shell, or "
             f"a sourced workspace): {error}"
         ) from error
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-Warn = Callable[[str], None]
+Notify = Callable[[str], None]
 """Takes one warning; see `print_warning`."""
 
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")

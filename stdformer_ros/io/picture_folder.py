@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from stdformer_ros.camera.pinhole import Camera
-from stdformer_ros.io.files import VideoError, Warn, shown
+from stdformer_ros.io.files import Notify, VideoError, shown
 from stdformer_ros.types import Frame, ImageArray
 
 PICTURE_SUFFIXES = (
@@ -37,13 +37,13 @@ def pictures_in(folder: Path) -> tuple[list[Path], list[Path]]:
         nothing.
     """
     named = [path for path in folder.iterdir() if path.suffix.lower() in PICTURE_SUFFIXES]
-    named.sort(key=_natural)
+    named.sort(key=natural)
     usable = [p for p in named if not p.name.startswith(".") and p.is_file() and p.stat().st_size]
     return usable, [path for path in named if path not in set(usable)]
 
 
 def read_pictures(
-    paths: Sequence[Path], fps: float, warn: Warn, left_out: Sequence[Path] = ()
+    paths: Sequence[Path], fps: float, warn: Notify, left_out: Sequence[Path] = ()
 ) -> Iterator[Frame]:
     """The pictures as frames with stamps 0, 1 / fps, 2 / fps ... seconds.
 
@@ -75,7 +75,7 @@ def decode(path: Path) -> ImageArray | None:
 
 
 def _frames(
-    paths: Sequence[Path], fps: float, warn: Warn, left_out: Sequence[Path]
+    paths: Sequence[Path], fps: float, warn: Notify, left_out: Sequence[Path]
 ) -> Iterator[Frame]:
     size = None
     skipped = list(left_out)
@@ -102,7 +102,7 @@ def _chained(first: Frame, rest: Iterator[Frame]) -> Iterator[Frame]:
     yield from rest
 
 
-def _natural(path: Path) -> list[tuple[int, str]]:
-    """Sorts digits by the number that they form."""
+def natural(path: Path) -> list[tuple[int, str]]:
+    """A key to sort files by their names; digits count as the number that they form."""
     parts = re.split(r"(\d+)", path.name)
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]

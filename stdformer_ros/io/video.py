@@ -16,8 +16,8 @@ import numpy as np
 
 from stdformer_ros.camera.pinhole import Camera
 from stdformer_ros.io.files import (
+    Notify,
     VideoError,
-    Warn,
     openable,
     print_warning,
     require_recording,
@@ -46,7 +46,7 @@ _EVEN = 0.1
 
 
 def read_video(
-    path: Path | str, fps: float | None = None, warn: Warn = print_warning
+    path: Path | str, fps: float | None = None, warn: Notify = print_warning
 ) -> Iterator[Frame]:
     """The frames of a video file, of a folder of pictures in natural order, or of one picture.
 
@@ -166,7 +166,7 @@ def _open(path: Path) -> cv2.VideoCapture:
         cv2.utils.logging.setLogLevel(level)
 
 
-def _decoded(capture: cv2.VideoCapture, path: Path, warn: Warn) -> Iterator[Frame]:
+def _decoded(capture: cv2.VideoCapture, path: Path, warn: Notify) -> Iterator[Frame]:
     """The frames of an open video. Behind a damaged stretch it goes on."""
     fps = capture.get(cv2.CAP_PROP_FPS)
     period = 1.0 / fps if fps > 0 else 1.0 / PICTURES_FPS

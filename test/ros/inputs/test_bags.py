@@ -10,69 +10,31 @@ pytest.importorskip("rclpy", reason="needs ROS 2 (./run test)")
 pytest.importorskip("stdformer_ros.msg", reason="needs the built workspace (./run test)")
 pytest.importorskip("rosbags", reason="needs rosbags (requirements-ros.txt)")
 
-from rclpy.serialization import deserialize_message, serialize_message
 from rosbags import rosbag2
-from rosbags.typesys import Stores, get_typestore
-from sensor_msgs.msg import CameraInfo, Image
+from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
-from helpers.fake_pipeline import FILL, FakePipeline
+from helpers.bag_recorder import (
+    CTRL_C,
+    DEPTH,
+    ERROR,
+    IMAGE,
+    INFO,
+    depth,
+    image,
+    info,
+    people_of,
+    read_bag,
+    results_of,
+    write_bag,
+)
+from helpers.fake_pipeline import FakePipeline
 from helpers.ros_client import stamp_of
-from stdformer_ros import cli, pipeline
+from stdformer_ros import cli
 from stdformer_ros.io.video import read_video
 from stdformer_ros.msg import BodyModel, HumanArray
 
 pytestmark = pytest.mark.ros
-
-IMAGE, INFO, DEPTH = "sensor_msgs/msg/Image", "sensor_msgs/msg/CameraInfo", "sensor_msgs/msg/Image"
-
-
-ERROR, CTRL_C = 255, 254
-"""In place of a number of people: what happens at this image."""
-
-
-def image(seconds, people=1):
-    pixels = np.full((48, 64, 3), FILL, np.uint8)
-    pixels[0, 0] = (0, people, 0) if people in (ERROR, CTRL_C) else (people, 0, 0)
-    header = Header(stamp=stamp_of(seconds), frame_id="optical")
-    return Image(
-        header=header, height=48, width=64, encoding="rgb8", step=192, data=pixels.tobytes()
-    )
-
-
-def depth(seconds, metres):
-    values = np.full((48, 64), 1000 * metres, np.uint16)
-    header = Header(stamp=stamp_of(seconds), frame_id="optical")
-    return Image(
-        header=header, height=48, width=64, encoding="16UC1", step=128, data=values.tobytes()
-    )
-
-
-def info():
-    k = [60.0, 0.0, 31.5, 0.0, 60.0, 23.5, 0.0, 0.0, 1.0]
-    return CameraInfo(width=64, height=48, k=k)
-
-
-def write_bag(folder, messages):
-    """Messages are (topic, type's name, message); one is recorded every 10 ms."""
-    store = get_typestore(Stores.ROS2_KILTED)
-    with rosbag2.Writer(folder, version=9) as writer:
-        connections = {
-            topic: writer.add_connection(topic, kind, typestore=store)
-            for topic, kind in {topic: kind for topic, kind, _ in messages}.items()
-        }
-        for i, (topic, _, message) in enumerate(messages):
-            writer.write(connections[topic], 10**9 + i * 10**7, serialize_message(message))
-    return folder
-
-
-def read_bag(folder, topic, kind):
-    with rosbag2.Reader(folder) as reader:
-        return [
-            (time_ns, deserialize_message(bytes(data), kind))
-            for connection, time_ns, data in reader.messages()
-            if connection.topic == topic
-        ]
 
 
 def play(results, client):
@@ -92,26 +54,6 @@ def bag(tmp_path):
     messages = [("/cam/camera_info", INFO, info())]
     messages += [("/cam/image_raw", IMAGE, image(5 + i / 30, people=i)) for i in range(5)]
     return write_bag(tmp_path / "bag", messages)
-
-
-@pytest.fixture
-def run(monkeypatch, tmp_path):
-    """`cli run` on a bag with a fake pipeline; the results are in tmp_path/out."""
-
-    def run(bag, *options, fake=None):
-        monkeypatch.setattr(pipeline, "build_pipeline", lambda settings: fake or FakePipeline())
-        return cli.main(["run", str(bag), "--out", str(tmp_path / "out"), *options])
-
-    return run
-
-
-def results_of(out):
-    """The recorded times and messages of /stdformer/humans."""
-    return read_bag(out / "humans", "/stdformer/humans", HumanArray)
-
-
-def people_of(out):
-    return [len(message.humans) for _, message in results_of(out)]
 
 
 def test_every_image_of_a_bag_is_answered_with_its_header_at_its_time(bag, run, tmp_path, capsys):
@@ -209,7 +151,7 @@ def test_a_folder_that_is_no_bag_is_named(run, tmp_path, capsys):
     empty.mkdir()
     (empty / "metadata.yaml").write_text("nonsense: true\n")
     assert run(empty) == 2
-    assert f"{empty} cannot be read as a rosbag2" in capsys.readouterr().err
+    assert f"{empty} cannot be read as a bag" in capsys.readouterr().err
 
 
 def test_earlier_results_are_not_overwritten(bag, run, tmp_path, capsys):
