@@ -8,6 +8,17 @@ from __future__ import annotations
 
 import argparse
 import sys
+
+from stdformer_ros.stopping import (
+    INTERRUPTED,
+    exit_on_signals,
+    interrupt_on_signals,
+    keyboard_interrupts,
+)
+
+if __name__ == "__main__":  # before the other imports
+    exit_on_signals(INTERRUPTED)
+
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
@@ -20,9 +31,6 @@ from stdformer_ros.training import command as train_command
 
 if TYPE_CHECKING:
     from stdformer_ros.io.offline import Sink
-
-INTERRUPTED = 130
-"""The exit code of a program that Ctrl-C has ended, by the convention of shells."""
 
 
 class CommandError(Exception):
@@ -56,6 +64,7 @@ def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 
 def _run(options: argparse.Namespace) -> int:
+    exit_on_signals(INTERRUPTED)  # there is nothing to keep while it imports and loads
     from stdformer_ros.io.files import shown
     from stdformer_ros.io.humans_file import HumansFile
     from stdformer_ros.io.offline import run_offline
@@ -95,6 +104,7 @@ def _run(options: argparse.Namespace) -> int:
         )
     if options.overlay:
         sinks.append(OverlayVideo(out / "overlay.mp4", estimator.faces, estimator.skeleton))
+    interrupt_on_signals()
     summary = run_offline(frames, pipeline, sinks, total)
     print(f"{summary.people} people in {summary.frames} frames")
     for sink in sinks:
@@ -174,7 +184,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from stdformer_ros.io.files import VideoError
 
     try:
-        return int(options.work(options))
+        with keyboard_interrupts():
+            return int(options.work(options))
     except (CommandError, VideoError, AssetError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -56,14 +56,29 @@ def setting(
     )
 
 
+KINDS = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "text (in quotes, if YAML takes it for something else)",
+    tuple: "a list of names, as in [front, rear]; an empty list is ['']",
+}
+"""What a value of each type is called in messages."""
+
+
+def _is_a(kind: type, value: Any) -> bool:
+    if isinstance(value, bool):
+        return kind is bool
+    if kind is tuple:
+        return isinstance(value, tuple | list) and all(isinstance(v, str) for v in value)
+    return isinstance(value, (int, float) if kind is float else kind)
+
+
 def reason_to_refuse(item: Field[Any], value: Any) -> str:
     """Why a setting cannot have a value, or an empty string if it can."""
-    kinds = {float: (int, float), tuple: (tuple, list)}
     kind = type(item.default)
-    if not isinstance(value, kinds.get(kind, kind)) or (
-        isinstance(value, bool) and kind is not bool
-    ):
-        return f"{item.name} must be of type {kind.__name__}, not {value!r}"
+    if not _is_a(kind, value):
+        return f"{item.name} must be {KINDS[kind]}, not {value!r}"
     low_high, allowed = item.metadata["between"], item.metadata["one_of"]
     if allowed and value not in allowed:
         return f"{item.name} must be one of {', '.join(map(str, allowed))}, not {value}"

@@ -49,6 +49,11 @@ class MultiCameraPipeline:
         answers = answer([(self._pipelines[camera], frame) for camera, frame in seen.items()])
         return {c: a for c, a in zip(seen, answers, strict=True) if a is not None}
 
+    def prepare_quality(self, quality: Quality) -> None:
+        """Load what a quality needs on all cameras, see `Pipeline.prepare_quality`."""
+        for pipeline in self._pipelines.values():
+            pipeline.prepare_quality(quality)
+
     def use_quality(self, quality: Quality) -> None:
         """Use another quality on all cameras, see `Pipeline.use_quality`."""
         for pipeline in self._pipelines.values():

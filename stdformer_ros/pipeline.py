@@ -43,6 +43,9 @@ Perception = Callable[[Frame], list[Person]]
 class AdjustablePerception(Protocol):
     """Perception whose quality can change while the stream runs, as `PeopleTracker`'s can."""
 
+    def load(self, landmarks: LandmarkModel) -> None:
+        """Load a landmark model that `use` may need later."""
+
     def use(self, landmarks: LandmarkModel, detect_every: int) -> None:
         """Change the landmark model and the frames between two searches for new people."""
 
@@ -187,6 +190,11 @@ class Pipeline:
             i: t for i, t in self._tracks.items() if frame.stamp - t.stamp <= MAX_GAP_SECONDS
         }
         return Seen(frame, people)
+
+    def prepare_quality(self, quality: Quality) -> None:
+        """Load the networks that `use_quality` needs for this quality, but do not use them yet."""
+        if isinstance(self.perception, AdjustablePerception):
+            self.perception.load(quality.landmarks)
 
     def use_quality(self, quality: Quality) -> None:
         """Use another quality from the next frame on; windows and identities stay.

@@ -92,12 +92,12 @@ def test_an_option_that_a_command_does_not_have_keeps_its_default() -> None:
     [
         ({"landmarks": "heavy"}, "landmarks must be one of lite, full, not heavy"),
         ({"detect_every": 0}, "detect_every must be between 1 and 300, not 0"),
-        ({"detect_every": 2.5}, "detect_every must be of type int, not 2.5"),
-        ({"detect_every": True}, "detect_every must be of type int, not True"),
-        ({"max_people": "8"}, "max_people must be of type int, not '8'"),
+        ({"detect_every": 2.5}, "detect_every must be a whole number, not 2.5"),
+        ({"detect_every": True}, "detect_every must be a whole number, not True"),
+        ({"max_people": "8"}, "max_people must be a whole number, not '8'"),
         ({"filter_beta": float("nan")}, "filter_beta must be between 0.0 and 100.0, not nan"),
         ({"mesh_level": 7000}, "mesh_level must be one of 431, 1723, 6890, not 7000"),
-        ({"checkpoint": None}, "checkpoint must be of type str, not None"),
+        ({"checkpoint": None}, "checkpoint must be text (in quotes, if YAML takes it for"),
     ],
 )
 def test_a_value_that_is_not_possible_is_named(wrong, said) -> None:
@@ -112,7 +112,10 @@ def test_a_value_that_is_not_possible_is_named(wrong, said) -> None:
         ({"cameras": ("a", "a")}, "cameras must name each camera once"),
         ({"cameras": ("1st",)}, "'1st' cannot be a part of a topic"),
         ({"markers": ("mesh", "shadow")}, "markers must be some of mesh, skeleton, label"),
-        ({"depth": 1}, "depth must be of type bool, not 1"),
+        ({"depth": 1}, "depth must be true or false, not 1"),
+        ({"cameras": "front"}, "cameras must be a list of names, as in [front, rear]"),
+        ({"cameras": (1, 2)}, "cameras must be a list of names, as in [front, rear]"),
+        ({"markers": (True,)}, "markers must be a list of names"),
     ],
 )
 def test_the_node_names_what_it_cannot_be_set_to(wrong, said) -> None:

@@ -15,7 +15,13 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
+
+from stdformer_ros.stopping import INTERRUPTED, exit_on_signals, stop_requests
+
+if __name__ == "__main__":  # the other imports take seconds
+    exit_on_signals(INTERRUPTED)
 
 import cv2
 import numpy as np
@@ -62,11 +68,12 @@ def main(args: Sequence[str] | None = None) -> int:
 
     # The demo must not connect to other people's cameras and robots on the network.
     os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     window = None if options.headless or not _has_display() else _show
     rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
     recorder = Recorder(window)
-    stamps = _run(recorder, options.model, source)
+    with stop_requests() as stop:
+        stamps = _run(recorder, options.model, source, stop)
+    exit_on_signals(INTERRUPTED)  # while the results are drawn
     if stamps is None:
         return 1
     if window is not None:
@@ -93,8 +100,10 @@ def main(args: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _run(recorder: Recorder, model: str | None, source: list[str]) -> list[int] | None:
-    """Start node and player, record until the player is done or Ctrl-C, then end both.
+def _run(
+    recorder: Recorder, model: str | None, source: list[str], stop: threading.Event
+) -> list[int] | None:
+    """Start node and player, record until the player is done or `stop` is set, then end both.
 
     Returns:
         The stamps of all published images, or None if the node did not start.
@@ -106,29 +115,31 @@ def _run(recorder: Recorder, model: str | None, source: list[str]) -> list[int] 
     node_command += ["-p", f"model:={model}"] if model else []
     player_command = [sys.executable, "-m", "stdformer_ros.demo.player", *source]
     player_command += ["--ros-args", *REMAPPED]
-    node = subprocess.Popen(node_command)
-    player = subprocess.Popen(player_command, stdout=subprocess.PIPE, text=True)
     stamps: list[int] = []
-    reader = threading.Thread(target=_read_stamps, args=(player, stamps), daemon=True)
-    reader.start()
-    try:
+    with ExitStack() as ended:
+        ended.callback(executor.shutdown)
+        node = subprocess.Popen(node_command)
+        ended.callback(_end, node)
+        player = subprocess.Popen(player_command, stdout=subprocess.PIPE, text=True)
+        ended.callback(_end, player)
+        reader = threading.Thread(target=_read_stamps, args=(player, stamps), daemon=True)
+        reader.start()
         while recorder.body_model is None:  # the node publishes it when it becomes active
+            if stop.is_set():
+                break
             if node.poll() is not None:
                 _failed("the node did not start (its message is above)")
                 return None
             executor.spin_once(timeout_sec=0.1)
-        _record(recorder, executor, (node, player), stamps)
+        _record(recorder, executor, (node, player), stamps, stop)
+        if stop.is_set():
+            print("\nstopping", file=sys.stderr)
+            return stamps
         reader.join(1.0)
         if node.poll() is not None:
             _failed(f"the node ended with code {node.returncode} (its message is above)")
         elif player.returncode:
             _failed("the player failed (its message is above)")
-    except KeyboardInterrupt:
-        print("\nstopping", file=sys.stderr)
-    finally:
-        _end(player)
-        _end(node)
-        executor.shutdown()
     return stamps
 
 
@@ -137,12 +148,17 @@ def _record(
     executor: SingleThreadedExecutor,
     processes: tuple[subprocess.Popen[bytes], subprocess.Popen[str]],
     stamps: list[int],
+    stop: threading.Event,
 ) -> None:
-    """Record until the player has ended and the last results have come, or the node has ended."""
+    """Record until the player has ended and the last results have come, or the node has ended, or
+    `stop` is set.
+    """
     node, player = processes
     last = time.monotonic()
     with tqdm(unit=" frames", desc="processed") as bar:
-        while node.poll() is None and time.monotonic() - last < LAST_RESULT_SECONDS:
+        while not stop.is_set() and node.poll() is None:
+            if time.monotonic() - last > LAST_RESULT_SECONDS:
+                break
             executor.spin_once(timeout_sec=0.1)
             new = len(recorder.results) - bar.n
             if new or player.poll() is None:

@@ -13,6 +13,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from threading import Event
 
+from stdformer_ros.stopping import exit_on_signals, stop_requests
+
+if __name__ == "__main__":  # the other imports take seconds
+    exit_on_signals(0)
+
 import rclpy
 from rclpy.node import Node
 from rclpy.qos import qos_profile_sensor_data
@@ -26,7 +31,6 @@ from stdformer_ros.io.files import VideoError
 from stdformer_ros.io.pictures import VideoWriter
 from stdformer_ros.io.video import read_camera, read_video
 from stdformer_ros.ros.outputs.messages import rgb_message
-from stdformer_ros.ros.worker import stop_requests
 from stdformer_ros.types import Frame
 
 FRAME_ID = "camera_optical_frame"

@@ -90,10 +90,18 @@ class PeopleTracker:
         other._init_state()
         return other
 
-    def use(self, landmarks: LandmarkModel, detect_every: int) -> None:
-        """Change both settings while the stream runs; all identities stay."""
+    def load(self, landmarks: LandmarkModel) -> None:
+        """Load a landmark model that `use` may need later; clones share it.
+
+        Raises:
+            AssetError: if the network's file is missing or damaged.
+        """
         if landmarks not in self._landmark_detectors:
             self._landmark_detectors[landmarks] = LandmarkDetector(landmarks)
+
+    def use(self, landmarks: LandmarkModel, detect_every: int) -> None:
+        """Change both settings while the stream runs; all identities stay."""
+        self.load(landmarks)
         self._find_landmarks = self._landmark_detectors[landmarks]
         self._use_mirror = landmarks == "full"
         self.detect_every = detect_every

@@ -166,7 +166,7 @@ class CameraStream:
         age = self._node.get_clock().now() - Time.from_msg(header.stamp)
         self._statistics.answer(len(humans), 1e-9 * age.nanoseconds)
 
-    def fail(self, error: Exception) -> None:
+    def fail(self, error: BaseException) -> None:
         """Log that an image could not be answered, and count it."""
         self._statistics.bad_image(refused=False)
         trace = "".join(traceback.format_exception(error))

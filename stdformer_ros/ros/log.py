@@ -8,8 +8,11 @@ times a second.
 from __future__ import annotations
 
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
+
+from stdformer_ros.assets import AssetError
 
 Warn = Callable[[str, str], object]
 """Takes a warning: its kind (see `BadInput.kind`) and its text. A `Throttle` is one."""
@@ -65,6 +68,21 @@ class Throttle:
         self._written_at[kind] = now
         count = self._suppressed.pop(kind, 0)
         self._write(f"{text} (and {count} more like it)" if count else text)
+
+
+FORESEEN = (ValueError, OSError, AssetError)
+"""What our own checks raise, with messages that say what is wrong and what to do."""
+
+
+def cause(error: BaseException) -> str:
+    """What an error says, in one line; for one that was not foreseen also its type, and below that
+    line its traceback.
+    """
+    name, text = type(error).__name__, " ".join(str(error).split())
+    if isinstance(error, FORESEEN) and text:
+        return text
+    trace = "".join(traceback.format_exception(error)).rstrip()
+    return f"{name}: {text}\n{trace}" if text else f"{name}\n{trace}"
 
 
 @dataclass(frozen=True)

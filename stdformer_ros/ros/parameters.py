@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import Field, fields
+from difflib import get_close_matches
 from typing import Any
 
 from rcl_interfaces.msg import (
@@ -27,11 +28,59 @@ from stdformer_ros.config import (
     split_folders,
 )
 
+RCLPY_OWN = ("use_sim_time", "start_type_description_service")
+"""Parameters of every node; older versions of rclpy do not declare all of them."""
+
 
 def declare_parameters(node: Node) -> None:
-    """Declare all settings on the node; values come from launch files and overrides."""
+    """Declare all settings on the node; values come from launch files and overrides.
+
+    Raises:
+        ValueError: if a parameter does not allow its value; the message names all such parameters.
+    """
+    wrong = []
     for item in fields(NodeSettings):
-        node.declare_parameter(item.name, item.default, _descriptor(item))
+        value = item.default
+        if item.name in (overrides := _overrides(node)):
+            value = _fitting(item, overrides[item.name].value)
+        if reason := reason_to_refuse(item, value):
+            wrong.append(reason)
+        else:
+            node.declare_parameter(item.name, value, _descriptor(item), ignore_override=True)
+    if wrong:
+        raise ValueError("; ".join(wrong))
+
+
+def unknown_parameters(node: Node) -> str:
+    """A warning that names the overrides for this node that nobody will declare, or nothing.
+
+    rclpy itself ignores them without a word. The other overrides are those of settings, of rclpy's
+    own parameters, and `qos_overrides`, which each topic declares when it is created.
+    """
+    names = [item.name for item in fields(NodeSettings)]
+    unknown = []
+    for name in sorted(_overrides(node)):
+        if node.has_parameter(name) or name.startswith("qos_overrides.") or name in RCLPY_OWN:
+            continue
+        nearest = get_close_matches(name.lower(), names, n=1)
+        unknown.append(f"{name} (did you mean {nearest[0]}?)" if nearest else name)
+    if not unknown:
+        return ""
+    return (
+        f"parameters that {node.get_name()} does not have are ignored: {', '.join(unknown)}; "
+        "`ros2 param list` shows those that it has"
+    )
+
+
+def fitting(changes: list[Parameter[Any]]) -> list[Parameter[Any]]:
+    """The changes with numbers of the declared type; for the pre-set-parameters callback."""
+    ours = {item.name: item for item in fields(NodeSettings)}
+    return [
+        Parameter(change.name, value=_fitting(ours[change.name], change.value))
+        if change.name in ours
+        else change
+        for change in changes
+    ]
 
 
 def read_parameters(node: Node) -> NodeSettings:
@@ -71,6 +120,17 @@ def check_change(
         if reason:
             return SetParametersResult(successful=False, reason=reason)
     return SetParametersResult(successful=True)
+
+
+def _overrides(node: Node) -> dict[str, Parameter[Any]]:
+    """The values from command line, launch and YAML files; rclpy has no public way to them."""
+    return node._parameter_overrides
+
+
+def _fitting(item: Field[Any], value: Any) -> Any:
+    """The value; a whole number as float, if the setting is one: in YAML `15` is an integer."""
+    is_whole = isinstance(value, int) and not isinstance(value, bool)
+    return float(value) if is_whole and isinstance(item.default, float) else value
 
 
 def _file_refusal(name: str, path: str, file_folders: str) -> str:

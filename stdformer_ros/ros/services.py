@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
+from typing import TypeVar
 
 from rclpy.node import Node
 from std_srvs.srv import SetBool, Trigger
+
+from stdformer_ros.ros.log import cause
+
+Response = TypeVar("Response", Trigger.Response, SetBool.Response)
 
 
 class Services:
@@ -34,12 +40,20 @@ class Services:
             self._node.destroy_service(service)
 
     def _on_reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        self._reset()
-        response.success, response.message = True, "all people are forgotten"
-        return response
+        return self._done(response, self._reset, "all people are forgotten")
 
     def _on_enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
-        self._enable(request.data)
-        response.success = True
-        response.message = "images are processed" if request.data else "images are ignored"
+        effect = "images are processed" if request.data else "images are ignored"
+        return self._done(response, partial(self._enable, request.data), effect)
+
+    def _done(self, response: Response, work: Callable[[], None], effect: str) -> Response:
+        """The response with the effect of the work; if that fails, with the reason."""
+        try:
+            work()
+        except Exception as error:
+            reason = cause(error)
+            self._node.get_logger().error(reason)
+            response.success, response.message = False, reason.splitlines()[0]
+        else:
+            response.success, response.message = True, effect
         return response

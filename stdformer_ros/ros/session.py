@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from threading import Lock
 from typing import TYPE_CHECKING
@@ -17,7 +18,7 @@ from stdformer_ros.config import NodeSettings
 from stdformer_ros.postprocess.smoothing import one_euro_filter
 from stdformer_ros.ros.adaptive_quality import AdaptiveQuality, wanted_quality
 from stdformer_ros.ros.camera_stream import CameraStream
-from stdformer_ros.ros.log import ThrottledLog
+from stdformer_ros.ros.log import ThrottledLog, cause
 from stdformer_ros.ros.outputs.publishers import Outputs
 from stdformer_ros.ros.services import Services
 from stdformer_ros.ros.worker import NewestWorker
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from stdformer_ros.multi_camera import MultiCameraPipeline
     from stdformer_ros.pipeline import Seen
+    from stdformer_ros.types import Answer
 
 
 class Session:
@@ -34,6 +36,9 @@ class Session:
 
     The executor's thread only stores the newest image of each camera. In a thread of its own, a
     `NewestWorker` checks these images, runs the pipelines on all of them at once, and publishes.
+
+    An exception while an image is processed or the node reports about itself is logged, and costs
+    at most that image: the session goes on with the next one.
 
     Args:
         node: whose subscriptions, publishers and timers they are.
@@ -54,13 +59,13 @@ class Session:
         self._node = node
         self._pipelines = pipelines
         self._pipelines_lock = Lock()  # shared by the worker, parameter changes and services
+        self._log = log
         self._settings = settings
         self._outputs = outputs
         self._enabled = True
         pipelines.velocity_seconds = settings.velocity_smoothing
         pipelines.use_filter(one_euro_filter(settings))
         self._quality = AdaptiveQuality(pipelines, settings, node.get_logger())
-        self._worker: NewestWorker[Image | CompressedImage] = NewestWorker(self._answer)
         self._streams: dict[str, CameraStream] = {}
         for camera in outputs:
             pipelines.reset(camera)
@@ -71,24 +76,32 @@ class Session:
                 outputs[camera],
                 settings,
                 log,
-                offer=partial(self._worker.offer, camera),
+                offer=partial(self._offer, camera),
             )
         self._services = Services(node, self.reset, self.enable)
         self._diagnostics = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
         # Silence has to be noticed even if simulated time stands still.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._timer = node.create_timer(1.0, self._on_timer, clock=steady)
+        # Last, so that no thread is left if anything before raises.
+        self._worker: NewestWorker[Image | CompressedImage] = NewestWorker(
+            self._answer, partial(self._report, "the inference thread")
+        )
 
     def close(self) -> None:
-        """Stop everything; the worker first finishes the frames that it is processing."""
-        self._node.destroy_timer(self._timer)
-        self._services.close()
-        for stream in self._streams.values():
-            stream.close()
-        self._worker.stop()
-        for stream in self._streams.values():
-            stream.clear()
-        self._node.destroy_publisher(self._diagnostics)
+        """Stop everything; the worker first finishes the frames that it is processing.
+
+        All is stopped, even if a part of it raises an exception; then that is raised at the end.
+        """
+        with ExitStack() as last_first:
+            last_first.callback(self._node.destroy_publisher, self._diagnostics)
+            for stream in self._streams.values():
+                last_first.callback(stream.clear)
+            last_first.callback(self._worker.stop)
+            for stream in self._streams.values():
+                last_first.callback(stream.close)
+            last_first.callback(self._services.close)
+            last_first.callback(self._node.destroy_timer, self._timer)
 
     def apply(self, settings: NodeSettings) -> None:
         """Use changed `live` parameters from now on."""
@@ -126,6 +139,9 @@ class Session:
                 stream.close()
         self.reset()
 
+    def _offer(self, camera: str, image: Image | CompressedImage) -> None:
+        self._worker.offer(camera, image)
+
     def _answer(self, images: dict[str, Image | CompressedImage]) -> None:
         """Process the newest image of each camera that has a new one, in the worker's thread."""
         # without the lock, because the executor's thread brings what is waited for
@@ -136,39 +152,59 @@ class Session:
                 self._answer_round(images)
 
     def _answer_round(self, images: dict[str, Image | CompressedImage]) -> None:
-        """Process images and publish the humans. Never raises.
+        """Process images and publish the humans.
 
         An error in one camera's image does not stop the node or the other cameras.
         """
         began = time.monotonic()
         seen: dict[str, Seen] = {}
         for camera, image in images.items():
-            try:
+            with self._failing([camera]):
                 frame = self._streams[camera].read(image)
                 if frame is not None:
                     seen[camera] = self._pipelines.see(camera, frame)
-            except Exception as error:
-                self._fail(camera, error)
-        try:
+        answers: dict[str, Answer] = {}
+        with self._failing(seen):
             answers = self._pipelines.answer(seen)
-        except Exception as error:
-            for camera in seen:
-                self._fail(camera, error)
-            return
         for camera, answer in answers.items():
-            try:
+            with self._failing([camera]):
                 self._streams[camera].publish(answer)
-            except Exception as error:
-                self._fail(camera, error)
-        if seen and self._quality.frame(time.monotonic() - began):
-            for output in self._outputs.values():
-                output.announce()
+        with self._reported("adaptive quality"):
+            if seen and self._quality.frame(time.monotonic() - began):
+                for output in self._outputs.values():
+                    output.announce()
 
-    def _fail(self, camera: str, error: Exception) -> None:
-        self._pipelines.reset(camera)
-        self._streams[camera].fail(error)
+    @contextmanager
+    def _failing(self, cameras: Iterable[str]) -> Iterator[None]:
+        """An exception in the `with` block is these cameras' failure, and ends there.
+
+        `BaseException`, because a library's `SystemExit` would end the worker's thread.
+        """
+        try:
+            yield
+        except BaseException as error:
+            for camera in cameras:
+                with self._reported(f"camera '{camera}'"):
+                    self._streams[camera].fail(error)
+                with self._reported(f"reset of camera '{camera}'"):
+                    self._pipelines.reset(camera)
+
+    @contextmanager
+    def _reported(self, what: str) -> Iterator[None]:
+        """An exception in the `with` block is logged, and ends there."""
+        try:
+            yield
+        except BaseException as error:
+            self._report(what, error)
+
+    def _report(self, what: str, error: BaseException) -> None:
+        self._log.error(f"{what} {type(error).__name__}", f"{what} failed: {cause(error)}")
 
     def _on_timer(self) -> None:
+        with self._reported("diagnostics"):
+            self._publish_diagnostics()
+
+    def _publish_diagnostics(self) -> None:
         values = {"model": self._pipelines.estimator.name, "device": self._settings.device}
         values |= self._quality.settings()
         restrictions = self._quality.restrictions()

@@ -1,24 +1,20 @@
-"""The inference thread, and how the process ends.
+"""The inference thread.
 
 The executor's thread receives images and must never wait for inference. Therefore a `NewestWorker`
 runs the inference in its own thread. Only the newest image of each camera waits for it: under
-overload older images are dropped, they never queue up. With `stop_requests`, SIGINT and SIGTERM
-let the process end both threads in order.
+overload older images are dropped, they never queue up.
 """
 
 from __future__ import annotations
 
-import signal
+import sys
 import threading
+import traceback
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from types import FrameType
+from collections.abc import Callable
 from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
-
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class NewestWorker(Generic[Item]):
@@ -30,7 +26,8 @@ class NewestWorker(Generic[Item]):
     longest comes first.
 
     Args:
-        process: called with the items of one round, by the camera's name. It must not raise.
+        process: called with the items of one round, by the camera's name.
+        report: called with an exception of `process`; the next round follows all the same.
 
     Attributes:
         offered: how many items came in, by camera.
@@ -38,11 +35,16 @@ class NewestWorker(Generic[Item]):
         dropped: how many were replaced before they were processed.
     """
 
-    def __init__(self, process: Callable[[dict[str, Item]], None]) -> None:
+    def __init__(
+        self,
+        process: Callable[[dict[str, Item]], None],
+        report: Callable[[BaseException], None],
+    ) -> None:
         self.offered: Counter[str] = Counter()
         self.processed: Counter[str] = Counter()
         self.dropped: Counter[str] = Counter()
         self._process = process
+        self._report = report
         self._waiting: dict[str, Item] = {}
         self._changed = threading.Condition()
         self._running = True
@@ -73,28 +75,16 @@ class NewestWorker(Generic[Item]):
                 if not self._running:
                     return
                 items, self._waiting = self._waiting, {}
-            self._process(items)
+            self._survive(items)
             with self._changed:
                 self.processed.update(items.keys())
 
-
-@contextmanager
-def stop_requests() -> Iterator[threading.Event]:
-    """An event that SIGINT and SIGTERM set; they do not interrupt the process in other ways.
-
-    Ctrl-C reaches a launched process twice, from the terminal and from the launch program. Both
-    signals are ignored after the `with` block: Python restores its own handlers before the process
-    has ended, and a late second signal would then kill it.
-    """
-    stop = threading.Event()
-
-    def on_signal(number: int, frame: FrameType | None) -> None:
-        stop.set()
-
-    for number in SIGNALS:
-        signal.signal(number, on_signal)
-    try:
-        yield stop
-    finally:
-        for number in SIGNALS:
-            signal.signal(number, signal.SIG_IGN)
+    def _survive(self, items: dict[str, Item]) -> None:
+        """Process one round; no exception ends the thread, not even a `SystemExit`."""
+        try:
+            try:
+                self._process(items)
+            except BaseException as error:
+                self._report(error)
+        except BaseException:  # of the report itself: its last way out is the process's output
+            traceback.print_exc(file=sys.stderr)

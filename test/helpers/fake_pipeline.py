@@ -157,6 +157,9 @@ class FakeMultiCameraPipeline:
     def reset(self, camera: str) -> None:
         self._pipelines[camera].reset()
 
+    def prepare_quality(self, quality: Quality) -> None:
+        pass
+
     def use_quality(self, quality: Quality) -> None:
         self.estimator.faces = BOX_FACES if quality.mesh_level > 4 else BOX_FACES[:6]
 
