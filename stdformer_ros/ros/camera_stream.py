@@ -22,6 +22,7 @@ from std_msgs.msg import Header
 
 from stdformer_ros.camera.depth import DepthImage
 from stdformer_ros.config import NodeSettings
+from stdformer_ros.ros.inputs.arrivals import Arrivals
 from stdformer_ros.ros.inputs.intake import DepthIntake, Intake, nanoseconds
 from stdformer_ros.ros.inputs.transforms import TransformError
 from stdformer_ros.ros.log import BadInput, ThrottledLog
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
 
 INFO_WAIT = 0.5
 """So long, in seconds, the first image waits for the first CameraInfo, if somebody publishes it."""
+INFO_LAG = 0.05
+"""So long, in seconds from its arrival, an image waits for the CameraInfo of its stamp, if the one
+before it had such a CameraInfo: drivers publish it after the image, and it may tell of a zoom."""
 UNSTAMPED = "image stamps are not set (0): the times of arrival are used"
 
 
@@ -72,6 +76,8 @@ class CameraStream:
         self._intake_lock = Lock()
         self._info_heard = Event()
         self._info_until: float | None = None  # monotonic; until then images wait for a CameraInfo
+        self._infos: Arrivals[None] = Arrivals()
+        self._stamp_ns = 0  # of the previous image
         self._depth: DepthIntake | None = None
         if settings.depth:
             self._depth = DepthIntake(settings.depth_tolerance, self._warn_of_input)
@@ -93,12 +99,13 @@ class CameraStream:
         if self._intake.camera is None:
             self._info_heard.clear()
             self._info_until = None
+        self._infos.open()
         kind = CompressedImage if self.settings.image_transport == "compressed" else Image
         self._subscribe(kind, self._image_topic, self._on_image, depth=1)
         self._subscribe(CameraInfo, self._info_topic, self._on_camera_info, depth=5)
         self.hear_latched_info()
         if self._depth is not None:
-            self._depth.open()
+            self._depth.arrivals.open()
             self._subscribe(Image, self._depth_topic, self._on_depth, depth=5)
 
     def hear_latched_info(self) -> None:
@@ -126,7 +133,7 @@ class CameraStream:
             )
 
     def wait(self, message: Image | CompressedImage) -> None:
-        """Wait, within bounds, for the first CameraInfo and for the depth of the newest image.
+        """Wait, within bounds, for the CameraInfo and the depth of the newest image.
 
         `close` ends this at once.
         """
@@ -134,10 +141,12 @@ class CameraStream:
             expected = self._node.count_publishers(self._info_topic) > 0
             self._info_until = time.monotonic() + (INFO_WAIT if expected else 0.0)
         self._info_heard.wait(max(0.0, self._info_until - time.monotonic()))
+        arrived = time.monotonic() - self._statistics.silence()
+        before, self._stamp_ns = self._stamp_ns, nanoseconds(message.header.stamp)
+        if before in self._infos:
+            self._infos.wait(self._stamp_ns, arrived + INFO_LAG)
         if self._depth is not None:
-            arrived = time.monotonic() - self._statistics.silence()
-            until = arrived + self.settings.depth_wait
-            self._depth.wait(nanoseconds(message.header.stamp), until)
+            self._depth.arrivals.wait(self._stamp_ns, arrived + self.settings.depth_wait)
 
     def read(self, message: Image | CompressedImage) -> Frame | None:
         """The image as a frame; None, with a warning, if it cannot be used."""
@@ -212,8 +221,9 @@ class CameraStream:
     def close(self) -> None:
         """Stop listening, and waiting."""
         self._info_heard.set()
+        self._infos.close()
         if self._depth is not None:
-            self._depth.close()
+            self._depth.arrivals.close()
         for subscription in self._subscriptions:
             self._node.destroy_subscription(subscription)
         self._subscriptions.clear()
@@ -281,6 +291,7 @@ class CameraStream:
                 self._intake.take_camera_info(message)
         except BadInput as bad:
             self._warn(f"camera_info {bad.kind}", f"{self._info_topic}: {bad}; ignored")
+        self._infos.take(nanoseconds(message.header.stamp), None)
         self._info_heard.set()
 
     def _stamp_if_missing(self, header: Header) -> bool:

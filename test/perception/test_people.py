@@ -52,13 +52,14 @@ class Scene:
         landmarks = np.stack([x + across, y + down], axis=1).astype(np.float32)
         return Pose(score, landmarks, np.ones(LANDMARKS, np.float32), Roi(x, y, SIDE), SPACE)
 
-    def show(self, *places, stamp=None, size=(480, 640)):
+    def show(self, *places, stamp=None, size=(480, 640), discontinuous=False):
         """Show the next frame, 30 per second, with people at these places."""
         self.places = places
         stamp = self.frames / 30 if stamp is None else stamp
         self.frames += 1
         image = np.zeros((*size, 3), np.uint8)
-        return self.tracker(Frame(image, stamp, Camera.assumed(size[1], size[0])))
+        camera = Camera.assumed(size[1], size[0])
+        return self.tracker(Frame(image, stamp, camera, discontinuous=discontinuous))
 
     def ids(self, *places, **options):
         return [p.track_id for p in self.show(*places, **options)]
@@ -99,6 +100,21 @@ def test_the_whole_image_is_searched_more_often_while_a_person_is_lost(scene):
     for _ in range(12):
         scene.show((150, 200))
     assert scene.searches - before == 12 // SEARCH_EVERY
+
+
+def test_after_a_discontinuity_landmarks_are_not_smoothed_and_the_whole_image_is_searched(scene):
+    """The intrinsics have changed: everybody is seen elsewhere, though nobody has moved."""
+    for _ in range(5):
+        (known,) = scene.show((300, 200))
+    before = scene.searches
+    (person,) = scene.show((310, 205), discontinuous=True)
+    true = scene.pose(310, 205, 1.0).landmarks
+    np.testing.assert_array_equal(person.landmarks, true)
+    assert scene.searches == before + 1
+    assert person.track_id == known.track_id
+    (person,) = scene.show((310, 205))
+    np.testing.assert_allclose(person.landmarks, true, atol=1e-3)
+    assert scene.searches == before + 1
 
 
 def test_landmarks_with_a_large_prediction_error_are_detected_again_and_the_nearest_taken(scene):

@@ -87,22 +87,15 @@ def intrinsics_of(
         warn("projection", "P is all zeros, but the images are rectified: K is used instead")
     if not any(k):
         return None
-    # The part of the sensor that is sent, in pixels before binning; 0 means all of it.
-    roi = info.roi
-    width, height = roi.width or info.width, roi.height or info.height
     try:
-        if roi.x_offset + width > info.width or roi.y_offset + height > info.height:
-            raise ValueError(
-                f"the region of interest {width}x{height} at ({roi.x_offset}, {roi.y_offset}) is "
-                f"not inside the sensor's {info.width}x{info.height} pixels"
-            )
+        x, y, width, height = _part_of(info, warn)
         camera = Camera(
             width,
             height,
             fx=k[0],
             fy=k[4],
-            cx=k[2] - roi.x_offset,
-            cy=k[5] - roi.y_offset,
+            cx=k[2] - x,
+            cy=k[5] - y,
             distortion=None if rectified else _distortion_of(info, warn),
         )
         _require_plausible(camera)
@@ -136,6 +129,29 @@ def stretch_between(size: tuple[float, float], other: tuple[float, float]) -> fl
     """How much the ratios of the sides of two images differ: a factor from 1."""
     x, y = other[0] / size[0], other[1] / size[1]
     return max(x / y, y / x)
+
+
+def _part_of(info: CameraInfo, warn: Warn) -> tuple[int, int, int, int]:
+    """Where the part of the sensor that is sent begins (x, y), its width and height.
+
+    They are in pixels before binning, by the definition of sensor_msgs/CameraInfo.
+
+    Raises:
+        ValueError: if the part is not on the sensor.
+    """
+    roi = info.roi
+    width, height = roi.width or info.width, roi.height or info.height  # 0 means all of it
+    if roi.x_offset + width <= info.width and roi.y_offset + height <= info.height:
+        return roi.x_offset, roi.y_offset, width, height
+    part = f"the region of interest {width}x{height} at ({roi.x_offset}, {roi.y_offset})"
+    if (width, height) == (info.width, info.height):
+        warn(
+            "region",
+            f"{part} is as large as the calibrated image: it was calibrated itself, and its offset "
+            "is not used",
+        )
+        return 0, 0, width, height
+    raise ValueError(f"{part} is not inside the sensor's {info.width}x{info.height} pixels")
 
 
 def _require_plausible(camera: Camera) -> None:

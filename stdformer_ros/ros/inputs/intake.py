@@ -1,25 +1,22 @@
 """Convert camera messages to a Frame, or say why a message cannot be used.
 
-`Intake` joins each image with the newest intrinsics and its depth, and compares its stamp, size and
+`Intake` joins each image with its intrinsics and depth, and compares its stamp, size and
 intrinsics with those of the image before it. `DepthIntake` finds the depth image that was taken at
 the same time as a colour image.
 """
 
 from __future__ import annotations
 
-import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
-from itertools import pairwise
-from statistics import median
 
 from builtin_interfaces.msg import Time
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from stdformer_ros.camera.depth import DepthImage
 from stdformer_ros.camera.pinhole import Camera
+from stdformer_ros.ros.inputs.arrivals import Arrival, Arrivals
 from stdformer_ros.ros.inputs.camera_info import (
     MAX_STRETCH,
     Intrinsics,
@@ -35,14 +32,9 @@ MAX_JITTER = 0.005
 """Intrinsics that differ less than this (`Camera.difference`) from those in use are not applied: a
 driver that estimates them again and again would otherwise seem to move everybody."""
 
-KEPT = 8
-"""Number of depth messages that are kept, because a colour image is processed some time after it
-has arrived."""
-SILENCE = 0.5
-"""After this time in seconds without a depth image, or three periods of a slow one, no image waits
-for depth any more."""
-JITTER = 0.25
-"""By this fraction of its period a depth image may come later than expected."""
+MAX_AHEAD_NS = 1_000_000_000
+"""A CameraInfo is of a later time than the image if it is newer by less than this; by more, its
+stamps are of another clock."""
 
 
 def seconds(stamp: Time) -> float:
@@ -66,7 +58,8 @@ class Intake:
     def __init__(self, rectified: bool = False, warn: Warn = ignore) -> None:
         self._rectified = rectified
         self._warn = warn
-        self._intrinsics: Intrinsics | None = None
+        # The last few different ones, each with the stamp of its first CameraInfo.
+        self._history: deque[tuple[int, Intrinsics]] = deque(maxlen=4)
         self._told: object = None  # what the newest usable CameraInfo said
         self._discontinuous = False
         self._stamp_ns: int | None = None
@@ -78,7 +71,7 @@ class Intake:
     @property
     def camera(self) -> Camera | None:
         """The newest usable intrinsics, for the size of their calibration; None before them."""
-        return None if self._intrinsics is None else self._intrinsics.camera
+        return self._history[-1][1].camera if self._history else None
 
     def take_camera_info(self, info: CameraInfo) -> None:
         """Store the intrinsics; unusable ones leave the earlier ones in place.
@@ -91,9 +84,10 @@ class Intake:
             return
         intrinsics = intrinsics_of(info, self._rectified, self._warn)
         self._told = told
-        if intrinsics is None and self._intrinsics is not None:
+        if intrinsics is not None:
+            self._history.append((nanoseconds(info.header.stamp), intrinsics))
+        elif self._history:
             self._warn("uncalibrated", "K is all zeros now; the earlier intrinsics stay in use")
-        self._intrinsics = intrinsics or self._intrinsics
 
     def frame(self, message: Image | CompressedImage, depth: DepthImage | None = None) -> Frame:
         """The image as a Frame, with the depth that belongs to it and the header as its `source`.
@@ -125,18 +119,29 @@ class Intake:
                 "changed size",
                 f"the image changed its size from {old[0]}x{old[1]} to {width}x{height}",
             )
-        camera = self._steady(self._camera_for(width, height))
+        camera = self._steady(self._camera_for(stamp_ns, width, height))
         depth = self._aligned(depth, width, height)
         discontinuous, self._discontinuous = self._discontinuous, False
         return Frame(image, seconds(stamp), camera, depth, message.header, discontinuous)
 
-    def _camera_for(self, width: int, height: int) -> Camera:
-        """The newest intrinsics for this size, or assumed ones."""
-        if self._intrinsics is None:
+    def _camera_for(self, stamp_ns: int, width: int, height: int) -> Camera:
+        """The intrinsics of this time for this size, or assumed ones.
+
+        Those of a CameraInfo that is newer than the image are not yet the image's.
+        """
+        if not self._history:
             return Camera.assumed(width, height)
-        known = (self._intrinsics, width, height)
+        intrinsics = next(
+            (
+                intrinsics
+                for told_ns, intrinsics in reversed(self._history)
+                if not 0 < told_ns - stamp_ns < MAX_AHEAD_NS
+            ),
+            self._history[0][1],
+        )
+        known = (intrinsics, width, height)
         if self._fitted is None or self._fitted[0] != known:
-            self._fitted = known, self._intrinsics.for_image(width, height, self._warn)
+            self._fitted = known, intrinsics.for_image(width, height, self._warn)
         return self._fitted[1]
 
     def _steady(self, camera: Camera) -> Camera:
@@ -176,87 +181,29 @@ class Intake:
         return None
 
 
-@dataclass(frozen=True)
-class _Arrival:
-    """A depth message: its stamp in nanoseconds, and when it came by the intake's clock."""
-
-    stamp_ns: int
-    at: float
-    message: Image
-
-
 class DepthIntake:
-    """Keeps the newest depth messages and finds the one that was taken with a colour image.
-
-    A depth image often comes some milliseconds after its colour image, so an image may `wait` for
-    it, within a bound. This is not message_filters' ApproximateTimeSynchronizer, which holds an
-    image back until its depth has arrived: the node would not answer at all while depth is missing,
-    and would queue images that newer ones should replace. A reader that does not run in real time
-    reads on until an image's depth is `settled`.
-
-    All methods may be called from any thread.
+    """Finds the depth image that was taken with a colour image.
 
     Args:
         tolerance: largest difference between the two stamps, in seconds.
         warn: told if an image has no depth, or depth of another time than is still to come.
-        clock: returns monotonic seconds.
+        clock: see `Arrivals`.
+
+    Attributes:
+        arrivals: the newest messages; an image may wait for its own there.
     """
 
     def __init__(
         self, tolerance: float, warn: Warn = ignore, clock: Callable[[], float] = time.monotonic
     ) -> None:
+        self.arrivals: Arrivals[Image] = Arrivals(clock)
         self._tolerance = tolerance
         self._warn = warn
-        self._clock = clock
-        self._kept: deque[_Arrival] = deque(maxlen=KEPT)
-        self._changed = threading.Condition()
-        self._open = True
         self._asked = self._missing = self._late = 0
 
     def take(self, message: Image) -> None:
         """Store a message; it is only converted when an image needs it."""
-        with self._changed:
-            stamp_ns = nanoseconds(message.header.stamp)
-            self._kept.append(_Arrival(stamp_ns, self._clock(), message))
-            self._changed.notify_all()
-
-    def settled(self, stamp_ns: int) -> bool:
-        """Whether the depth image nearest to a time in nanoseconds has arrived.
-
-        It has if one has exactly this stamp, or if the newest one is of a later time.
-        """
-        with self._changed:
-            if not self._kept:
-                return False
-            stamps = [kept.stamp_ns for kept in self._kept]
-            return stamps[-1] >= stamp_ns or stamp_ns in stamps
-
-    def expected(self, stamp_ns: int, until: float) -> bool:
-        """Whether the depth image nearest to a time in nanoseconds is still to come, and in time.
-
-        The stamps and arrivals of the kept messages show that. None is expected if none has ever
-        come, if none has come for a while, if they lag behind too much, or if their stamps are of
-        another clock.
-
-        Args:
-            stamp_ns: the time.
-            until: when it must have come, in seconds of the clock.
-        """
-        with self._changed:
-            if not self._open or not self._awaited(stamp_ns):
-                return False
-            newest = self._kept[-1].at
-            period = _median_step([kept.at for kept in self._kept])
-            due = newest + (self._ahead(stamp_ns) - JITTER) * period
-            return due <= until and self._clock() - newest <= max(SILENCE, 3.0 * period)
-
-    def wait(self, stamp_ns: int, until: float) -> None:
-        """Wait as long as the depth image of this time is `expected`, at most until `until`."""
-        with self._changed:
-            while self.expected(stamp_ns, until):
-                rest = until - self._clock()
-                if rest <= 0.0 or not self._changed.wait(rest):
-                    return
+        self.arrivals.take(nanoseconds(message.header.stamp), message)
 
     def at(self, stamp_ns: int) -> DepthImage | None:
         """The depth image nearest to a time in nanoseconds, None if none is near enough.
@@ -264,51 +211,26 @@ class DepthIntake:
         Raises:
             BadInput: if there is one, but it cannot be used.
         """
-        with self._changed:
-            self._asked += 1
-            nearest = min(self._kept, key=lambda kept: abs(kept.stamp_ns - stamp_ns), default=None)
-            if nearest is None or abs(nearest.stamp_ns - stamp_ns) > 1e9 * self._tolerance:
-                self._missing += 1
-                self._warn(
-                    "depth missing",
-                    f"no depth image within {self._tolerance:g} s of the image: "
-                    f"{_offset(nearest, stamp_ns)}; {self._missing} of {self._asked} images had "
-                    "none; distances are estimated",
-                )
-                return None
-            if self._awaited(stamp_ns):
-                self._late += 1
-                self._warn(
-                    "depth late",
-                    f"the depth image of the image's time has not come yet: "
-                    f"{_offset(nearest, stamp_ns)} and is used; so it was for {self._late} of "
-                    f"{self._asked} images; raise depth_wait",
-                )
-        return depth_of(nearest.message)
-
-    def close(self) -> None:
-        """Forget everything; from now on nobody waits, until `open`."""
-        with self._changed:
-            self._open = False
-            self._kept.clear()
-            self._changed.notify_all()
-
-    def open(self) -> None:
-        """Let images wait again."""
-        with self._changed:
-            self._open = True
-            self._asked = self._missing = self._late = 0
-
-    def _awaited(self, stamp_ns: int) -> bool:
-        """Whether the nearest depth image is one that is still to come."""
-        return bool(self._kept) and not self.settled(stamp_ns) and self._ahead(stamp_ns) > 0
-
-    def _ahead(self, stamp_ns: int) -> int:
-        """By how many depth images a time is ahead of the newest one, rounded to the nearest."""
-        if len(self._kept) == 1:
-            return 1  # the next one may be of any time
-        period = _median_step([kept.stamp_ns for kept in self._kept])
-        return round((stamp_ns - self._kept[-1].stamp_ns) / period) if period else 0
+        self._asked += 1
+        nearest, awaited = self.arrivals.nearest(stamp_ns), self.arrivals.awaited(stamp_ns)
+        if nearest is None or abs(nearest.stamp_ns - stamp_ns) > 1e9 * self._tolerance:
+            self._missing += 1
+            self._warn(
+                "depth missing",
+                f"no depth image within {self._tolerance:g} s of the image: "
+                f"{_offset(nearest, stamp_ns)}; {self._missing} of {self._asked} images had none; "
+                "distances are estimated",
+            )
+            return None
+        if awaited:
+            self._late += 1
+            self._warn(
+                "depth late",
+                "the depth image of the image's time has not come yet: "
+                f"{_offset(nearest, stamp_ns)} and is used; so it was for {self._late} of "
+                f"{self._asked} images; raise depth_wait",
+            )
+        return depth_of(nearest.item)
 
 
 def _content(info: CameraInfo) -> object:
@@ -328,7 +250,7 @@ def _described(camera: Camera) -> str:
     return f"({numbers}{lens}{'' if camera.known else ', assumed'})"
 
 
-def _offset(nearest: _Arrival | None, stamp_ns: int) -> str:
+def _offset(nearest: Arrival[Image] | None, stamp_ns: int) -> str:
     """How far the nearest depth image is from a time."""
     if nearest is None:
         return "none has come"
@@ -336,9 +258,3 @@ def _offset(nearest: _Arrival | None, stamp_ns: int) -> str:
     far = f"{1e3 * abs(offset):.0f} ms" if abs(offset) < 10.0 else f"{abs(offset):.1f} s"
     clocks = ": do both drivers use the same clock?" if abs(offset) > 10.0 else ""
     return f"the nearest is {far} {'older' if offset < 0 else 'newer'}{clocks}"
-
-
-def _median_step(values: list[float] | list[int]) -> float:
-    """The median of the positive differences of consecutive values, 0 without any."""
-    steps = [b - a for a, b in pairwise(values) if b > a]
-    return float(median(steps)) if steps else 0.0

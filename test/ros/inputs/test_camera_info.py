@@ -143,10 +143,19 @@ def test_a_part_of_the_sensor_has_its_own_origin_and_size():
     assert intrinsics.for_image(320, 240) == Camera(320, 240, 500.0, 500.0, 220.0, 180.0)
 
 
-@pytest.mark.parametrize("part", [(400, 0, 320, 240), (0, 300, 320, 240), (1, 0, 0, 0)])
+@pytest.mark.parametrize("part", [(400, 0, 320, 240), (0, 300, 320, 240)])
 def test_a_part_that_is_not_on_the_sensor_is_refused(part):
     with pytest.raises(BadInput, match="not inside the sensor's 640x480 pixels"):
         intrinsics_of(with_roi(*part))
+
+
+def test_a_part_as_large_as_the_calibrated_image_was_calibrated_itself(told):
+    """Such a CameraInfo comes from a calibration with images of the part."""
+    camera = intrinsics_of(with_roi(100, 60, 640, 480), warn=told).camera
+    assert (camera.width, camera.cx, camera.cy) == (640, 320.0, 240.0)
+    ((kind, text),) = told
+    assert kind == "region"
+    assert "640x480 at (100, 60)" in text
 
 
 def test_binning_is_that_of_the_sensor_not_of_the_part(told):

@@ -14,8 +14,9 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
 from helpers.ros_client import PATIENCE, stamp_of
+from stdformer_ros.ros.inputs.arrivals import KEPT
 from stdformer_ros.ros.inputs.images import depth_of
-from stdformer_ros.ros.inputs.intake import KEPT, DepthIntake
+from stdformer_ros.ros.inputs.intake import DepthIntake
 from stdformer_ros.ros.log import BadInput
 
 pytestmark = pytest.mark.ros
@@ -166,7 +167,7 @@ class Stream:
         comes at the time of its stamp."""
         seconds = self.begin + (self.count - 1 + periods) * self.period
         self.clock.now = seconds + after
-        return self.intake.expected(round(1e9 * seconds), self.clock.now + bound)
+        return self.intake.arrivals.expected(round(1e9 * seconds), self.clock.now + bound)
 
 
 def test_depth_a_little_later_than_the_image_is_expected(told):
@@ -223,10 +224,12 @@ def test_the_previous_depth_image_is_not_used_without_a_word(told):
 def test_an_image_waits_until_its_depth_has_come():
     intake = DepthIntake(tolerance=0.05)
     intake.take(depth_at(1.0))
-    waiting = threading.Thread(target=intake.wait, args=(1_033_000_000, time.monotonic() + 60.0))
+    waiting = threading.Thread(
+        target=intake.arrivals.wait, args=(1_033_000_000, time.monotonic() + 60.0)
+    )
     waiting.start()
     intake.take(depth_at(1.033))
-    waiting.join(PATIENCE)
+    waiting.join(0.5 * PATIENCE)
     assert not waiting.is_alive()
     assert intake.at(1_033_000_000).values[0, 0] == 1033
 
@@ -235,15 +238,15 @@ def test_closing_ends_a_wait_and_nobody_waits_until_it_is_opened():
     intake = DepthIntake(tolerance=0.05)
     intake.take(depth_at(1.0))
     until = time.monotonic() + 600.0
-    waiting = threading.Thread(target=intake.wait, args=(1_033_000_000, until))
+    waiting = threading.Thread(target=intake.arrivals.wait, args=(1_033_000_000, until))
     waiting.start()
-    intake.close()
+    intake.arrivals.close()
     waiting.join(PATIENCE)
     assert not waiting.is_alive()
     intake.take(depth_at(1.0))
-    assert not intake.expected(1_033_000_000, until)
-    intake.open()
-    assert intake.expected(1_033_000_000, until)
+    assert not intake.arrivals.expected(1_033_000_000, until)
+    intake.arrivals.open()
+    assert intake.arrivals.expected(1_033_000_000, until)
 
 
 @pytest.fixture

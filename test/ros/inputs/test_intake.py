@@ -159,6 +159,38 @@ def test_intrinsics_that_change_are_a_discontinuity(told, change):
     assert [kind for kind, _ in told] == ["intrinsics changed"]
 
 
+def stamped_info(seconds, **fields):
+    message = info(**fields)
+    message.header = image(seconds).header
+    return message
+
+
+def test_an_image_has_the_intrinsics_of_its_time_even_if_newer_ones_are_known(told):
+    """It may have waited while the next image and CameraInfo arrived."""
+    intake = Intake(warn=told)
+    intake.take_camera_info(stamped_info(1.0, fx=100.0))
+    intake.take_camera_info(stamped_info(1.1, fx=200.0))
+    assert intake.frame(image(1.0)).camera.fx == 100.0
+    assert intake.frame(image(1.05)).camera.fx == 100.0
+    frame = intake.frame(image(1.1))
+    assert (frame.camera.fx, frame.discontinuous) == (200.0, True)
+
+
+@pytest.mark.parametrize("ahead", [-3600.0, 3600.0])
+def test_of_intrinsics_with_stamps_of_another_clock_the_newest_are_used(ahead):
+    intake = Intake()
+    intake.take_camera_info(stamped_info(5000.0 + ahead, fx=100.0))
+    intake.take_camera_info(stamped_info(5000.1 + ahead, fx=200.0))
+    assert intake.frame(image(5000.0)).camera.fx == 200.0
+
+
+def test_an_image_that_is_older_than_all_intrinsics_has_the_first_ones():
+    intake = Intake()
+    intake.take_camera_info(stamped_info(1.3, fx=100.0))
+    intake.take_camera_info(stamped_info(1.4, fx=200.0))
+    assert intake.frame(image(1.2)).camera.fx == 100.0
+
+
 def test_intrinsics_that_jitter_stay_those_of_the_first_frame(told):
     """A driver that estimates them anew for every image must not move everybody."""
     intake = Intake(warn=told)

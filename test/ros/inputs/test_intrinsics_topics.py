@@ -18,9 +18,9 @@ from helpers.ros_client import LATCHED, NodeProcess
 pytestmark = pytest.mark.ros
 
 
-def info(focal=60.0, width=64, height=48):
+def info(focal=60.0, width=64, height=48, **fields):
     k = [focal, 0.0, 31.5, 0.0, focal, 23.5, 0.0, 0.0, 1.0]
-    return CameraInfo(width=width, height=height, k=k)
+    return CameraInfo(width=width, height=height, k=k, **fields)
 
 
 def publish(client, qos, *messages):
@@ -112,6 +112,24 @@ def test_intrinsics_that_come_late_or_change_cause_no_false_speed(tmp_path, clie
                 assert distance(focal) == pytest.approx(4.0, abs=0.2)
         assert fastest(client) < 0.1
         assert client.until(lambda: node.output.count("assumed) to (fx 110.00, fy 110.00") == 1)
+
+
+def test_a_zoom_is_known_for_its_first_image(tmp_path, client):
+    """Drivers publish the CameraInfo of an image after the image."""
+    weights = poseformer_checkpoint(tmp_path, future_frames=0)
+    options = {"model": "poseformer_9", "checkpoint": weights}
+    with NodeProcess(tmp_path / "log", KEYPOINT_NODE, autostart=True, **options):
+        client.connect()
+        client._stamp += 1.0
+        zooms = 12
+        for i in range(4 * zooms):
+            focal = (110, 55)[i // 4 % 2]
+            sent = client.send(10, hundredths=focal)
+            client._info.publish(info(float(focal), header=sent.header))
+            client.until(lambda: False, 0.1)
+        distances = [answer.humans[0].pose.pose.position.z for answer in client.humans]
+        assert len(distances) > 2 * zooms
+        assert sum(abs(z - 4.0) > 0.2 for z in distances) <= 1  # a message may be lost
 
 
 def test_intrinsics_whose_sides_do_not_fit_the_image_are_told(tmp_path, client):
