@@ -241,7 +241,7 @@ class _Reading:
     def _waits(self, time_ns: int, now_ns: int, message: Any) -> bool:
         return (
             self.depths is not None
-            and not self.depths.settled(nanoseconds(message.header.stamp))
+            and not self.depths.arrivals.settled(nanoseconds(message.header.stamp))
             and now_ns - time_ns < 1e9 * LOOK_AHEAD
             and len(self.waiting) <= LOOK_AHEAD_IMAGES
         )
