@@ -15,7 +15,9 @@ pytest.importorskip("stdformer_ros.msg", reason="needs the built workspace (./ru
 from sensor_msgs.msg import Image
 from visualization_msgs.msg import MarkerArray
 
+from helpers.fake_pipeline import FILL
 from helpers.ros_client import LATCHED, PATIENCE, NodeProcess
+from stdformer_ros.bench.soak import sample
 from stdformer_ros.msg import BodyModel
 
 pytestmark = pytest.mark.ros
@@ -123,3 +125,33 @@ def test_killed_subscribers_delay_nobody_else(tmp_path, client):
             client.humans.clear()
         assert node.process.poll() is None
         assert "Traceback" not in node.output
+
+
+def test_a_camera_that_keeps_changing_its_resolution_is_answered_after_each_change(
+    tmp_path, client
+):
+    """Each change costs one image, and nothing is left behind."""
+    client.listen(MarkerArray, "/stdformer/markers")
+    with NodeProcess(tmp_path / "log", autostart=True) as node:
+        client.connect()
+        used = []
+        for change in range(60):
+            width, height = ((64, 48), (128, 96), (48, 64))[change % 3]
+            pixels = np.full((height, width, 3), FILL, np.uint8)
+            pixels[0, 0] = change % 4, 0, 0
+            fields = {"width": width, "height": height, "step": 3 * width}
+            answer = client.answer(**fields, data=pixels.tobytes())
+            assert len(answer.humans) == change % 4
+            if change % 20 == 19:
+                used.append(resources(node))
+        threads, megabytes = zip(*used, strict=True)
+        assert len(set(threads)) == 1
+        assert megabytes[-1] - megabytes[0] < 20.0
+        assert "the image changed its size from" in node.output
+        assert "Traceback" not in node.output
+
+
+def resources(node):
+    """Threads and resident megabytes of the node's process."""
+    now = sample(node.process.pid, 0.0, 0)
+    return now.threads, now.megabytes
