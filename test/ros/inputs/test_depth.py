@@ -1,8 +1,6 @@
 """Depth in the node: matched by time, units checked, and a log message where it is not used."""
 
 import math
-import threading
-import time
 
 import numpy as np
 import pytest
@@ -13,7 +11,7 @@ pytest.importorskip("stdformer_ros.msg", reason="needs the built workspace (./ru
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
-from helpers.ros_client import PATIENCE, stamp_of
+from helpers.ros_client import stamp_of
 from stdformer_ros.ros.inputs.arrivals import KEPT
 from stdformer_ros.ros.inputs.images import depth_of
 from stdformer_ros.ros.inputs.intake import DepthIntake
@@ -132,121 +130,22 @@ def test_an_image_without_depth_is_told_with_the_nearest_and_the_count(told):
     assert "3 of 4 images" in texts[2]
 
 
-class Clock:
-    now = 100.0
-
-    def __call__(self):
-        return self.now
-
-
-class Stream:
-    """Depth images that arrive one `period` after the other, `lag` after their stamps."""
-
-    def __init__(self, told, period=0.033, lag=0.0, offset=0.0):
-        self.clock = Clock()
-        self.intake = DepthIntake(0.05, told, self.clock)
-        self.period, self.lag, self.offset = period, lag, offset
-        self.begin = self.clock.now
-        self.count = 0
-
-    def stamp(self, i):
-        """Of the i-th depth image."""
-        return round(1e9 * (self.begin + i * self.period + self.offset))
-
-    def run(self, count):
-        for _ in range(count):
-            self.clock.now = self.begin + self.count * self.period + self.lag
-            self.intake.take(
-                message(np.ones((2, 2), "<u2"), "16UC1", 1e-9 * self.stamp(self.count))
-            )
-            self.count += 1
-        return self
-
-    def expected(self, periods, after=0.0, bound=0.05):
-        """Whether depth is expected by an image `periods` after the newest depth image, which
-        comes at the time of its stamp."""
-        seconds = self.begin + (self.count - 1 + periods) * self.period
-        self.clock.now = seconds + after
-        return self.intake.arrivals.expected(round(1e9 * seconds), self.clock.now + bound)
-
-
-def test_depth_a_little_later_than_the_image_is_expected(told):
-    for lag in (0.001, 0.005, 0.03, 0.045):
-        assert Stream(told, lag=lag).run(5).expected(1 + lag // 0.033)
-
-
-def test_depth_is_expected_after_the_first_one(told):
-    assert Stream(told).run(1).expected(1)
-
-
-def test_depth_that_never_came_or_fell_silent_is_not_expected(told):
-    assert not Stream(told).expected(1)
-    assert Stream(told).run(8).expected(10)
-    assert not Stream(told).run(8).expected(20)
-    assert not Stream(told).run(1).expected(40)
-
-
-def test_depth_that_has_come_is_not_expected(told):
-    assert not Stream(told).run(5).expected(0)
-    assert not Stream(told).run(5).expected(-1)
-
-
-def test_of_slow_depth_only_the_nearest_is_expected(told):
-    """Depth at 10 Hz, images at 30 Hz: an image does not wait for depth that is farther off."""
-    slow = Stream(told, period=0.1)
-    assert not slow.run(5).expected(1 / 3)
-    assert slow.expected(2 / 3)
-    assert slow.expected(1)
-    assert told == []
-    slow.intake.at(slow.stamp(4) + 33_000_000)
-    assert told == []  # the nearest one was used
-
-
-def test_depth_that_lags_behind_more_than_the_bound_is_not_expected(told):
-    late = Stream(told, lag=0.1).run(8)
-    assert not late.expected(3)
-    assert late.expected(3, bound=0.15)
-
-
-@pytest.mark.parametrize("offset", [-7200.0, 7200.0, -1e9])
-def test_depth_of_another_clock_is_not_expected(told, offset):
-    assert not Stream(told, offset=offset).run(8).expected(1)
-
-
 def test_the_previous_depth_image_is_not_used_without_a_word(told):
-    stream = Stream(told).run(5)
-    assert stream.intake.at(stream.stamp(5)) is not None
+    intake = DepthIntake(0.05, told)
+    for i in range(5):
+        intake.take(depth_at(1.0 + i / 30))
+    assert intake.at(round(1e9 * (1.0 + 5 / 30))) is not None
     ((kind, text),) = told
     assert kind == "depth late"
     assert "the nearest is 33 ms older and is used; so it was for 1 of 1 images" in text
 
 
-def test_an_image_waits_until_its_depth_has_come():
-    intake = DepthIntake(tolerance=0.05)
-    intake.take(depth_at(1.0))
-    waiting = threading.Thread(
-        target=intake.arrivals.wait, args=(1_033_000_000, time.monotonic() + 60.0)
-    )
-    waiting.start()
-    intake.take(depth_at(1.033))
-    waiting.join(0.5 * PATIENCE)
-    assert not waiting.is_alive()
-    assert intake.at(1_033_000_000).values[0, 0] == 1033
-
-
-def test_closing_ends_a_wait_and_nobody_waits_until_it_is_opened():
-    intake = DepthIntake(tolerance=0.05)
-    intake.take(depth_at(1.0))
-    until = time.monotonic() + 600.0
-    waiting = threading.Thread(target=intake.arrivals.wait, args=(1_033_000_000, until))
-    waiting.start()
-    intake.arrivals.close()
-    waiting.join(PATIENCE)
-    assert not waiting.is_alive()
-    intake.take(depth_at(1.0))
-    assert not intake.arrivals.expected(1_033_000_000, until)
-    intake.arrivals.open()
-    assert intake.arrivals.expected(1_033_000_000, until)
+def test_depth_that_is_slower_than_the_images_is_used_without_a_word_while_it_is_the_nearest(told):
+    intake = DepthIntake(0.05, told)
+    for i in range(5):
+        intake.take(depth_at(1.0 + 0.1 * i))
+    assert intake.at(1_433_000_000) is not None
+    assert told == []
 
 
 @pytest.fixture
