@@ -1,6 +1,7 @@
 """Follow people in the images of a camera whose driver is running already."""
 
-from launch import LaunchDescription
+from launch import LaunchContext, LaunchDescription
+from launch.actions import OpaqueFunction
 from launch.conditions import IfCondition
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
@@ -9,6 +10,7 @@ from stdformer_ros.ros.launch_parts import (
     NODE_ARGUMENTS,
     SHARE,
     declarations,
+    given,
     human_node,
     transport,
 )
@@ -26,9 +28,12 @@ ARGUMENTS = {
 }
 
 
-def generate_launch_description() -> LaunchDescription:
+def processes(context: LaunchContext) -> list[Node]:
+    """The node and RViz."""
     value = {name: LaunchConfiguration(name) for name in ARGUMENTS}
-    node = human_node([(topic, value[topic]) for topic in ("image", "camera_info", "depth")])
+    node = human_node(
+        context, [(topic, value[topic]) for topic in ("image", "camera_info", "depth")]
+    )
     rviz = Node(
         package="rviz2",
         executable="rviz2",
@@ -39,7 +44,13 @@ def generate_launch_description() -> LaunchDescription:
             (f"/stdformer/{topic}", f"stdformer/{topic}")
             for topic in ("markers", "joints", "joints_cloud", "overlay")
         ],
-        parameters=[{"use_sim_time": value["use_sim_time"]}],
+        parameters=[given(context, ["use_sim_time"])],
         condition=IfCondition(value["rviz"]),
     )
-    return LaunchDescription([*declarations(ARGUMENTS), *transport(), node, rviz])
+    return [node, rviz]
+
+
+def generate_launch_description() -> LaunchDescription:
+    return LaunchDescription(
+        [*declarations(ARGUMENTS), *transport(), OpaqueFunction(function=processes)]
+    )

@@ -65,7 +65,8 @@ def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 def _run(options: argparse.Namespace) -> int:
     exit_on_signals(INTERRUPTED)  # there is nothing to keep while it imports and loads
-    from stdformer_ros.io.files import shown
+    from stdformer_ros.hints import nobody_found
+    from stdformer_ros.io.files import print_warning, shown
     from stdformer_ros.io.humans_file import HumansFile
     from stdformer_ros.io.offline import run_offline
     from stdformer_ros.io.pictures import OverlayVideo
@@ -110,6 +111,8 @@ def _run(options: argparse.Namespace) -> int:
     for sink in sinks:
         if sink.path.exists():  # a run without any frame writes no video
             print(f"  {shown(sink.path)}")
+    if summary.frames and not summary.people:
+        print_warning(nobody_found(summary.frames, options.rotate))
     if summary.error is not None:
         raise summary.error
     return 0

@@ -15,6 +15,9 @@ from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
+TURNS = (0, 90, 180, 270)
+"""Degrees by which an image can be turned."""
+
 MARKER_NAMESPACES = ("mesh", "skeleton", "label")
 """What `~/markers` can show for each person."""
 
@@ -179,6 +182,12 @@ class PipelineSettings(EstimatorSettings):
         "Number of frames from one search of the whole image for new people to the next.",
         between=(1, 300),
         live=True,
+    )
+    rotate: int = setting(
+        0,
+        "Degrees to turn the images clockwise so that people are upright: 90, 180 or 270 for a "
+        "camera that is mounted on its side or upside down.",
+        one_of=TURNS,
     )
     max_people: int = setting(8, "Largest number of people to follow.", between=(1, 64))
     velocity_smoothing: float = setting(

@@ -118,6 +118,7 @@ def build_multi_camera_pipeline(
             first.estimator,
             first.make_smoother,
             first.make_corrector,
+            first.rotate,
         )
         pipelines[camera].velocity_seconds = first.velocity_seconds
         pipelines[camera].use_filter(first.one_euro)

@@ -116,6 +116,8 @@ class Pipeline:
             the person is repeated instead.
         make_smoother: called when a person's window begins; None for no smoothing.
         make_corrector: called at the same time; the corrector runs before the smoother.
+        rotate: degrees (0, 90, 180, 270) by which each frame is turned clockwise first, because its
+            camera is not mounted upright; answers have the turned frame and its coordinates.
 
     Attributes:
         velocity_seconds: time constant of the low-pass over joint velocities.
@@ -128,11 +130,13 @@ class Pipeline:
         estimator: Estimator,
         make_smoother: Callable[[], Smoother] | None = None,
         make_corrector: Callable[[], Corrector] | None = None,
+        rotate: int = 0,
     ) -> None:
         self.perception = perception
         self.estimator = estimator
         self.make_smoother = make_smoother
         self.make_corrector = make_corrector
+        self.rotate = rotate
         self.velocity_seconds = VELOCITY_SECONDS
         self.one_euro: OneEuro | None = None
         self._tracks: dict[int, _Track] = {}
@@ -185,6 +189,7 @@ class Pipeline:
         if self.restarts(frame):
             self.reset()
         self._newest_stamp = frame.stamp
+        frame = frame.turned(self.rotate)
         people = [_with_depth(person, frame) for person in self.perception(frame)]
         self._tracks = {
             i: t for i, t in self._tracks.items() if frame.stamp - t.stamp <= MAX_GAP_SECONDS
@@ -386,7 +391,7 @@ def build_pipeline(settings: PipelineSettings | str | None = None, **changes: An
     )
     make_smoother = partial(BodySmoother, estimator.joint_names)
     make_corrector = ReprojectionCorrection if estimator.embedded_body else None
-    pipeline = Pipeline(tracker, estimator, make_smoother, make_corrector)
+    pipeline = Pipeline(tracker, estimator, make_smoother, make_corrector, settings.rotate)
     pipeline.velocity_seconds = settings.velocity_smoothing
     pipeline.use_filter(one_euro_filter(settings))
     pipeline.warm_up()

@@ -6,7 +6,7 @@ have their origin at the centre of the upper left pixel; times are seconds.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import nan
 
 import numpy as np
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from stdformer_ros.camera.depth import DepthImage
 from stdformer_ros.camera.pinhole import Camera
+from stdformer_ros.camera.turning import turned_image
 
 FloatArray = NDArray[np.float32]
 ImageArray = NDArray[np.uint8]
@@ -33,6 +34,8 @@ class Frame:
         discontinuous: True if the frame does not continue the previous ones: the clock was set
             back, or the image has another size or other intrinsics. State from the previous frames
             is then invalid.
+        turn: degrees by which the image was turned clockwise after it was taken, so that it is
+            upright.
     """
 
     image: ImageArray
@@ -41,6 +44,19 @@ class Frame:
     depth: DepthImage | None = None
     source: object = None
     discontinuous: bool = False
+    turn: int = 0
+
+    def turned(self, degrees: int) -> Frame:
+        """The frame with image, depth and camera turned clockwise by a multiple of 90 degrees."""
+        if degrees % 360 == 0:
+            return self
+        return replace(
+            self,
+            image=turned_image(self.image, degrees),
+            camera=self.camera.turned(degrees),
+            depth=None if self.depth is None else self.depth.turned(degrees),
+            turn=(self.turn + degrees) % 360,
+        )
 
 
 @dataclass(frozen=True)

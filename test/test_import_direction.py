@@ -27,7 +27,7 @@ MODULES = {
 
 # From the lowest floor up. A part may import what is on lower floors, and nothing else.
 FLOORS: list[set[str]] = [
-    {"assets", "camera", "config", "downloads", "metrics", "quality", "stopping"},
+    {"assets", "camera", "config", "downloads", "hints", "metrics", "quality", "stopping"},
     {"types"},
     {"body"},
     {"models", "perception"},

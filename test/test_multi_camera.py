@@ -150,12 +150,18 @@ def test_the_default_estimator_answers_the_same_with_other_cameras_as_alone() ->
 
 def test_every_camera_gets_all_settings() -> None:
     settings = PipelineSettings(
-        mesh_level=431, velocity_smoothing=0.5, filter_min_cutoff=1.5, filter_beta=0.5, max_people=2
+        mesh_level=431,
+        velocity_smoothing=0.5,
+        filter_min_cutoff=1.5,
+        filter_beta=0.5,
+        max_people=2,
+        rotate=180,
     )
     built = build_multi_camera_pipeline(["left", "right"], settings)
     first, second = built._pipelines.values()
     assert isinstance(second.perception, PeopleTracker)
     assert second.perception.max_people == 2
+    assert second.rotate == first.rotate == 180
     assert second.velocity_seconds == first.velocity_seconds == 0.5
     assert second.one_euro == first.one_euro == OneEuro(1.5, 0.5)
     assert (second.make_smoother, second.make_corrector) == (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +36,10 @@ class DepthImage:
 
     values: NDArray[np.uint16] | NDArray[np.float32]
     metres: float
+
+    def turned(self, degrees: int) -> DepthImage:
+        """The depth image turned clockwise by a multiple of 90 degrees."""
+        return replace(self, values=np.rot90(self.values, -degrees // 90))
 
     def at(self, pixels: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
         """The depth at these pixels of the colour image.

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+from stdformer_ros.camera.turning import turn_matrix
 
 DistortionModel = Literal["plumb_bob", "rational_polynomial", "equidistant"]
 
@@ -51,10 +53,12 @@ class Distortion:
             k4, k5, k6[, s1..s4 of a thin prism[, two angles of a tilted sensor]], as in OpenCV) or
             `equidistant` (Kannala and Brandt, 2006: k1..k4, for fisheyes).
         coefficients: in that order.
+        turn: degrees by which the lens was turned clockwise after its calibration.
     """
 
     model: DistortionModel
     coefficients: tuple[float, ...]
+    turn: int = 0
 
     def __post_init__(self) -> None:
         """Refuse impossible models.
@@ -101,8 +105,25 @@ class Distortion:
             raise ValueError(_wrong_count(model, count if size is None else len(coefficients)))
         return cls(model, (*coefficients[:count], *[0.0] * (size - count)))
 
+    def turned(self, degrees: int) -> Distortion:
+        """The same lens after it was turned clockwise by a multiple of 90 degrees."""
+        return replace(self, turn=(self.turn + degrees) % 360)
+
     def distort(self, points: NDArray[np.float32]) -> NDArray[np.float32]:
         """Distort points x/z, y/z of a pinhole camera as the lens does: (..., 2) -> (..., 2)."""
+        turn = turn_matrix(self.turn)[:2, :2].astype(np.float32)
+        return self._distort(points @ turn) @ turn.T
+
+    def undistort(self, points: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The inverse of `distort`, for points (..., 2) at unit depth: (..., 2) -> (..., 2).
+
+        A point that no ray reaches (far outside the image, where the polynomials fold back) stays
+        as it is.
+        """
+        turn = turn_matrix(self.turn)[:2, :2].astype(np.float32)
+        return self._undistort(points @ turn) @ turn.T
+
+    def _distort(self, points: NDArray[np.float32]) -> NDArray[np.float32]:
         flat = points.reshape(-1, 1, 2).astype(np.float64)
         if not len(flat):
             return points
@@ -114,12 +135,7 @@ class Distortion:
             distorted, _ = cv2.projectPoints(rays, zero, zero, _UNIT, self._array())
         return distorted.reshape(points.shape).astype(np.float32)
 
-    def undistort(self, points: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The inverse of `distort`, for points (..., 2) at unit depth: (..., 2) -> (..., 2).
-
-        A point that no ray reaches (far outside the image, where the polynomials fold back) stays
-        as it is.
-        """
+    def _undistort(self, points: NDArray[np.float32]) -> NDArray[np.float32]:
         flat = points.reshape(-1, 1, 2).astype(np.float64)
         if not len(flat):
             return points
@@ -130,7 +146,7 @@ class Distortion:
             found = cv2.undistortPointsIter(flat, _UNIT, self._array(), _UNIT, _UNIT, until)
             undistorted = np.asarray(found)
         undistorted = np.nan_to_num(undistorted.reshape(points.shape), posinf=0, neginf=0)
-        error = np.linalg.norm(self.distort(undistorted.astype(np.float32)) - points, axis=-1)
+        error = np.linalg.norm(self._distort(undistorted.astype(np.float32)) - points, axis=-1)
         good = error < MAX_INVERSION_ERROR * (1 + np.linalg.norm(points, axis=-1))
         return np.where(good[..., None], undistorted, points).astype(np.float32)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite, radians, tan
 
 import numpy as np
@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from stdformer_ros.camera.distortion import Distortion
+from stdformer_ros.camera.turning import turned_pixels
 
 ASSUMED_FIELD_OF_VIEW = radians(60.0)
 """Radians over the longer side, assumed for an image without calibration."""
@@ -56,6 +57,16 @@ class Camera:
         # The middle of the image, in coordinates that begin at the centre of the first pixel.
         centre = 0.5 * (width - 1), 0.5 * (height - 1)
         return cls(width, height, focal, focal, *centre, known=False)
+
+    def turned(self, degrees: int) -> Camera:
+        """The camera of the image after it was turned clockwise by a multiple of 90 degrees."""
+        size, focal = (self.width, self.height), (self.fx, self.fy)
+        cx, cy = turned_pixels(np.array([self.cx, self.cy]), size, degrees).tolist()
+        (width, height), (fx, fy) = (size[::-1], focal[::-1]) if degrees % 180 else (size, focal)
+        lens = None if self.distortion is None else self.distortion.turned(degrees)
+        return replace(
+            self, width=width, height=height, fx=fx, fy=fy, cx=cx, cy=cy, distortion=lens
+        )
 
     def rays(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
         """Pixels (..., 2) to x/z, y/z (..., 2) in the camera frame; the distortion is removed."""

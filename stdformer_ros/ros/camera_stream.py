@@ -22,9 +22,10 @@ from std_msgs.msg import Header
 
 from stdformer_ros.camera.depth import DepthImage
 from stdformer_ros.config import NodeSettings
+from stdformer_ros.hints import Absence
 from stdformer_ros.ros.inputs.arrivals import Arrivals
 from stdformer_ros.ros.inputs.intake import DepthIntake, Intake, nanoseconds
-from stdformer_ros.ros.inputs.transforms import TransformError
+from stdformer_ros.ros.inputs.transform_buffer import TransformError
 from stdformer_ros.ros.log import BadInput, ThrottledLog
 from stdformer_ros.ros.outputs.diagnostics import Statistics, Thresholds, camera_status
 from stdformer_ros.ros.outputs.publishers import OVERRIDABLE, Outputs
@@ -72,6 +73,7 @@ class CameraStream:
         self._log = log
         self._offer = offer
         self._statistics = Statistics()
+        self._absence = Absence(settings.rotate)
         self._intake = Intake(settings.rectified, self._warn_of_input)
         self._intake_lock = Lock()
         self._info_heard = Event()
@@ -96,6 +98,7 @@ class CameraStream:
     def listen(self) -> None:
         """Take images from now on."""
         self._statistics = Statistics()
+        self._absence = Absence(self.settings.rotate)
         if self._intake.camera is None:
             self._info_heard.clear()
             self._info_until = None
@@ -165,6 +168,8 @@ class CameraStream:
         """Publish the humans of a frame that was read here, with the header of its image."""
         frame, humans, header = answer.frame, answer.humans, answer.frame.source
         assert isinstance(header, Header)
+        if hint := self._absence.after(len(humans)):
+            self._warn("nobody", f"{self._image_topic}: {hint}")
         self._check_depth(frame, humans)
         try:
             self._outputs.publish(header, frame, humans)

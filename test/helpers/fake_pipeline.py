@@ -81,8 +81,9 @@ def _measured(human: Human, frame: Frame) -> Human:
 class FakePipeline:
     """Behaves as `stdformer_ros.pipeline.Pipeline` does."""
 
-    def __init__(self, delay_frames: int = 0) -> None:
+    def __init__(self, delay_frames: int = 0, rotate: int = 0) -> None:
         self.resets = 0
+        self.rotate = rotate
         self._first = 0
         self._pending: deque[Frame] = deque()
         self.estimator = SimpleNamespace(
@@ -110,7 +111,7 @@ class FakePipeline:
             raise RuntimeError("the image asked for it")
         if fails == 254:
             raise KeyboardInterrupt
-        self._pending.append(frame)
+        self._pending.append(frame.turned(self.rotate))
         return self._answer() if len(self._pending) > self.estimator.delay_frames else None
 
     def follow(self, frames: Iterable[Frame]) -> Iterator[Answer]:
@@ -124,9 +125,8 @@ class FakePipeline:
 
     def _answer(self) -> Answer:
         frame = self._pending.popleft()
-        humans = [
-            make_human(i, frame.camera.known, self._first) for i in range(frame.image[0, 0, 0])
-        ]
+        people = int(frame.turned(-frame.turn).image[0, 0, 0])
+        humans = [make_human(i, frame.camera.known, self._first) for i in range(people)]
         return Answer(frame, [_measured(human, frame) for human in humans])
 
     def forget(self) -> None:
@@ -142,10 +142,10 @@ class FakePipeline:
 class FakeMultiCameraPipeline:
     """Behaves as `stdformer_ros.multi_camera.MultiCameraPipeline` does towards the node."""
 
-    def __init__(self, delay_frames: int = 0) -> None:
+    def __init__(self, delay_frames: int = 0, rotate: int = 0) -> None:
         self.velocity_seconds = 0.1
         self.one_euro: OneEuro | None = None
-        self._pipelines = defaultdict(lambda: FakePipeline(delay_frames))
+        self._pipelines = defaultdict(lambda: FakePipeline(delay_frames, rotate))
         self.estimator = FakePipeline(delay_frames).estimator
 
     def see(self, camera: str, frame: Frame) -> Answer | None:
@@ -181,7 +181,7 @@ def build(parameters: object) -> FakeMultiCameraPipeline:
     """In place of `stdformer_ros.ros.node.build`."""
     if parameters.model == "missing":  # type: ignore[attr-defined]
         raise FileNotFoundError("missing.bin was looked for in /nowhere")
-    return FakeMultiCameraPipeline(parameters.delay_frames)  # type: ignore[attr-defined]
+    return FakeMultiCameraPipeline(parameters.delay_frames, parameters.rotate)  # type: ignore[attr-defined]
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from pathlib import Path
 import rclpy
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from tf2_msgs.msg import TFMessage
+from visualization_msgs.msg import MarkerArray
 
 from helpers.ros_client import Client, NodeProcess
 from helpers.tf2_messages import stamped
@@ -21,7 +22,8 @@ def main(log: str) -> None:
     rclpy.init()
     client = Client()
     client.listen(TFMessage, "/tf")
-    heard = client.heard["/tf"]
+    client.listen(MarkerArray, "/stdformer/markers")
+    heard, heard_markers = client.heard["/tf"], client.heard["/stdformer/markers"]
     latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
     static = client.node.create_publisher(TFMessage, "/tf_static", latched)
     moving = client.node.create_publisher(TFMessage, "/tf", 10)
@@ -38,18 +40,27 @@ def main(log: str) -> None:
         r.x, r.y, r.z, r.w = -0.5, 0.5, -0.5, 0.5
         static.publish(TFMessage(transforms=[optical]))
 
-        def drive_until(done):
-            """The robot drives along x at 1 m/s; each image finds it where it is."""
-            for i in range(60):
-                place = stamped("odom", "base", (10 + i / 30, 0, 0), seconds=client._stamp + 1 / 30)
+        start = client._stamp
+
+        def drive_until(done, late=0.0):
+            """The robot drives along x at 1 m/s, and its transforms come late."""
+            for _ in range(60):
+                seconds = client._stamp + 1 / 30 - late
+                place = stamped("odom", "base", (10 + seconds - start, 0, 0), seconds=seconds)
                 moving.publish(TFMessage(transforms=[place]))
                 client.until(lambda: False, 0.05)
                 client.send(1)
                 if client.until(done, 0.2):
-                    return 10 + i / 30
+                    return
             raise AssertionError(f"nothing came\n{node.output}")
 
-        drive_until(lambda: len(client.humans) > 8)
+        def labels():
+            """Those that belong to the newest answer."""
+            markers = [marker for message in heard_markers for marker in message.markers]
+            stamp = client.humans[-1].header.stamp
+            return [m for m in markers if m.ns == "label" and m.header.stamp == stamp]
+
+        drive_until(lambda: len(client.humans) > 8 and labels())
         answer = client.humans[-1]
         human = answer.humans[0]
 
@@ -64,6 +75,9 @@ def main(log: str) -> None:
             if m.transforms[0].child_frame_id == "base"
             and m.transforms[0].header.stamp == answer.header.stamp
         ]
+        (label,) = labels()
+        at = label.pose.position
+        seen["label"] = [label.text, at.x, at.y, at.z]
         seen["frame"] = answer.header.frame_id
         seen["robot"] = at_stamp[0] if at_stamp else None
         seen["pelvis"] = [human.joints[0].x, human.joints[0].y, human.joints[0].z]
@@ -80,6 +94,16 @@ def main(log: str) -> None:
             for f in frames
             if f.child_frame_id == "human_1_head"
         )
+        assert "extrapolated" not in node.output
+        count = len(client.humans)
+        drive_until(lambda: len(client.humans) > count + 10, late=0.15)
+        answer = client.humans[-1]
+        stamp = answer.header.stamp.sec + 1e-9 * answer.header.stamp.nanosec
+        human = answer.humans[0]
+        seen["late robot"] = 10 + stamp - start
+        seen["late pelvis"] = human.joints[0].x
+        seen["late velocity"] = human.joint_velocities[0].x
+        seen["told"] = node.output.count("the camera's pose is extrapolated")
     print(json.dumps(seen))
     client.close()
     rclpy.shutdown()

@@ -15,11 +15,14 @@ from visualization_msgs.msg import Marker, MarkerArray
 
 from stdformer_ros.config import MARKER_NAMESPACES
 from stdformer_ros.io.overlay import track_color
+from stdformer_ros.ros.inputs.transform_buffer import Transform
 from stdformer_ros.types import FloatArray, Human
 
 MESH, SKELETON, LABEL = MARKER_NAMESPACES
 """The markers' namespaces; a marker's id is the person's track_id."""
 
+LABEL_ABOVE = 0.2
+"""Metres from the highest joint to the label."""
 LIFETIME = Duration(sec=2)
 """RViz removes a marker that was not updated for this long, also when the node has died."""
 
@@ -32,14 +35,22 @@ def bones_marker(header: Header, human: Human, skeleton: Sequence[tuple[int, int
     return marker
 
 
-def label_marker(header: Header, human: Human) -> Marker:
-    """A TEXT_VIEW_FACING above a human's head: track id and distance."""
-    track_id, joints = human.person.track_id, human.body.joints
+def label_marker(header: Header, human: Human, image_pose: Transform) -> Marker:
+    """A TEXT_VIEW_FACING above a human's head: track id and distance from the camera.
+
+    Args:
+        header: the image's stamp, and the frame that the human is in.
+        human: anybody.
+        image_pose: from the frame of a camera that sees the image upright to the header's frame.
+    """
+    track_id, joints = human.person.track_id, human.body.joints.astype(np.float64)
     marker = _marker(header, LABEL, track_id, Marker.TEXT_VIEW_FACING)
     marker.scale.z = 0.12
-    marker.text = f"#{track_id}  {np.linalg.norm(joints[0]):.1f} m"
-    x, _, z = joints.mean(axis=0).tolist()
-    marker.pose.position = Point(x=x, y=float(joints[:, 1].min()) - 0.2, z=z)  # y points down
+    marker.text = f"#{track_id}  {np.linalg.norm(joints[0] - image_pose.translation):.1f} m"
+    up, middle = -image_pose.rotation[:, 1], joints.mean(axis=0)
+    height = float(((joints - middle) @ up).max())
+    x, y, z = (middle + (height + LABEL_ABOVE) * up).tolist()
+    marker.pose.position = Point(x=x, y=y, z=z)
     return marker
 
 

@@ -20,7 +20,7 @@ from std_msgs.msg import Header
 from stdformer_ros.camera.pinhole import Camera
 from stdformer_ros.msg import BodyModel, HumanArray
 from stdformer_ros.msg import Human as HumanMessage
-from stdformer_ros.ros.inputs.transforms import Transform
+from stdformer_ros.ros.inputs.transform_buffer import Transform
 from stdformer_ros.types import Body, FloatArray, Human, ImageArray
 
 if TYPE_CHECKING:

@@ -1,8 +1,9 @@
 """Everything that the node publishes about the humans in an image.
 
-`Outputs.publish` is called once for each answered image. First it publishes the overlay and the
-bodies of REP-155. Then it transforms the humans to the `target_frame`, and publishes everything
-else in that frame.
+`Outputs.publish` is called once for each answered image. First it publishes the overlay, of the
+upright image. Then it moves the humans to the frame that the image's header names, and publishes
+the bodies of REP-155. At last it transforms the humans to the `target_frame`, and publishes
+everything else in that frame.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from visualization_msgs.msg import Marker, MarkerArray
 from stdformer_ros.config import NodeSettings
 from stdformer_ros.io.overlay import Figure, draw_overlay
 from stdformer_ros.msg import BodyModel, HumanArray
+from stdformer_ros.ros.inputs.transform_buffer import Transform
 from stdformer_ros.ros.inputs.transforms import TransformSource, tf_message
 from stdformer_ros.ros.outputs.markers import (
     LABEL,
@@ -39,7 +41,7 @@ from stdformer_ros.ros.outputs.messages import (
     rgb_message,
 )
 from stdformer_ros.ros.outputs.rep155 import Rep155Topics
-from stdformer_ros.ros.outputs.target_frame import CameraPose, human_frames
+from stdformer_ros.ros.outputs.target_frame import CameraPose, as_taken, human_frames, upright_pose
 from stdformer_ros.types import Frame, Human, ImageArray
 
 if TYPE_CHECKING:
@@ -119,6 +121,7 @@ class Outputs:
         self._writer: MeshMarkerWriter | None = None
         self._shown: set[tuple[str, int]] = set()
         self._header = Header()
+        self._late_told = False
 
     def announce(self) -> None:
         """Publish how joints and vertices are connected, to present and later subscribers."""
@@ -129,8 +132,8 @@ class Outputs:
 
         Args:
             header: of the image; every message has its stamp, unchanged.
-            frame: the image.
-            humans: everybody in it, in the camera's frame.
+            frame: the image; it may have been turned upright.
+            humans: everybody in it, in the frame of the camera of this upright image.
 
         Raises:
             TransformError: if the camera's pose in the `target_frame` is not known.
@@ -139,17 +142,19 @@ class Outputs:
         humans = [human for human in humans if human.person.score >= settings.min_score]
         if _wanted(self._overlay):
             self._overlay.publish(rgb_message(header, self._draw(frame, humans)))
+        image_pose = upright_pose(frame)
+        frame, humans = as_taken(frame, humans)
         if self._rep155 is not None:
             self._rep155.publish(header, humans, frame)
-        to_target_frame = None
         if self._transforms is not None and settings.target_frame:
             camera_pose = CameraPose.at(self._transforms, settings.target_frame, header)
+            self._tell_if_late(camera_pose.now, header)
             header = Header(stamp=header.stamp, frame_id=settings.target_frame)
             humans = [camera_pose.to_target_frame(human) for human in humans]
-            to_target_frame = camera_pose.now
+            image_pose = image_pose.then(camera_pose.now)
         vertices = settings.publish_vertices
         message = human_array(
-            header, self._estimator.name, names, humans, frame.camera, vertices, to_target_frame
+            header, self._estimator.name, names, humans, frame.camera, vertices, image_pose
         )
         self._humans.publish(message)
         if self._tf is not None:
@@ -166,7 +171,7 @@ class Outputs:
         if _wanted(self._cloud):
             self._cloud.publish(joint_cloud(header, humans))
         if _wanted(self._markers):
-            self._publish_markers(header, humans)
+            self._publish_markers(header, humans, image_pose)
 
     def clear(self) -> None:
         """Remove everybody's markers from RViz, and everybody's topics of REP-155."""
@@ -193,14 +198,26 @@ class Outputs:
         if self._rep155 is not None:
             self._rep155.destroy()
 
-    def _publish_markers(self, header: Header, humans: Sequence[Human]) -> None:
+    def _tell_if_late(self, pose: Transform, header: Header) -> None:
+        """Say once that the camera's pose is a guess, because its transforms come late."""
+        if pose.extrapolated and not self._late_told:
+            self._late_told = True
+            self._node.get_logger().warning(
+                f"the transform from '{header.frame_id}' to '{self.settings.target_frame}' is "
+                f"{pose.extrapolated:.2f} s older than the image: the camera's pose is "
+                "extrapolated; publish /tf more often, or delay the images"
+            )
+
+    def _publish_markers(
+        self, header: Header, humans: Sequence[Human], image_pose: Transform
+    ) -> None:
         wanted, estimator = self.settings.markers, self._estimator
         markers: list[Marker] = []
         for human in humans:
             if SKELETON in wanted:
                 markers.append(bones_marker(header, human, estimator.skeleton))
             if LABEL in wanted:
-                markers.append(label_marker(header, human))
+                markers.append(label_marker(header, human, image_pose))
         faces = estimator.faces
         meshes = {
             human.person.track_id: human.body.vertices

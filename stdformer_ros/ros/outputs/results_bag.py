@@ -5,7 +5,7 @@ The PyPI package `rosbags` writes the container; the messages are those of the n
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
@@ -21,10 +21,12 @@ from stdformer_ros.io.files import shown
 from stdformer_ros.models.estimator import Estimator
 from stdformer_ros.ros.inputs.bag_files import BagError, import_rosbag2
 from stdformer_ros.ros.inputs.bags import Recorded
+from stdformer_ros.ros.inputs.transform_buffer import Transform
 from stdformer_ros.ros.outputs.markers import bones_marker, deletions, label_marker, mesh_marker
 from stdformer_ros.ros.outputs.messages import body_model, human_array
 from stdformer_ros.ros.outputs.publishers import QUEUE
-from stdformer_ros.types import Answer
+from stdformer_ros.ros.outputs.target_frame import as_taken, upright_pose
+from stdformer_ros.types import Answer, Human
 
 
 class ResultsBag:
@@ -84,21 +86,18 @@ class ResultsBag:
         """
         recorded, estimator = answer.frame.source, self._estimator
         assert isinstance(recorded, Recorded)
+        frame, humans = as_taken(answer.frame, answer.humans)
+        names = estimator.joint_names
         message = human_array(
-            recorded.header,
-            estimator.name,
-            estimator.joint_names,
-            answer.humans,
-            answer.frame.camera,
-            self._vertices,
+            recorded.header, estimator.name, names, humans, frame.camera, self._vertices
         )
         with self._named_errors():
             if self._writer is None:
                 self._open(recorded.time_ns)
             self._writer.write(self._humans, recorded.time_ns, serialize_message(message))
             if self._with_markers:
-                markers = serialize_message(self._marker_array(recorded.header, answer))
-                self._writer.write(self._markers, recorded.time_ns, markers)
+                markers = self._marker_array(recorded.header, humans, upright_pose(answer.frame))
+                self._writer.write(self._markers, recorded.time_ns, serialize_message(markers))
 
     def _open(self, time_ns: int) -> None:
         """Begin the bag with the body model, at the time of the first image."""
@@ -121,15 +120,17 @@ class ResultsBag:
             )
         self._writer.write(model, time_ns, serialize_message(body_model(self._estimator)))
 
-    def _marker_array(self, header: Header, answer: Answer) -> MarkerArray:
+    def _marker_array(
+        self, header: Header, humans: Sequence[Human], image_pose: Transform
+    ) -> MarkerArray:
         """Mesh, skeleton and label of everybody; markers of those who have left are deleted."""
         markers = []
-        for human in answer.humans:
+        for human in humans:
             vertices, faces = human.body.vertices, self._estimator.faces
             if vertices is not None and faces is not None:
                 markers.append(mesh_marker(header, human.person.track_id, vertices, faces))
             markers.append(bones_marker(header, human, self._estimator.skeleton))
-            markers.append(label_marker(header, human))
+            markers.append(label_marker(header, human, image_pose))
         shown = {(marker.ns, marker.id) for marker in markers}
         gone, self._shown = sorted(self._shown - shown), shown
         return MarkerArray(markers=[*deletions(header, gone), *markers])

@@ -1,7 +1,8 @@
 """Humans in a coordinate frame other than the camera's, and coordinate frames of humans.
 
-1. `CameraPose` moves humans from the camera's frame to the parameter `target_frame`.
-2. `human_frames` gives the frames human_ID and human_ID_JOINT for /tf.
+1. `as_taken` moves humans from an image that was turned upright to the camera's own frame.
+2. `CameraPose` moves them from there to the parameter `target_frame`.
+3. `human_frames` gives the frames human_ID and human_ID_JOINT for /tf.
 """
 
 from __future__ import annotations
@@ -17,13 +18,12 @@ from scipy.spatial.transform import Rotation
 from std_msgs.msg import Header
 
 from stdformer_ros.body.skeleton import JOINT_NAMES, PARENTS
+from stdformer_ros.camera.turning import turn_matrix, turned_box, turned_pixels
 from stdformer_ros.ros.inputs.intake import nanoseconds
-from stdformer_ros.ros.inputs.transforms import Transform, TransformError, TransformSource
+from stdformer_ros.ros.inputs.transform_buffer import MOTION_SECONDS, Transform, TransformError
+from stdformer_ros.ros.inputs.transforms import TransformSource
 from stdformer_ros.ros.outputs.messages import pelvis_rotation
-from stdformer_ros.types import Body, Human
-
-MOTION_SECONDS = 0.1
-"""The camera's own velocity is computed from its motion over this time."""
+from stdformer_ros.types import Body, Frame, Human
 
 
 @dataclass(frozen=True)
@@ -65,24 +65,52 @@ class CameraPose:
         The joints' velocities are given relative to the camera. The camera's own velocity is added,
         so that they become relative to the target frame.
         """
-        body, rotation = human.body, self.now.rotation
-        joints = self.now(body.joints)
-        camera_motion = (joints - self.before(body.joints)) / MOTION_SECONDS
-        velocities = human.joint_velocities @ rotation.T + camera_motion
-        rotations = body.rotations
-        if rotations is not None:
-            rotations = rotations.copy()
-            rotations[0] = rotation @ rotations[0]
-        return replace(
-            human,
-            joint_velocities=velocities.astype(np.float32),
-            body=replace(
-                body,
-                joints=joints,
-                vertices=None if body.vertices is None else self.now(body.vertices),
-                rotations=rotations,
-            ),
+        moved = _moved(human, self.now)
+        motion = (moved.body.joints - self.before(human.body.joints)) / MOTION_SECONDS
+        return replace(moved, joint_velocities=moved.joint_velocities + motion)
+
+
+def as_taken(frame: Frame, humans: Sequence[Human]) -> tuple[Frame, list[Human]]:
+    """A frame that was turned upright, and the humans in it, as the camera has taken it."""
+    if not frame.turn:
+        return frame, list(humans)
+    size, back = (frame.camera.width, frame.camera.height), -frame.turn
+    transform = upright_pose(frame)
+    turned = []
+    for human in humans:
+        person, world = human.person, human.person.world_landmarks
+        person = replace(
+            person,
+            box=turned_box(person.box, size, back),
+            landmarks=turned_pixels(person.landmarks, size, back),
+            world_landmarks=None if world is None else transform(world),
         )
+        turned.append(replace(_moved(human, transform), person=person))
+    return frame.turned(back), turned
+
+
+def upright_pose(frame: Frame) -> Transform:
+    """From the frame of the camera that sees the image upright to that of the camera itself."""
+    return Transform(turn_matrix(-frame.turn), np.zeros(3))
+
+
+def _moved(human: Human, transform: Transform) -> Human:
+    """The human's body in another frame, which does not move relative to the first one."""
+    body, rotation = human.body, transform.rotation
+    rotations = body.rotations
+    if rotations is not None:
+        rotations = rotations.copy()
+        rotations[0] = rotation @ rotations[0]
+    return replace(
+        human,
+        joint_velocities=(human.joint_velocities @ rotation.T).astype(np.float32),
+        body=replace(
+            body,
+            joints=transform(body.joints),
+            vertices=None if body.vertices is None else transform(body.vertices),
+            rotations=rotations,
+        ),
+    )
 
 
 def human_frames(

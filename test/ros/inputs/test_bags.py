@@ -13,6 +13,7 @@ pytest.importorskip("rosbags", reason="needs rosbags (requirements-ros.txt)")
 from rosbags import rosbag2
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
+from visualization_msgs.msg import MarkerArray
 
 from helpers.bag_recorder import (
     CTRL_C,
@@ -28,7 +29,7 @@ from helpers.bag_recorder import (
     results_of,
     write_bag,
 )
-from helpers.fake_pipeline import FakePipeline
+from helpers.fake_pipeline import JOINTS, FakePipeline
 from helpers.ros_client import stamp_of
 from stdformer_ros import cli
 from stdformer_ros.io.video import read_video
@@ -73,6 +74,24 @@ def test_every_image_of_a_bag_is_answered_with_its_header_at_its_time(bag, run, 
     assert people_of(tmp_path / "out") == [0, 1, 2, 3, 4]
     ((_, model),) = read_bag(tmp_path / "out" / "humans", "/stdformer/body_model", BodyModel)
     assert model.joint_names == results[0][1].joint_names
+
+
+def test_results_of_a_bag_are_in_the_cameras_own_frame_also_if_its_images_are_turned(
+    bag, run, tmp_path
+):
+    """The header names that frame. humans.npz has the coordinates of the upright image."""
+    assert run(bag, "--markers", fake=FakePipeline(rotate=90)) == 0
+    joints = np.load(tmp_path / "out" / "humans.npz")["joints"]
+    np.testing.assert_allclose(joints[0], list(JOINTS.values()) + np.array([0, 0, 2]), atol=1e-6)
+    _, message = results_of(tmp_path / "out")[1]
+    published = np.array([[p.x, p.y, p.z] for p in message.humans[0].joints])
+    # what is up in the turned image was left before
+    x, y, z = joints[0].T
+    np.testing.assert_allclose(published, np.stack([y, -x, z], axis=1), atol=1e-6)
+    marker_arrays = read_bag(tmp_path / "out" / "humans", "/stdformer/markers", MarkerArray)
+    (label,) = (m for m in marker_arrays[1][1].markers if m.ns == "label")
+    p = label.pose.position
+    assert (p.x, p.y, p.z) == pytest.approx((-0.9, 0.0, 2.0))
 
 
 def test_with_a_delay_every_image_is_answered_with_its_own_header(bag, run, tmp_path):

@@ -27,16 +27,14 @@ from helpers.fake_pipeline import JOINTS
 from helpers.malformed import FRAMES, transform_lists
 from helpers.tf2_messages import stamped
 from stdformer_ros.ros.inputs import transforms
-from stdformer_ros.ros.inputs.transforms import (
+from stdformer_ros.ros.inputs.transform_buffer import (
     AHEAD_SECONDS,
     KEPT_SECONDS,
-    OwnTransforms,
-    Tf2Transforms,
     Transform,
     TransformBuffer,
     TransformError,
-    open_transforms,
 )
+from stdformer_ros.ros.inputs.transforms import OwnTransforms, Tf2Transforms, open_transforms
 
 pytestmark = pytest.mark.ros
 
@@ -120,6 +118,37 @@ def test_an_image_may_be_a_little_newer_than_the_newest_transform(buffer):
         buffer.lookup("odom", "base", ns(11.0))
     with pytest.raises(TransformError, match=r"oldest transform from 'base' to 'odom' is .*newer"):
         buffer.lookup("odom", "base", ns(9.0))
+
+
+@pytest.mark.parametrize("late", [0.05, 0.15])
+def test_an_image_newer_than_the_newest_transform_finds_the_robot_where_it_has_moved_on(
+    buffer, late
+):
+    """The robot drives along a circle, at 2 m/s and 1 rad/s; the camera looks ahead from it."""
+
+    def robot(t):
+        return (2 * np.sin(t), 2 - 2 * np.cos(t), 0), (0, 0, t)
+
+    buffer.take([stamped("base", "camera", (0.3, 0, 1))], static=True)
+    for t in np.arange(0, 1.0 + 1e-6, 0.05):
+        buffer.take([stamped("odom", "base", *robot(t), seconds=t)], static=False)
+    found = buffer.lookup("odom", "camera", ns(1.0 + late))
+    assert found.extrapolated == pytest.approx(late)
+    place, turn = robot(1.0 + late)
+    expected = Transform(Rotation.from_rotvec(turn).as_matrix(), np.array(place))
+    # What is left is the change of the velocity: half the acceleration of 2 m/s2, times late
+    # squared, and as much again because the velocity is the mean of the last 0.1 s.
+    ahead = np.array([[5.0, 0.0, 1.0]])  # a person 5 m in front of the robot
+    error = np.linalg.norm(found(ahead - [0.3, 0, 1]) - expected(ahead))
+    assert error < 2.0 * late * (late + 0.1) / 2 + 0.01
+    assert buffer.lookup("odom", "camera", ns(1.0)).extrapolated == 0.0
+
+
+def test_a_frame_whose_motion_is_not_known_stays_where_it_is(buffer):
+    buffer.take([stamped("odom", "base", (1, 0, 0), seconds=10.0)], static=False)
+    found = buffer.lookup("odom", "base", ns(10.1))
+    assert found.translation.tolist() == [1, 0, 0]
+    assert found.extrapolated == pytest.approx(0.1)
 
 
 def test_frames_that_are_not_connected_are_named(buffer):
@@ -238,7 +267,7 @@ def test_the_rounds_of_a_short_bag_that_loops_are_not_mixed(buffer):
             place = (i + 100 * round_, 0, 0)
             buffer.take([stamped("odom", "base", place, seconds=i / 10)], static=False)
             at = buffer.lookup("odom", "base", ns(i / 10 + 0.05)).translation[0]
-            assert at == place[0]
+            assert at == pytest.approx(place[0] + (0.5 if i else 0.0))  # it moves on
 
 
 def test_any_transforms_give_a_finite_lookup_or_an_error():
@@ -315,6 +344,15 @@ def test_over_real_topics_people_are_given_in_odom_while_the_robot_drives(
     assert set(seen["names"][1:]) == {f"human_1_{name}" for name in NAMES if name != "pelvis"}
     assert seen["parents"][0] == "odom"
     np.testing.assert_allclose(seen["head"], [0, 0.7, 0], atol=1e-5)
+    # The label is above the head, which is 0.7 m above the pelvis, and tells how far the person
+    # is from the camera.
+    text, *place = seen["label"]
+    assert text == "#1  2.0 m"
+    np.testing.assert_allclose(place, [seen["robot"] + 2, 0, 1.9], atol=1e-4)
+    # Transforms that are 0.15 s late change nothing, and this is said once.
+    assert seen["late pelvis"] == pytest.approx(seen["late robot"] + 2, abs=1e-3)
+    assert seen["late velocity"] == pytest.approx(1.25, abs=0.02)
+    assert seen["told"] == 1
 
 
 def test_without_tf2_msgs_the_node_says_what_to_install(tmp_path):

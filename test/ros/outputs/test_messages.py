@@ -16,6 +16,7 @@ from visualization_msgs.msg import Marker, MarkerArray
 
 from helpers.fake_pipeline import BOX_FACES, JOINTS, make_human
 from stdformer_ros.camera.pinhole import Camera
+from stdformer_ros.ros.inputs.transform_buffer import Transform
 from stdformer_ros.ros.outputs.markers import (
     MeshMarkerWriter,
     bones_marker,
@@ -35,6 +36,7 @@ pytestmark = pytest.mark.ros
 
 NAMES = tuple(JOINTS)
 CAMERA = Camera(100, 200, fx=90, fy=90, cx=50, cy=100)
+HERE = Transform(np.eye(3), np.zeros(3))
 HEADER = Header(stamp=Time(sec=12, nanosec=345_678_901), frame_id="optical")
 
 
@@ -50,7 +52,7 @@ def test_every_message_has_exactly_the_images_stamp_and_frame():
         joint_cloud(HEADER, humans).header,
         mesh_marker(HEADER, 1, humans[0].body.vertices, BOX_FACES).header,
         bones_marker(HEADER, humans[0], [(0, 1)]).header,
-        label_marker(HEADER, humans[0]).header,
+        label_marker(HEADER, humans[0], HERE).header,
         *(marker.header for marker in deletions(HEADER, [("mesh", 1)])),
     ]
     for header in headers:
@@ -162,7 +164,7 @@ def test_the_poses_are_the_joints_in_the_same_order():
 
 def test_markers_follow_rvizs_rules():
     human = make_human(2)
-    bones, label = bones_marker(HEADER, human, [(0, 1), (0, 3)]), label_marker(HEADER, human)
+    bones, label = bones_marker(HEADER, human, [(0, 1), (0, 3)]), label_marker(HEADER, human, HERE)
     assert (bones.type, bones.id, len(bones.points)) == (Marker.LINE_LIST, 3, 4)
     assert bones.scale.x > 0
     assert (label.type, label.id) == (Marker.TEXT_VIEW_FACING, 3)

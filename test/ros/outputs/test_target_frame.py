@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -15,11 +17,21 @@ from helpers.fake_pipeline import JOINTS, make_human
 from helpers.ros_client import stamp_of
 from helpers.tf2_messages import stamped
 from stdformer_ros.body.skeleton import JOINT_NAMES
-from stdformer_ros.ros.inputs.transforms import PERSON_FRAME, Transform, TransformBuffer
+from stdformer_ros.camera.pinhole import Camera
+from stdformer_ros.camera.turning import turn_matrix
+from stdformer_ros.ros.inputs.transform_buffer import Transform, TransformBuffer
+from stdformer_ros.ros.inputs.transforms import PERSON_FRAME
+from stdformer_ros.ros.outputs.markers import label_marker
 from stdformer_ros.ros.outputs.messages import human_array
 from stdformer_ros.ros.outputs.rep155 import body_frame, body_id
-from stdformer_ros.ros.outputs.target_frame import CameraPose, human_frames, joint_rotations
-from stdformer_ros.types import Body
+from stdformer_ros.ros.outputs.target_frame import (
+    CameraPose,
+    as_taken,
+    human_frames,
+    joint_rotations,
+    upright_pose,
+)
+from stdformer_ros.types import Body, Frame
 
 pytestmark = pytest.mark.ros
 
@@ -50,6 +62,76 @@ def test_the_velocity_of_a_moving_camera_is_added():
     np.testing.assert_allclose(moved.joint_velocities[0], [2.25, -0.25, -0.25], atol=1e-5)
 
 
+def label_in_odom(turn):
+    """The label of a person 2 m in front of a camera in odom, where its image is turned upright."""
+    pose = moving_camera(0.0).now
+    frame = Frame(np.zeros((48, 64, 3), np.uint8), 0.0, Camera.assumed(64, 48)).turned(turn)
+    _, (human,) = as_taken(frame, [make_human()])
+    human = CameraPose(pose, pose).to_target_frame(human)
+    return label_marker(Header(frame_id="odom"), human, upright_pose(frame).then(pose))
+
+
+def test_a_label_is_above_the_head_and_tells_the_distance_from_the_camera_in_any_frame():
+    here = Transform(np.eye(3), np.zeros(3))
+    in_camera = label_marker(Header(frame_id="optical"), make_human(), here)
+    assert in_camera.text == "#1  2.0 m"
+    p = in_camera.pose.position
+    assert (p.x, p.y, p.z) == pytest.approx((0.0, -0.9, 2.0))  # y points down, the head is at -0.7
+    # The camera is at x = 5 m, 1 m high, and looks along x; z points up.
+    label = label_in_odom(0)
+    assert label.text == "#1  2.0 m"
+    p = label.pose.position
+    assert (p.x, p.y, p.z) == pytest.approx((7.0, 0.0, 1.9), abs=1e-6)
+
+
+def test_the_label_of_a_person_who_lies_is_above_the_whole_body_in_the_image():
+    lying = make_human()
+    turned = lying.body.joints[:, [1, 0, 2]]  # the head to the image's left
+    lying = replace(lying, body=replace(lying.body, joints=turned))
+    pose = moving_camera(0.0)
+    label = label_marker(Header(), pose.to_target_frame(lying), pose.now)
+    p, z = label.pose.position, 1.0 - turned[:, 1].min()
+    assert (p.x, p.z) == pytest.approx((7.0, z + 0.2), abs=1e-6)
+
+
+@pytest.mark.parametrize(("turn", "above"), [(90, (0, 1, 0)), (180, (0, 0, -1)), (270, (0, -1, 0))])
+def test_a_label_is_above_the_head_of_a_person_in_the_image_of_a_camera_on_its_side(turn, above):
+    """Turned by 90 degrees, up in the upright image was the camera's left, which is odom's y."""
+    label = label_in_odom(turn)
+    p = label.pose.position
+    expected = np.array([7.0, 0.0, 1.0]) + 0.9 * np.array(above)
+    np.testing.assert_allclose([p.x, p.y, p.z], expected, atol=1e-6)
+    assert label.text == "#1  2.0 m"
+
+
+def test_people_in_an_image_that_was_turned_are_moved_back_to_the_camera():
+    image = np.arange(64 * 48 * 3).reshape(48, 64, 3).astype(np.uint8)
+    frame = Frame(image, 0.0, Camera(64, 48, 60.0, 61.0, 30.0, 20.0))
+    human = make_human()
+    rotations = np.tile(np.eye(3, dtype=np.float32), (24, 1, 1))
+    person = replace(
+        human.person,
+        box=np.array([2, 3, 10, 40], np.float32),
+        landmarks=np.tile(np.array([4, 5], np.float32), (33, 1)),
+        world_landmarks=np.tile(np.array([1, 0, 0], np.float32), (33, 1)),
+    )
+    human = replace(human, person=person, body=replace(human.body, rotations=rotations))
+    # Turned by 90 degrees, an image of 64 x 48 pixels has 48 x 64, and left is up.
+    taken, (moved,) = as_taken(frame.turned(90), [human])
+    np.testing.assert_array_equal(taken.image, image)
+    assert taken.camera == frame.camera
+    assert moved.person.box.tolist() == [3, 48 - 1 - 10, 40, 48 - 1 - 2]
+    assert moved.person.landmarks[0].tolist() == [5, 48 - 1 - 4]
+    assert moved.person.world_landmarks[0].tolist() == [0, -1, 0]
+    head = NAMES.index("head")
+    np.testing.assert_allclose(moved.body.joints[head], [-0.7, 0, 2], atol=1e-6)
+    np.testing.assert_allclose(moved.joint_velocities[0], [0.25, -0.25, 0.25], atol=1e-6)
+    np.testing.assert_allclose(moved.body.rotations[0], turn_matrix(-90))
+    np.testing.assert_allclose(moved.body.rotations[1:], rotations[1:])
+    assert np.ptp(moved.body.vertices, axis=0) == pytest.approx([1.7, 0.4, 0.2])
+    assert as_taken(frame, [human]) == (frame, [human])
+
+
 def test_the_most_uncertain_direction_is_the_line_of_sight_in_any_frame():
     pose = moving_camera(0.0)
     human = make_human()
@@ -71,6 +153,20 @@ def test_the_camera_pose_includes_where_the_camera_was_before():
     np.testing.assert_allclose(pose.before.translation, [0.9, 0, 0])
     first = CameraPose.at(buffer, "odom", Header(frame_id="optical", stamp=stamp_of(10.0)))
     assert first.before is first.now
+
+
+@pytest.mark.parametrize("late", [0.0, 0.05, 0.15])
+def test_a_person_who_stands_is_at_rest_although_the_cameras_transforms_come_late(late):
+    buffer, speed = TransformBuffer(), 3.0
+    turn = Rotation.from_quat([-0.5, 0.5, -0.5, 0.5])
+    for t in np.arange(10.0, 11.0 + 1e-6, 0.05):
+        place = (speed * t, 0, 0)
+        buffer.take([stamped("odom", "optical", place, turn.as_rotvec(), t)], False)
+    pose = CameraPose.at(buffer, "odom", Header(frame_id="optical", stamp=stamp_of(11.0 + late)))
+    approaching = np.tile(np.array([0, 0, -speed], np.float32), (len(NAMES), 1))
+    human = pose.to_target_frame(replace(make_human(), joint_velocities=approaching))
+    np.testing.assert_allclose(human.body.joints[0], [speed * (11 + late) + 2, 0, 0], atol=1e-4)
+    np.testing.assert_allclose(human.joint_velocities, 0, atol=1e-4)
 
 
 def test_frames_of_a_human():
