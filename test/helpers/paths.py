@@ -7,4 +7,5 @@ TEST = HELPERS.parent
 ROOT = TEST.parent
 DATA = TEST / "data"
 FAKE_NODE = HELPERS / "fake_pipeline.py"
+FAILING_NODE = HELPERS / "failing_node.py"
 KEYPOINT_NODE = HELPERS / "keypoint_node.py"
