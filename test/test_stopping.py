@@ -160,3 +160,20 @@ def test_a_second_signal_does_not_interrupt_the_writing_of_results(number, tmp_p
     program.wait_for("writing")
     assert program.signalled(number) == 0
     assert program.output.split() == ["working", "writing", "written"]
+
+
+STARTED_PROCESSES = """
+import sys
+starts = "os.fork", "subprocess.Popen"
+sys.addaudithook(lambda event, _: print(event) if event in starts else None)
+from stdformer_ros.perception import PeopleTracker
+PeopleTracker("lite")
+import time
+time.sleep(0.5)  # a thread might start one
+"""
+
+
+def test_loading_networks_starts_no_process_that_could_be_left(tmp_path):
+    program = Program(tmp_path / "log", "-c", STARTED_PROCESSES)
+    assert program.process.wait(PATIENCE) == 0
+    assert program.output == ""

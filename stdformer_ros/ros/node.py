@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 Build = Callable[[NodeSettings], "MultiCameraPipeline"]
 
-END_SECONDS = 0.7
+END_SECONDS = 0.5
 """Seconds for which a stopped node waits for the callback that runs, such as the loading of models,
 which cannot be interrupted. Then the process ends without it."""
 
@@ -314,7 +314,7 @@ def _run(node: HumanNode, stop: threading.Event, succeeded: threading.Event) -> 
             return
         while not stop.is_set():
             try:
-                executor.spin_once(timeout_sec=0.2)
+                executor.spin_once(timeout_sec=0.1)
             except Exception as error:  # of a callback; the node goes on
                 node.report(error)
         succeeded.set()

@@ -75,12 +75,14 @@ def unknown_parameters(node: Node) -> str:
 def fitting(changes: list[Parameter[Any]]) -> list[Parameter[Any]]:
     """The changes with numbers of the declared type; for the pre-set-parameters callback."""
     ours = {item.name: item for item in fields(NodeSettings)}
-    return [
-        Parameter(change.name, value=_fitting(ours[change.name], change.value))
-        if change.name in ours
-        else change
-        for change in changes
-    ]
+    result = []
+    for change in changes:
+        if change.name in ours:
+            value = _fitting(ours[change.name], change.value)
+            if value is not change.value:  # rclpy would take a new empty list for bytes
+                change = Parameter(change.name, value=value)
+        result.append(change)
+    return result
 
 
 def read_parameters(node: Node) -> NodeSettings:

@@ -385,3 +385,13 @@ def test_landmark_model_and_search_interval_change_without_a_change_of_identitie
     tracker.use("full", detect_every=2)
     back = show(range(9, 12))
     assert np.abs(back[0].landmarks - before[0].landmarks).max() < 0.5 * moved
+
+
+def test_a_landmark_model_that_was_loaded_is_not_loaded_again_when_it_is_used(monkeypatch):
+    """So that a change of quality in the middle of a stream needs no file."""
+    tracker = PeopleTracker(landmarks="lite")
+    other_camera = tracker.clone()
+    tracker.load("full")
+    monkeypatch.setattr("stdformer_ros.perception.people.LandmarkDetector", None)
+    tracker.use("full", detect_every=7)
+    other_camera.use("full", detect_every=7)

@@ -1,5 +1,7 @@
 """An exception anywhere in the running node: it is reported, and the next image is answered."""
 
+from pathlib import Path
+
 import pytest
 
 pytest.importorskip("rclpy", reason="needs ROS 2 (./run test)")
@@ -12,6 +14,7 @@ from helpers.paths import FAILING_NODE
 from helpers.ros_client import NodeProcess
 
 pytestmark = pytest.mark.ros
+ALLOWED_GROWTH = 8.0  # MB
 
 
 @pytest.fixture
@@ -27,19 +30,36 @@ def failed(client):
     return int(values.get("frames failed", 0))
 
 
+def held(node):
+    """The node's number of threads, and its resident memory in MB."""
+    status = (Path("/proc") / str(node.process.pid) / "status").read_text()
+    values = dict(line.split(":", 1) for line in status.splitlines())
+    return int(values["Threads"]), int(values["VmRSS"].split()[0]) / 1024
+
+
 def test_an_exception_in_any_stage_costs_only_that_image(tmp_path, client):
+    """docs/operating.md has the numbers."""
     with NodeProcess(tmp_path / "log", FAILING_NODE, autostart=True) as node:
         client.connect()
+        client.answer(2)
+        threads, memory = held(node)
         for number, (stage, error) in enumerate(STAGES.items()):
             if error is None:
                 continue
             before = failed(client)
+            for _ in range(40):
+                client.send(1, hundredths=number)
+                client.until(lambda: False, 0.02)
             client.send_until(lambda: failed(client) > before, hundredths=number)  # noqa: B023
             assert f"frame failed with {error.__name__}(" in node.output, stage
             assert len(client.answer(2).humans) == 2, stage
         assert client.state() == "active"
         for stage in ("perception", "encode", "decode", "correction", "exit"):
             assert f"in {stage}" in node.output
+        later = held(node)
+        print(f"{failed(client)} images failed: {(threads, memory)} -> {later} threads, MB")
+        assert later[0] == threads
+        assert later[1] - memory < ALLOWED_GROWTH
         assert node.process.poll() is None
 
 

@@ -231,7 +231,7 @@ def test_a_parameter_whose_network_cannot_be_loaded_is_refused_with_the_reason()
 
 
 @pytest.mark.slow
-def test_fifty_life_cycles_after_failed_configures_over_real_processes(tmp_path, client, capsys):
+def test_fifty_life_cycles_after_failed_configures_over_real_processes(tmp_path, client):
     """docs/operating.md has the numbers."""
     cycles, warm = 50, 10
     with NodeProcess(tmp_path / "log") as node:
@@ -257,18 +257,18 @@ def test_fifty_life_cycles_after_failed_configures_over_real_processes(tmp_path,
             results = call("set_parameters", SetParameters.Request(parameters=parameters)).results
             assert all(result.successful for result in results)
 
+        def publishers():
+            topics = client.node.get_topic_names_and_types()
+            every = [i for n, _ in topics for i in client.node.get_publishers_info_by_topic(n)]
+            return sum(info.node_name == "stdformer" for info in every)
+
         def held():
             process = Path("/proc") / str(node.process.pid)
-            memory = dict(
+            status = dict(
                 line.split(":", 1) for line in (process / "status").read_text().splitlines()
             )
-            names = client.node.get_publisher_names_and_types_by_node("stdformer", "/")
-            count = {
-                "publishers": len(names),
-                "threads": int(memory["Threads"]),
-                "files": len(list((process / "fd").iterdir())),
-            }
-            return count, int(memory["VmRSS"].split()[0]) / 1024
+            count = {"threads": int(status["Threads"]), "files": len(list(process.glob("fd/*")))}
+            return count, int(status["VmRSS"].split()[0]) / 1024
 
         def cycle():
             set_parameters(cameras=["front", "rear"], rep155=True)
@@ -281,14 +281,20 @@ def test_fifty_life_cycles_after_failed_configures_over_real_processes(tmp_path,
             for number in (Transition.TRANSITION_DEACTIVATE, Transition.TRANSITION_CLEANUP):
                 assert transition(number)
 
+        client.until(lambda: False, 0.5)
+        own = publishers()
         for _ in range(warm):
             cycle()
         before, memory = held()
         for _ in range(cycles):
             cycle()
         after, later = held()
-        with capsys.disabled():
-            print(f"\n{cycles} cycles: {before} -> {after}, {memory:.1f} -> {later:.1f} MB")
+        client.until(lambda: publishers() == own, 5.0)
+        print(
+            f"{cycles} cycles: {own} -> {publishers()} publishers, {before} -> {after}, "
+            f"{memory:.1f} -> {later:.1f} MB"
+        )
+        assert publishers() == own
         assert after == before
         assert later - memory < ALLOWED_GROWTH
         assert node.process.poll() is None

@@ -106,6 +106,14 @@ def test_the_filter_follows_its_parameters_while_the_node_runs():
     node.destroy_node()
 
 
+def test_an_empty_list_of_markers_is_none_of_them():
+    node = HumanNode(lambda _: FakeMultiCameraPipeline())
+    (result,) = node.set_parameters([Parameter("markers", Parameter.Type.STRING_ARRAY, [])])
+    assert result.successful, result.reason
+    assert node.get_parameter("markers").value == []
+    node.destroy_node()
+
+
 def test_the_quality_changes_while_the_node_runs_if_the_estimator_can(running, client):
     client.listen(BodyModel, "/stdformer/body_model", LATCHED)
     heard = client.heard["/stdformer/body_model"]
