@@ -19,7 +19,7 @@ from stdformer_ros.types import ImageArray
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _JPEG = b"\xff\xd8"
-_JPEG_END = b"\xff\xd9"
+_JPEG_SCAN, _JPEG_END = b"\xff\xda", b"\xff\xd9"
 _JPEG_SIZES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 """The markers of a JPEG file that are followed by the picture's size."""
 _TIFF = {b"II*\0": "<", b"MM\0*": ">"}
@@ -27,6 +27,9 @@ _TIFF_WIDTH, _TIFF_HEIGHT, _TIFF_SHORT = 256, 257, 3
 _AS_COLOUR = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
 _UNDECODED = 128
 """The grey of the blocks of a JPEG that were never decoded."""
+_BLOCKS = b"\x5a" * 64
+_FILLING = _BLOCKS + b"".join(bytes((0xFF, 0xD0 + i)) + _BLOCKS for i in range(8))
+"""Decoded as blocks of a JPEG, it is not grey; with all restart marks, because one may be due."""
 
 
 def decompressed(message: CompressedImage) -> ImageArray:
@@ -57,19 +60,36 @@ def decompressed(message: CompressedImage) -> ImageArray:
     width, height = size
     if not 0 < width * height <= MAX_PIXELS:
         raise BadInput("size", f"a picture of {width}x{height} is empty or too large")
-    lacks_end = data.startswith(_JPEG) and _JPEG_END not in data[-64:]
-    if lacks_end:
-        data += _JPEG_END
-    picture = _decoded(data, cv2.IMREAD_UNCHANGED if original in BAYER else _AS_COLOUR)
+    flags = cv2.IMREAD_UNCHANGED if original in BAYER else _AS_COLOUR
+    picture = _jpeg(data, flags) if data.startswith(_JPEG) else _decoded(data, flags)
     if picture is not None and original in BAYER:
         if picture.ndim == 2 and picture.dtype in (np.uint8, np.uint16):
             return demosaiced(picture, original)
         picture = _decoded(data, _AS_COLOUR)  # the sender has made colours of the mosaic
     if picture is None:
         raise BadInput("data", f"the {width}x{height} picture of {len(data)} bytes is broken")
-    if lacks_end and (picture[-8:, -8:] == _UNDECODED).all():
-        raise BadInput("data", f"the {width}x{height} picture of {len(data)} bytes is cut off")
     return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8)
+
+
+def _jpeg(data: bytes, flags: int) -> Any:
+    """A JPEG with or without its end mark, and with the zeros that drivers fill their buffers with.
+
+    Raises:
+        BadInput: if it is cut off.
+    """
+    if data.endswith(b"\0"):
+        data = data.rstrip(b"\0") + b"\0"  # one may belong to the picture
+    end = data.rfind(_JPEG_END)
+    # An end mark before the last scan is that of a preview.
+    body = (data if end < data.rfind(_JPEG_SCAN) else data[:end]).rstrip(b"\xff")
+    picture = _decoded(body + _JPEG_END, flags)
+    if picture is not None and (picture[-8:, -8:] == _UNDECODED).all():
+        # Behind a whole picture nothing more is read; in one that is cut off it changes the rest.
+        filled = _decoded(body + _FILLING + _JPEG_END, flags)
+        if filled is None or not np.array_equal(picture, filled):
+            height, width = picture.shape[:2]
+            raise BadInput("data", f"the {width}x{height} picture of {len(data)} bytes is cut off")
+    return picture
 
 
 def _decoded(data: bytes, flags: int) -> Any:

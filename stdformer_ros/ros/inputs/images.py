@@ -58,12 +58,13 @@ _PACKED: dict[str, tuple[int, int, int | None]] = {
 BAYER = tuple(encoding for encoding in _PACKED if encoding.startswith("bayer_"))
 
 # encoding: OpenCV's conversion to RGB of the array (1.5 H, W): the Y plane, and below it U and V of
-# half the resolution, interleaved or one after the other
-_PLANAR: dict[str, int] = {
-    "nv12": cv2.COLOR_YUV2RGB_NV12,
-    "nv21": cv2.COLOR_YUV2RGB_NV21,
-    "i420": cv2.COLOR_YUV2RGB_I420,
-    "yv12": cv2.COLOR_YUV2RGB_YV12,
+# half the resolution, interleaved or one after the other; and the length of a row of U and V,
+# padding included, in rows of Y
+_PLANAR: dict[str, tuple[int, float]] = {
+    "nv12": (cv2.COLOR_YUV2RGB_NV12, 1.0),
+    "nv21": (cv2.COLOR_YUV2RGB_NV21, 1.0),
+    "i420": (cv2.COLOR_YUV2RGB_I420, 0.5),
+    "yv12": (cv2.COLOR_YUV2RGB_YV12, 0.5),
 }
 
 _NV24 = "nv24"
@@ -125,10 +126,11 @@ def to_rgb(message: Image) -> ImageArray:
             raise BadInput(
                 "size", f"an image of encoding {encoding} needs even sides, not {width}x{height}"
             )
-        rows = np.ascontiguousarray(_row_bytes(message, height * 3 // 2, width))
-        return np.asarray(cv2.cvtColor(rows, _PLANAR[encoding]), np.uint8)
+        code, colour_row = _PLANAR[encoding]
+        planes = _planes(message, height * 3 // 2, colour_row)
+        return np.asarray(cv2.cvtColor(planes, code), np.uint8)
     if encoding == _NV24:
-        planes = np.ascontiguousarray(_row_bytes(message, height * 3, width))
+        planes = _planes(message, height * 3, 2.0)
         yuv = np.dstack([planes[:height], planes[height:].reshape(height, width, 2)])
         # cv2.transform rounds and keeps values within 0 .. 255
         return np.asarray(cv2.transform(yuv, _YUV_TO_RGB), np.uint8)
@@ -219,8 +221,29 @@ def _rows(message: Image, rows: int, values: int, depth: int) -> Array:
     return np.ascontiguousarray(data).view(order).astype(np.uint16)
 
 
-def _row_bytes(message: Image, rows: int, needed: int) -> NDArray[np.uint8]:
-    """The data as (rows, needed) bytes, without the padding.
+def _planes(message: Image, rows: int, colour_row: float) -> NDArray[np.uint8]:
+    """The planes of YUV as (rows, width) bytes, without the padding.
+
+    Args:
+        message: the image.
+        rows: how many rows of Y have the length of all data.
+        colour_row: the length of a row of U and V, padding included, in rows of Y.
+
+    Raises:
+        BadInput: see `_row_bytes`.
+    """
+    height, width, step = message.height, message.width, message.step
+    data = _row_bytes(message, rows, width, padding=True)
+    if step == width:
+        return data
+    if (step * colour_row) % 1:
+        raise BadInput("step", f"encoding {message.encoding} needs an even step, not {step}")
+    colours = data[height:].reshape(-1, int(step * colour_row))[:, : int(width * colour_row)]
+    return np.concatenate([data[:height, :width].ravel(), colours.ravel()]).reshape(rows, width)
+
+
+def _row_bytes(message: Image, rows: int, needed: int, padding: bool = False) -> NDArray[np.uint8]:
+    """The data as (rows, needed) bytes, without the padding; with it as (rows, step).
 
     Raises:
         BadInput: if `step` is shorter than a row, or the data are not as long as `step` says.
@@ -238,7 +261,8 @@ def _row_bytes(message: Image, rows: int, needed: int) -> NDArray[np.uint8]:
             f"{len(message.data)} bytes of data, but {rows} rows of step {message.step} need "
             f"{expected}",
         )
-    return np.frombuffer(message.data, np.uint8).reshape(rows, message.step)[:, :needed]
+    data = np.frombuffer(message.data, np.uint8).reshape(rows, message.step)
+    return data if padding else data[:, :needed]
 
 
 def _require_metres(values: NDArray[Any]) -> None:

@@ -122,6 +122,44 @@ def test_a_jpeg_without_its_end_mark_is_decoded_if_it_is_whole():
         decompressed(compressed(whole[: len(whole) // 2]))
 
 
+def jpeg(picture, *options):
+    return cv2.imencode(".jpg", picture, list(options))[1].tobytes()
+
+
+def with_preview(data):
+    """A JPEG whose EXIF segment holds a whole JPEG, which has an end mark of its own."""
+    return data[:2] + b"\xff\xe1" + struct.pack(">H", 2 + len(data)) + data + data[2:]
+
+
+RESTARTS = (cv2.IMWRITE_JPEG_RST_INTERVAL, 2)
+
+
+@pytest.mark.parametrize("options", [(), RESTARTS, (cv2.IMWRITE_JPEG_PROGRESSIVE, 1)])
+@pytest.mark.parametrize("kind", ["noise", "grey at its end", "all grey"])
+def test_a_whole_jpeg_is_decoded_whatever_its_end_looks_like(options, kind):
+    """Without its end mark or half of it, or in a buffer that a driver fills up with zeros."""
+    picture = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
+    picture[{"noise": 48, "grey at its end": 32, "all grey": 0}[kind] :] = 128
+    whole = jpeg(picture, *options)
+    expected = decompressed(compressed(whole))
+    ends = (whole[:-1], whole[:-2], whole + bytes(500), whole[:-2] + bytes(500))
+    for data in (*ends, with_preview(whole), with_preview(whole)[:-2]):
+        np.testing.assert_array_equal(decompressed(compressed(data)), expected)
+
+
+@pytest.mark.parametrize("options", [(), RESTARTS])
+@pytest.mark.parametrize("kind", ["rgb8; jpeg compressed bgr8", "bayer_rggb8; jpeg compressed"])
+def test_a_jpeg_that_is_cut_off_is_refused_whatever_its_end_looks_like(options, kind):
+    sides = (48, 64) if kind.startswith("bayer") else (48, 64, 3)
+    whole = jpeg(np.random.default_rng(0).integers(0, 256, sides, np.uint8), *options)
+    for part in (0.3, 0.6, 0.9):
+        cut = whole[: int(part * len(whole))]
+        with_a_preview = with_preview(whole)[: len(whole) + int(part * len(whole))]
+        for data in (cut, cut + bytes(500), cut + b"\xff\xd9", with_a_preview):
+            with pytest.raises(BadInput, match="cut off"):
+                decompressed(compressed(data, kind))
+
+
 @pytest.mark.parametrize(
     "kind", ["16UC1; compressedDepth png", "16UC1; png compressed", "32FC1; compressedDepth rvl"]
 )

@@ -250,6 +250,26 @@ def test_planes_of_yuv_give_the_picture_that_they_were_made_of(encoding):
     assert away.mean() < 2.5
 
 
+@pytest.mark.parametrize(("encoding", "colour_row"), [("nv12", 1), ("i420", 0.5), ("nv24", 2)])
+def test_rows_of_colour_planes_are_padded_in_proportion(encoding, colour_row):
+    """With a step of 80 for 64 pixels, rows of U and V have 40 bytes in i420, and 160 in nv24."""
+    count = {"nv12": 72, "i420": 72, "nv24": 144}[encoding]
+    planes = np.random.default_rng(0).integers(0, 256, (count, 64), np.uint8)
+    colours = planes[48:].reshape(-1, int(64 * colour_row))
+    padded = [
+        np.pad(planes[:48], ((0, 0), (0, 16)), constant_values=77).ravel(),
+        np.pad(colours, ((0, 0), (0, int(16 * colour_row))), constant_values=77).ravel(),
+    ]
+    message = image(encoding, 48, 64, np.concatenate(padded).reshape(count, 80))
+    np.testing.assert_array_equal(to_rgb(message), to_rgb(image(encoding, 48, 64, planes)))
+
+
+def test_an_odd_step_cannot_be_halved():
+    message = image("i420", 4, 6, np.zeros((6, 7), np.uint8))
+    with pytest.raises(BadInput, match="i420 needs an even step, not 7"):
+        to_rgb(message)
+
+
 def test_letters_of_an_encoding_may_be_of_any_size():
     grey = pixels(4, 6)[..., 0]
     for encoding in ("mono8", "MONO8", "Mono8", " 8uc1"):
