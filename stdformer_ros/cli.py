@@ -32,6 +32,8 @@ from stdformer_ros.training import command as train_command
 if TYPE_CHECKING:
     from stdformer_ros.io.offline import Sink
 
+_BAG_OPTIONS = ("image_topic", "camera_info_topic", "depth_topic", "rectified", "markers")
+
 
 class CommandError(Exception):
     """A command cannot be carried out; the message says what is wrong and what to do."""
@@ -66,7 +68,7 @@ def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 def _run(options: argparse.Namespace) -> int:
     exit_on_signals(INTERRUPTED)  # there is nothing to keep while it imports and loads
     from stdformer_ros.hints import nobody_found
-    from stdformer_ros.io.files import print_warning, shown
+    from stdformer_ros.io.files import is_bag, print_warning, shown
     from stdformer_ros.io.humans_file import HumansFile
     from stdformer_ros.io.offline import run_offline
     from stdformer_ros.io.pictures import OverlayVideo
@@ -74,10 +76,12 @@ def _run(options: argparse.Namespace) -> int:
     from stdformer_ros.pipeline import build_pipeline
 
     out: Path = options.out
-    is_bag = _is_bag(options.source)
-    if not is_bag and (options.rectified or options.markers):
-        raise CommandError("--rectified and --markers are for bags")
-    if not is_bag:
+    from_bag = is_bag(options.source)
+    for name in _BAG_OPTIONS if not from_bag else ("fps",):
+        if getattr(options, name):
+            kind = "pictures" if from_bag else "bags"
+            raise CommandError(f"--{name.replace('_', '-')} is for {kind}; leave it out")
+    if not from_bag:
         frames, total = read_video(options.source, options.fps), count_frames(options.source)
     else:
         bag = _ros_module("inputs.bags", options.source).Bag(
@@ -98,7 +102,7 @@ def _run(options: argparse.Namespace) -> int:
     out.mkdir(parents=True, exist_ok=True)
     estimator = pipeline.estimator
     sinks: list[Sink] = [HumansFile(out / "humans.npz", estimator, options.vertices)]
-    if is_bag:
+    if from_bag:
         results_bag = _ros_module("outputs.results_bag", options.source)
         sinks.append(
             results_bag.ResultsBag(out / "humans", estimator, options.vertices, options.markers)
@@ -116,16 +120,6 @@ def _run(options: argparse.Namespace) -> int:
     if summary.error is not None:
         raise summary.error
     return 0
-
-
-def _is_bag(path: Path) -> bool:
-    """Whether the path is a bag of ROS 1 or 2, or a folder of such files without metadata."""
-    suffixes = {".mcap", ".db3"}
-    if path.is_dir():
-        return (path / "metadata.yaml").is_file() or any(
-            p.suffix in suffixes for p in path.iterdir()
-        )
-    return path.is_file() and path.suffix in {*suffixes, ".bag"}
 
 
 def _positive(text: str) -> float:

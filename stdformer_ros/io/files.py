@@ -16,6 +16,9 @@ Notify = Callable[[str], None]
 """Takes one warning; see `print_warning`."""
 
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
+_BAG = re.compile(r"(\.mcap|\.db3|\.bag)(\.zstd|\.active)?$", re.IGNORECASE)
+BAG_METADATA = "metadata.yaml"
+"""The file that a recorder writes into the folder of a rosbag2 when it ends."""
 
 
 class VideoError(RuntimeError):
@@ -52,6 +55,22 @@ def openable(path: Path) -> Iterator[str]:
             yield link
     else:
         yield absolute
+
+
+def bag_suffix(path: Path) -> str:
+    """What a bag's file is by its name: ".mcap", ".db3", ".bag" of ROS 1, or "" for other files.
+
+    A packed file (`.db3.zstd`) and one of a recorder that was killed (`.bag.active`) count, too.
+    """
+    match = _BAG.search(path.name)
+    return match[1].lower() if match else ""
+
+
+def is_bag(path: Path) -> bool:
+    """Whether the path is a bag of ROS 1 or 2: a file, a folder of files, or its metadata."""
+    if path.is_dir():
+        return (path / BAG_METADATA).is_file() or any(map(bag_suffix, path.iterdir()))
+    return path.is_file() and (path.name == BAG_METADATA or bag_suffix(path) != "")
 
 
 def require_recording(path: Path) -> None:

@@ -18,6 +18,7 @@ from stdformer_ros.camera.pinhole import Camera
 from stdformer_ros.io.files import (
     Notify,
     VideoError,
+    is_bag,
     openable,
     print_warning,
     require_recording,
@@ -65,6 +66,10 @@ def read_video(
     """
     path = Path(path)
     require_recording(path)
+    if is_bag(path):
+        raise VideoError(
+            f"{shown(path)} is a bag, not a video: `cli run` reads it, and `ros2 bag play` plays it"
+        )
     if path.is_dir():
         pictures, left_out = pictures_in(path)
         if not pictures:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from stdformer_ros.io.files import VideoError, openable, require_recording, shown
+from stdformer_ros.io.files import VideoError, is_bag, openable, require_recording, shown
 
 
 @pytest.mark.parametrize("name", [b"plain.mp4", b"12:30.mp4", b"bad\xff.mp4", b"\xffdir/a.m\xfe4"])
@@ -30,6 +30,26 @@ def test_a_file_can_be_written_under_an_openable_name(tmp_path: Path) -> None:
 def test_a_shown_name_is_one_printable_line() -> None:
     assert shown(Path("/tmp/ü 1.mp4")) == "/tmp/ü 1.mp4"
     assert shown(os.fsdecode(b"a\xffb\nc\x1b[31m")) == "a\\xffb\\nc\\x1b[31m"
+
+
+@pytest.mark.parametrize(
+    ("names", "bag"),
+    [
+        (["metadata.yaml", "a.db3"], True),
+        (["a_0.mcap", "a_1.mcap"], True),
+        (["A.BAG"], True),
+        (["a.db3.zstd"], True),
+        (["a.bag.active"], True),
+        (["a.png", "mcap.png", "a.bag.png", "bag"], False),
+        ([], False),
+    ],
+)
+def test_a_bag_is_known_by_its_files(tmp_path: Path, names: list[str], bag: bool) -> None:
+    for name in names:
+        (tmp_path / name).touch()
+    assert is_bag(tmp_path) == bag
+    assert all(is_bag(tmp_path / name) == bag for name in names)
+    assert not is_bag(tmp_path / "missing.bag")
 
 
 @pytest.mark.parametrize(

@@ -83,6 +83,13 @@ def test_a_file_that_is_no_video_is_refused_at_once(tmp_path, content):
         read_video(path)
 
 
+def test_a_bag_is_no_video_and_what_reads_it_is_said(tmp_path):
+    (tmp_path / "a.mcap").write_bytes(b"")
+    for path in (tmp_path, tmp_path / "a.mcap"):
+        with pytest.raises(VideoError, match="is a bag, not a video: `cli run` reads it"):
+            read_video(path)
+
+
 def read(path):
     warnings = []
     return list(read_video(path, warn=warnings.append)), warnings

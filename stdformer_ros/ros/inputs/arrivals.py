@@ -44,11 +44,12 @@ class Arrivals(Generic[Item]):
 
     Args:
         clock: returns monotonic seconds.
+        kept: how many messages are kept.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic, kept: int = KEPT) -> None:
         self._clock = clock
-        self._kept: deque[Arrival[Item]] = deque(maxlen=KEPT)
+        self._kept: deque[Arrival[Item]] = deque(maxlen=kept)
         self._changed = threading.Condition()
         self._open = True
 

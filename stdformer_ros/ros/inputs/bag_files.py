@@ -1,4 +1,4 @@
-"""The files of a bag: rosbag2 folders and files, ROS 1 bags, and which of their topics to take.
+"""The files of a bag: folders and files of a rosbag2, bags of ROS 1, also damaged ones.
 
 The PyPI package `rosbags` reads the containers. A folder without `metadata.yaml`, as a recorder
 that was killed leaves it, is read file by file.
@@ -6,21 +6,23 @@ that was killed leaves it, is read file by file.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from stdformer_ros.downloads import reason
-from stdformer_ros.io.files import VideoError, shown
+from stdformer_ros.io.files import BAG_METADATA, Notify, VideoError, bag_suffix, shown
 from stdformer_ros.io.picture_folder import natural
 
-STORAGES = (".mcap", ".db3")
-"""Ends of the names of a rosbag2's files."""
 ROS1 = ".bag"
 SEQ_BYTES = 4
+ZSTD = b"\x28\xb5\x2f\xfd"
+"""The first bytes of a compressed message; a message itself begins with a zero."""
 IMAGE, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
 INFO = "sensor_msgs/msg/CameraInfo"
 _REMEDY = {
@@ -50,79 +52,110 @@ class Topic:
     count: int
 
 
-def storage_files(path: Path) -> list[Path]:
-    """What has to be opened: the bag itself, or the files of a folder without metadata."""
-    if path.is_dir() and not (path / "metadata.yaml").is_file():
-        return sorted((p for p in path.iterdir() if p.suffix in STORAGES), key=natural)
-    return [path]
-
-
 class BagFiles:
     """The messages of a bag, as the wire format of ROS 2, whatever wrote it.
 
     Args:
-        path: a folder or a file.
+        path: a folder, a file, or a folder's metadata.
+        warn: told of files that cannot be read, if others can, and of files that are damaged.
 
     Attributes:
+        path: the folder or file.
         topics: by name.
 
     Raises:
-        BagError: if it cannot be read; the message names a remedy.
+        BagError: if nothing can be read; the message names a remedy.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._files = storage_files(path)
+    def __init__(self, path: Path, warn: Notify) -> None:
+        self.path = path.parent if path.name == BAG_METADATA else path
         self.topics: dict[str, Topic] = {}
-        for file in self._files:
-            with self._reader(file) as reader:
-                for c in reader.connections:
-                    counted = self.topics.get(c.topic, Topic(c.topic, c.msgtype, 0))
-                    self.topics[c.topic] = Topic(c.topic, c.msgtype, counted.count + c.msgcount)
+        self._warn = warn
+        self._files: list[Path] = []
+        self._damaged: set[Path] = set()
+        problems: dict[Path, BagError] = {}
+        parts = []
+        if self.path.is_dir():
+            parts = sorted((p for p in self.path.iterdir() if bag_suffix(p)), key=natural)
+        if not parts or (self.path / BAG_METADATA).is_file():
+            self._add(self.path, problems)
+        if not self._files:
+            for part in parts:
+                self._add(part, problems)
+        if not self._files:
+            raise list(problems.values())[-1]
+        for problem in problems.values():
+            warn(f"{problem}; the rest is read")
+        for file in parts or [self.path]:
+            if _unread(file) and file not in problems:
+                warn(f"{shown(file)}-wal holds messages that are not read: {_remedy(file)}")
 
     def messages(self, topics: Sequence[str]) -> Generator[tuple[str, int, bytes], None, None]:
         """Topic, time of recording in nanoseconds, and serialised message, in recorded order.
 
-        Raises:
-            BagError: if the bag is damaged further on.
+        Where a file is damaged, the rest of it is left out, with a warning. A message that cannot
+        be brought into the wire format of ROS 2 is given as no bytes.
         """
         for file in self._files:
-            with self._reader(file) as reader:
-                wanted = [c for c in reader.connections if c.topic in topics]
-                if not wanted:
-                    continue
-                with closing(reader.messages(connections=wanted)) as messages:
-                    while (message := self._next(messages, file)) is not None:
-                        connection, time_ns, data = message
-                        if file.suffix == ROS1:
-                            # In ROS 1 a header begins with its number, the rest is the same.
-                            data = _ros2_types().ros1_to_cdr(data[SEQ_BYTES:], connection.msgtype)
-                        yield connection.topic, time_ns, bytes(data)
+            try:
+                with self._reader(file) as reader:
+                    wanted = [c for c in reader.connections if c.topic in topics]
+                    if not wanted:
+                        continue
+                    with closing(reader.messages(connections=wanted)) as messages:
+                        while (message := _next(messages, file)) is not None:
+                            connection, time_ns, data = message
+                            data = _as_ros2(bytes(data), connection.msgtype, bag_suffix(file))
+                            yield connection.topic, time_ns, data
+            except BagError as error:
+                if file not in self._damaged:
+                    self._damaged.add(file)
+                    self._warn(str(error))
 
-    @staticmethod
-    def _next(messages: Iterator[Any], file: Path) -> Any:
+    def _add(self, file: Path, problems: dict[Path, BagError]) -> None:
+        """Count the file's messages; if it cannot be read, `problems` gets the reason."""
         try:
-            return next(messages, None)
-        except Exception as error:  # its type depends on the container's format
-            raise BagError(
-                f"{shown(file)} is damaged: {reason(error)}; {_REMEDY[file.suffix]}"
-            ) from error
+            with self._reader(file) as reader:
+                for c in reader.connections:
+                    before = self.topics[c.topic].count if c.topic in self.topics else 0
+                    self.topics[c.topic] = Topic(c.topic, c.msgtype, before + c.msgcount)
+            self._files.append(file)
+        except BagError as problem:
+            problems[file] = problem
 
     @contextmanager
     def _reader(self, file: Path) -> Iterator[Any]:
+        if file.name.lower().endswith(".zstd"):
+            raise BagError(f"{shown(file)} is packed; `unzstd FILE` unpacks it")
         with ExitStack() as stack:
+            kind = _import_rosbag1().Reader if bag_suffix(file) == ROS1 else import_rosbag2().Reader
             try:
-                reader = _import_reader(file)(file)
+                reader = kind(stack.enter_context(plainly_named(file)))
                 stack.enter_context(reader)
-            except BagError:
-                raise
             except Exception as error:  # its type depends on the container's format
-                suffix = file.suffix if file.is_file() else ""
                 raise BagError(
-                    f"{shown(file)} cannot be read as a bag: {reason(error)}; "
-                    f"{_REMEDY.get(suffix, _REMEDY[''])}"
+                    f"{shown(file)} cannot be read as a bag: {reason(error)}; {_remedy(file)}"
                 ) from error
             yield reader
+
+
+@contextmanager
+def plainly_named(path: Path) -> Iterator[Path]:
+    """A path to the same file or folder that `rosbags` opens, a link if it has to be.
+
+    SQLite takes the path as an address: with `?`, `#` or `%` in it, another file would be opened or
+    made, and other bytes than UTF-8 are an error. `rosbags` knows the kinds of files by suffixes in
+    small letters.
+    """
+    text, suffix = os.fspath(path), "" if path.is_dir() else bag_suffix(path)
+    is_utf8 = text.encode("utf-8", "replace") == os.fsencode(path)
+    if is_utf8 and not set("?#%") & set(text) and path.suffix.lower() == path.suffix:
+        yield path
+        return
+    with TemporaryDirectory() as folder:
+        link = Path(folder) / f"bag{suffix}"
+        link.symlink_to(path.absolute())
+        yield link
 
 
 def import_rosbag2() -> Any:
@@ -140,13 +173,51 @@ def import_rosbag2() -> Any:
     return rosbag2
 
 
-def _import_reader(file: Path) -> Any:
-    if file.suffix != ROS1:
-        return import_rosbag2().Reader
+def _import_rosbag1() -> Any:
     import_rosbag2()
     from rosbags import rosbag1
 
-    return rosbag1.Reader
+    return rosbag1
+
+
+def _next(messages: Iterator[Any], file: Path) -> Any:
+    try:
+        return next(messages, None)
+    except Exception as error:  # its type depends on the container's format
+        raise BagError(f"{shown(file)} is damaged: {reason(error)}; {_remedy(file)}") from error
+
+
+def _as_ros2(data: bytes, kind: str, suffix: str) -> bytes:
+    """A message in the wire format of ROS 2; no bytes if that fails."""
+    try:
+        if suffix == ROS1:
+            # In ROS 1 a header begins with its number, the rest is the same.
+            return bytes(_ros2_types().ros1_to_cdr(data[SEQ_BYTES:], kind))
+        if data.startswith(ZSTD):  # only the metadata would have said so
+            return _decompress(data)
+    except Exception:  # of the packages that convert
+        return b""
+    return data
+
+
+def _decompress(data: bytes) -> bytes:
+    """Zstandard, by what `rosbags` uses for it."""
+    return bytes(import_rosbag2().reader.zstd.decompress(data))
+
+
+def _unread(file: Path) -> bool:
+    """Whether SQLite has left messages beside its file, which `rosbags` does not look at."""
+    log = file.with_name(f"{file.name}-wal")
+    return log.is_file() and log.stat().st_size > 0
+
+
+def _remedy(file: Path) -> str:
+    if _unread(file):
+        return (
+            "its recording was cut off, and `sqlite3 FILE 'PRAGMA wal_checkpoint(TRUNCATE)'` "
+            "completes it"
+        )
+    return _REMEDY[bag_suffix(file) if file.is_file() else ""]
 
 
 @cache

@@ -7,10 +7,12 @@ the bag hold for the images before them. `ros/outputs/results_bag.py` writes the
 
 from __future__ import annotations
 
+import re
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +33,12 @@ LOOK_AHEAD = 1.0
 """So many seconds of the recording are searched for the depth image of an image."""
 LOOK_AHEAD_IMAGES = 30
 """Largest number of images that wait meanwhile, so that memory stays bounded."""
+FIRST = 30
+"""So many messages of a topic are searched for one that can be used, before the bag is read."""
 NO_DEPTH = "none"
 """In place of a topic: depth is not used, even if there is some."""
 KINDS = {IMAGE: Image, COMPRESSED: CompressedImage, INFO: CameraInfo}
+_RECTIFIED = re.compile(r"(^|[/_])rect(ified)?([/_]|$)")
 
 
 @dataclass(frozen=True)
@@ -78,20 +83,24 @@ class Bag:
         rectified: bool = False,
         warn: Notify = print_warning,
     ) -> None:
-        self._files = BagFiles(path)
+        self._files = BagFiles(path, warn)
         self._rectified = rectified
         self._warn = warn
         topics = self._files.topics
-        named = (image, camera_info, "" if depth == NO_DEPTH else depth)
-        for topic in filter(None, named):
-            if topic not in topics:
-                raise BagError(f"the bag has no topic {topic}; it has: {', '.join(sorted(topics))}")
-        if image and topics[image].kind not in (IMAGE, COMPRESSED):
-            raise BagError(f"{image} has messages of {topics[image].kind}, not images")
-        colours, depths = self._colour_and_depth()
-        self._image = image or _only_camera(colours)
+        depth_named = "" if depth == NO_DEPTH else depth
+        self._require(image, (IMAGE, COMPRESSED), "images")
+        self._require(camera_info, (INFO,), "CameraInfo")
+        self._require(depth_named, (IMAGE,), "raw depth images")
+        colours, depths, packed = self._colour_and_depth()
+        if image in (*depths, *packed):
+            raise BagError(
+                f"{image} holds depth images; colour images are on: {', '.join(colours) or 'none'}"
+            )
+        self._image = image or _only_camera(colours, topics)
         self._info = camera_info or _camera_info_beside(self._image, topics)
-        self._depth = "" if depth == NO_DEPTH else depth or self._only_depth(depths)
+        self._depth = depth_named
+        if not depth:
+            self._depth = self._only_depth(depths, packed)
         self.images = topics[self._image].count
         self.topics = ", ".join(
             f"{what} {topic}"
@@ -106,27 +115,37 @@ class Bag:
     def frames(self) -> Iterator[Frame]:
         """Each usable image, in the order of recording; `source` is a `Recorded`.
 
-        A message that cannot be used is dropped with a warning, see `Intake` and `DepthIntake`. If
-        the bag is damaged further on, what is there until then is given.
+        A message that cannot be used is dropped with a warning, see `Intake` and `DepthIntake`;
+        at the end `warn` is told how many were. So it is with what is damaged or missing.
+
+        Raises:
+            BagError: at the end, if no image could be used.
         """
         throttle = Throttle(self._warn)
-        reading = _Reading(
-            Intake(self._rectified, throttle),
-            DepthIntake(DEPTH_TOLERANCE, _without_lateness(throttle)) if self._depth else None,
-            throttle,
-        )
-        self._take_first_info(reading)
-        try:
-            for topic, time_ns, message in self._read(reading):
-                if topic == self._depth and reading.depths is not None:
-                    reading.depths.take(message)
-                else:
-                    reading.waiting.append((time_ns, topic, message))
-                yield from reading.ready(time_ns)
-        except BagError as error:
-            self._warn(str(error))
-        yield from reading.ready(None)
+        depths = None
+        if self._depth:
+            warn = _without_lateness(throttle)
+            depths = DepthIntake(DEPTH_TOLERANCE, warn, kept=LOOK_AHEAD_IMAGES)
+        reading = _Reading(Intake(self._rectified, throttle), depths, throttle)
+        self._take_first_info(reading.intake)
+        assumed = False
+        for frame in self._read_frames(reading):
+            if not (assumed or frame.camera.known or reading.intake.camera):
+                assumed = True
+                self._warn_of_assumed()
+            yield frame
         self._report(reading)
+        if not reading.given:
+            raise BagError(f"none of the {self.images} images on {self._image} can be used")
+
+    def _read_frames(self, reading: _Reading) -> Iterator[Frame]:
+        for topic, time_ns, message in self._read(reading):
+            if topic == self._depth and reading.depths is not None:
+                reading.depths.take(message)
+            else:
+                reading.waiting.append((time_ns, topic, message))
+            yield from reading.ready(time_ns)
+        yield from reading.ready(None)
 
     def _read(self, reading: _Reading) -> Iterator[tuple[str, int, Any]]:
         """The deserialised messages; those that cannot be read are counted."""
@@ -144,22 +163,38 @@ class Bag:
                 message.header.stamp.sec, message.header.stamp.nanosec = divmod(time_ns, 10**9)
             yield topic, time_ns, message
 
-    def _take_first_info(self, reading: _Reading) -> None:
-        """Let the first intrinsics hold for the images that were recorded before them."""
-        if not self._info:
-            self._warn(
-                "no calibration in the bag: assuming a field of view of 60 degrees, so distances "
-                "are not measured (metric_depth is false)"
-            )
-            return
-        try:
-            message = self._first(self._info)
-            if message is not None:
-                reading.intake.take_camera_info(message)
-        except (BadInput, BagError):
-            pass  # the message comes again, and the warning with it
+    def _take_first_info(self, intake: Intake) -> None:
+        """Let the first usable intrinsics hold for the images that were recorded before them."""
+        for message in self._first(self._info) if self._info else ():
+            try:
+                intake.take_camera_info(message)
+            except BadInput:
+                continue  # the message comes again, and the warning with it
+            if intake.camera is not None:
+                if not self._rectified and _RECTIFIED.search(self._image) and any(message.d):
+                    self._warn(
+                        f"the images on {self._image} are rectified by their name, but the "
+                        f"distortion of {self._info} is applied: if they are, add --rectified"
+                    )
+                return
+
+    def _warn_of_assumed(self) -> None:
+        topics = self._files.topics.values()
+        others = sorted(t.name for t in topics if t.kind == INFO and t.name != self._info)
+        choose = f"; --camera-info-topic can choose {' or '.join(others)}" if others else ""
+        self._warn(
+            f"no calibration {f'on {self._info}' if self._info else 'in the bag'}: assuming a "
+            "field of view of 60 degrees, so distances are not measured (metric_depth is false)"
+            f"{choose}"
+        )
 
     def _report(self, reading: _Reading) -> None:
+        if reading.dropped:
+            kinds = ", ".join(f"{kind}: {count}" for kind, count in reading.dropped.most_common())
+            self._warn(
+                f"{self._image}: {reading.dropped.total()} of {self.images} images were dropped "
+                f"({kinds})"
+            )
         for topic, count in reading.unreadable.items():
             total = count + reading.read[topic]
             self._warn(f"{topic}: {count} of {total} messages could not be read")
@@ -172,39 +207,64 @@ class Bag:
         if self._depth and reading.matched < reading.given:
             self._warn(f"{self._depth}: depth matched {reading.matched} of {reading.given} images")
 
-    def _first(self, topic: str) -> Any:
-        """The first message of a topic, None if there is none that can be read."""
-        with closing(self._files.messages([topic])) as messages:
-            found = next(messages, None)
-        return None if found is None else _deserialised(found[2], self._files.topics[topic])
+    def _require(self, topic: str, kinds: tuple[str, ...], what: str) -> None:
+        """Check the type of a topic that the user has named.
 
-    def _colour_and_depth(self) -> tuple[list[Topic], list[Topic]]:
-        """Topics of images by what their first message holds; topics without any are left out."""
-        colours, depths, grey = [], [], []
+        Raises:
+            BagError: if the bag does not have it, or it has another type.
+        """
+        topics = self._files.topics
+        if topic and topic not in topics:
+            raise BagError(f"the bag has no topic {topic}; it has: {', '.join(sorted(topics))}")
+        if topic and topics[topic].kind not in kinds:
+            raise BagError(f"{topic} has messages of {topics[topic].kind}, not {what}")
+
+    def _first(self, topic: str) -> Generator[Any, None, None]:
+        """The messages that can be read among the first ones of a topic."""
+        with closing(self._files.messages([topic])) as messages:
+            for _, _, data in islice(messages, FIRST):
+                message = _deserialised(data, self._files.topics[topic])
+                if message is not None:
+                    yield message
+
+    def _colour_and_depth(self) -> tuple[list[str], list[str], list[str]]:
+        """Topics of colour, raw depth, compressed depth, by what their first message holds.
+
+        Topics without any message that can be read are left out.
+        """
+        colours: list[str] = []
+        grey: list[str] = []
+        depths: list[str] = []
+        packed: list[str] = []
         for topic in self._files.topics.values():
             if topic.kind not in (IMAGE, COMPRESSED):
                 continue
-            message = self._first(topic.name)
+            with closing(self._first(topic.name)) as first:
+                message = next(first, None)
             if message is None:
                 continue
             words = message.encoding if topic.kind == IMAGE else message.format
             encoding = words.split(";")[0].strip().lower()
             if encoding in DEPTH_ONLY or "compresseddepth" in words.lower():
-                depths += [topic] if topic.kind == IMAGE else []
+                (depths if topic.kind == IMAGE else packed).append(topic.name)
             elif encoding.startswith("mono"):
-                grey.append(topic)
+                grey.append(topic.name)
             else:
-                colours.append(topic)
-        return colours or grey, depths
+                colours.append(topic.name)
+        return sorted(colours or grey), sorted(depths), sorted(packed)
 
-    def _only_depth(self, depths: list[Topic]) -> str:
+    def _only_depth(self, depths: list[str], packed: list[str]) -> str:
         if len(depths) > 1:
-            listed = ", ".join(sorted(topic.name for topic in depths))
             self._warn(
-                f"depth is not used, because there are several topics: {listed}; choose the one "
-                "that is aligned to the images with --depth-topic"
+                f"depth is not used, because there are several topics: {', '.join(depths)}; choose "
+                "the one that is aligned to the images with --depth-topic"
             )
-        return depths[0].name if len(depths) == 1 else ""
+        if packed and not depths:
+            self._warn(
+                f"depth is not used, because it is compressed: {', '.join(packed)}; "
+                "`ros2 run image_transport republish` makes raw images of it"
+            )
+        return depths[0] if len(depths) == 1 else ""
 
 
 class _Reading:
@@ -215,8 +275,8 @@ class _Reading:
         self.waiting: deque[tuple[int, str, Any]] = deque()
         self.read: Counter[str] = Counter()
         self.unreadable: Counter[str] = Counter()
+        self.dropped: Counter[str] = Counter()
         self.given = self.matched = 0
-        self._assumed = False
 
     def ready(self, now_ns: int | None) -> Iterator[Frame]:
         """The frames that need not wait for depth any more.
@@ -236,6 +296,8 @@ class _Reading:
                 else:
                     yield self._frame(time_ns, message)
             except BadInput as bad:
+                if not is_info:
+                    self.dropped[bad.kind] += 1
                 self.throttle(bad.kind, f"{topic}: {bad}; message dropped")
 
     def _waits(self, time_ns: int, now_ns: int, message: Any) -> bool:
@@ -277,17 +339,21 @@ def _without_lateness(throttle: Throttle) -> Warn:
     return warn
 
 
-def _only_camera(colours: list[Topic]) -> str:
+def _only_camera(colours: list[str], topics: dict[str, Topic]) -> str:
     """The topic of the only camera; raw images rather than the compressed ones beside them."""
-    raw = {topic.name for topic in colours if topic.kind == IMAGE}
-    names = sorted(
-        topic.name
-        for topic in colours
-        if topic.kind == IMAGE or topic.name.rsplit("/", 1)[0] not in raw
-    )
-    if len(names) != 1:
-        found = f"{len(names)} topics of images: {', '.join(names)}" if names else "no images"
-        raise BagError(f"choose the topic of the images with --image-topic; the bag has {found}")
+    raw = {name for name in colours if topics[name].kind == IMAGE}
+    names = [name for name in colours if name in raw or name.rsplit("/", 1)[0] not in raw]
+    if not names:
+        found = ", ".join(f"{topic.name} ({topic.kind})" for topic in topics.values())
+        raise BagError(
+            f"the bag has no images of {IMAGE} or {COMPRESSED} that can be read; it has: "
+            f"{found or 'nothing'}"
+        )
+    if len(names) > 1:
+        raise BagError(
+            f"choose the topic of the images with --image-topic; the bag has {len(names)} topics "
+            f"of images: {', '.join(names)}"
+        )
     return names[0]
 
 

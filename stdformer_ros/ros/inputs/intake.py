@@ -16,7 +16,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from stdformer_ros.camera.depth import DepthImage
 from stdformer_ros.camera.pinhole import Camera
-from stdformer_ros.ros.inputs.arrivals import Arrival, Arrivals
+from stdformer_ros.ros.inputs.arrivals import KEPT, Arrival, Arrivals
 from stdformer_ros.ros.inputs.camera_info import (
     MAX_STRETCH,
     Intrinsics,
@@ -188,15 +188,20 @@ class DepthIntake:
         tolerance: largest difference between the two stamps, in seconds.
         warn: told if an image has no depth, or depth of another time than is still to come.
         clock: see `Arrivals`.
+        kept: see `Arrivals`.
 
     Attributes:
         arrivals: the newest messages; an image may wait for its own there.
     """
 
     def __init__(
-        self, tolerance: float, warn: Warn = ignore, clock: Callable[[], float] = time.monotonic
+        self,
+        tolerance: float,
+        warn: Warn = ignore,
+        clock: Callable[[], float] = time.monotonic,
+        kept: int = KEPT,
     ) -> None:
-        self.arrivals: Arrivals[Image] = Arrivals(clock)
+        self.arrivals: Arrivals[Image] = Arrivals(clock, kept)
         self._tolerance = tolerance
         self._warn = warn
         self._asked = self._missing = self._late = 0

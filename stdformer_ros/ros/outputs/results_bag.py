@@ -19,7 +19,7 @@ from visualization_msgs.msg import MarkerArray
 
 from stdformer_ros.io.files import shown
 from stdformer_ros.models.estimator import Estimator
-from stdformer_ros.ros.inputs.bag_files import BagError, import_rosbag2
+from stdformer_ros.ros.inputs.bag_files import BagError, import_rosbag2, plainly_named
 from stdformer_ros.ros.inputs.bags import Recorded
 from stdformer_ros.ros.inputs.transform_buffer import Transform
 from stdformer_ros.ros.outputs.markers import bones_marker, deletions, label_marker, mesh_marker
@@ -101,7 +101,9 @@ class ResultsBag:
 
     def _open(self, time_ns: int) -> None:
         """Begin the bag with the body model, at the time of the first image."""
-        self._writer = self._files.enter_context(import_rosbag2().Writer(self.path, version=9))
+        folder = self._files.enter_context(plainly_named(self.path.parent))
+        writer = import_rosbag2().Writer(folder / self.path.name, version=9)
+        self._writer = self._files.enter_context(writer)
         types = _our_types()
         add = partial(self._writer.add_connection, typestore=types)
         self._humans = add(

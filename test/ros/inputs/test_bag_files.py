@@ -1,5 +1,8 @@
 """Bags as people have them: every container, damaged ones, topics that must be named or not."""
 
+import os
+import sqlite3
+
 import numpy as np
 import pytest
 
@@ -7,18 +10,16 @@ pytest.importorskip("rclpy", reason="needs ROS 2 (./run test)")
 pytest.importorskip("stdformer_ros.msg", reason="needs the built workspace (./run test)")
 pytest.importorskip("rosbags", reason="needs rosbags (requirements-ros.txt)")
 
-from rosbags import rosbag2
+from rclpy.serialization import serialize_message
+from rosbags import rosbag1, rosbag2
 from rosbags.interfaces import QosDurability
 from rosbags.rosbag2 import StoragePlugin
+from rosbags.typesys import Stores, get_typestore
 from visualization_msgs.msg import MarkerArray
 
 from helpers.bag_recorder import (
-    COMPRESSED,
-    DEPTH,
     IMAGE,
     INFO,
-    compressed,
-    depth,
     image,
     info,
     people_of,
@@ -28,7 +29,6 @@ from helpers.bag_recorder import (
     write_ros1_bag,
 )
 from helpers.disk import largest_file
-from helpers.fake_pipeline import FakePipeline
 from helpers.ros_client import stamp_of
 
 pytestmark = pytest.mark.ros
@@ -68,6 +68,97 @@ def test_a_bag_of_ros_1_is_read(run, tmp_path):
     assert results[0][1].humans[0].metric_depth
 
 
+def test_the_bags_of_ros_1_in_a_folder_are_read_one_after_the_other(run, tmp_path):
+    folder = tmp_path / "old"
+    folder.mkdir()
+    for part in (0, 2, 10):
+        images = [("/image", IMAGE, image(5 + part / 30, people=part))]
+        write_ros1_bag(folder / f"x_{part}.bag", images)
+    assert run(folder) == 0
+    assert people_of(tmp_path / "out") == [0, 2, 10]
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        ("mcap", "BAG.MCAP"),
+        ("mcap", "a?b.mcap"),
+        ("db3", "BAG.DB3"),
+        ("db3", "a#b.db3"),
+        ("folder", "a?b"),
+        ("folder", "a#b%20"),
+        ("folder", os.fsdecode(b"a\xff\xfe")),
+        ("ros1", "X.BAG"),
+        ("ros1", "x.bag.active"),
+    ],
+)
+def test_a_bag_may_have_any_name(run, tmp_path, kind, name):
+    """SQLite takes a part of some names for options, and opens or makes another file."""
+    if kind == "ros1":
+        bag = write_ros1_bag(tmp_path / "old.bag", MESSAGES)
+    else:
+        storage = StoragePlugin.MCAP if kind == "mcap" else StoragePlugin.SQLITE3
+        bag = write_bag(tmp_path / "bag", MESSAGES, storage)
+    if kind in ("mcap", "db3"):
+        bag = bag / f"bag.{kind}"
+    assert run(bag.rename(tmp_path / name)) == 0
+    assert people_of(tmp_path / "out") == [1] * 5
+
+
+def test_the_results_folder_may_have_any_name(run, tmp_path):
+    bag = write_bag(tmp_path / "bag", MESSAGES)
+    out = tmp_path / "a#b?c%20"
+    assert run(bag, "--out", str(out)) == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == [out.name, "bag"]
+    assert people_of(out.rename(tmp_path / "out")) == [1] * 5
+
+
+def test_the_metadata_of_a_bag_may_be_named(run, tmp_path):
+    assert run(write_bag(tmp_path / "bag", MESSAGES) / "metadata.yaml") == 0
+    assert people_of(tmp_path / "out") == [1] * 5
+
+
+def test_files_that_the_metadata_do_not_name_are_read(run, tmp_path, capsys):
+    bag = write_bag(tmp_path / "bag", MESSAGES)
+    (bag / "bag.db3").rename(bag / "renamed.db3")
+    assert run(bag) == 0
+    assert people_of(tmp_path / "out") == [1] * 5
+    assert "`ros2 bag reindex FOLDER` makes it anew; the rest is read" in capsys.readouterr().err
+
+
+def compressed_bag(folder, mode):
+    """A bag whose files or messages are compressed by its recorder."""
+    writer = rosbag2.Writer(folder, version=9)
+    writer.set_compression(mode, rosbag2.CompressionFormat.ZSTD)
+    with writer:
+        types = get_typestore(Stores.ROS2_KILTED)
+        connection = writer.add_connection("/image", IMAGE, typestore=types)
+        for i, (_, _, message) in enumerate(IMAGES):
+            writer.write(connection, 10**9 + i, serialize_message(message))
+    return folder
+
+
+@pytest.mark.parametrize("with_metadata", [True, False])
+def test_messages_that_the_recorder_has_compressed_are_read(run, tmp_path, with_metadata):
+    bag = compressed_bag(tmp_path / "bag", rosbag2.CompressionMode.MESSAGE)
+    if not with_metadata:
+        (bag / "metadata.yaml").unlink()
+    assert run(bag) == 0
+    assert people_of(tmp_path / "out") == [1] * 5
+
+
+def test_files_that_the_recorder_has_compressed_are_read_or_the_remedy_is_named(
+    run, tmp_path, capsys
+):
+    bag = compressed_bag(tmp_path / "bag", rosbag2.CompressionMode.FILE)
+    assert run(bag) == 0
+    assert people_of(tmp_path / "out") == [1] * 5
+    (bag / "metadata.yaml").unlink()
+    for path in (bag, bag / "bag.db3.zstd"):
+        assert run(path) == 2
+        assert "bag.db3.zstd is packed; `unzstd FILE` unpacks it" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("name", ["a.mcap", "a.db3", "a.bag"])
 def test_a_file_that_is_no_bag_names_a_remedy(run, tmp_path, capsys, name):
     (tmp_path / name).write_bytes(b"no bag at all" * 100)
@@ -82,6 +173,43 @@ def test_a_cut_mcap_names_a_remedy(run, tmp_path, capsys):
     bag.write_bytes(bag.read_bytes()[: bag.stat().st_size * 2 // 3])
     assert run(bag) == 2
     assert "`mcap recover" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("part", [0.0, 0.3, 0.99])
+def test_of_a_killed_recording_the_files_that_are_complete_are_answered(
+    run, tmp_path, capsys, part
+):
+    folder = tmp_path / "recording"
+    folder.mkdir()
+    for number in (0, 1):
+        images = [("/image", IMAGE, image(5 + number + i / 30)) for i in range(3)]
+        bag = write_bag(tmp_path / f"r_{number}", images, StoragePlugin.MCAP)
+        (bag / f"r_{number}.mcap").rename(folder / f"r_{number}.mcap")
+    last = folder / "r_1.mcap"
+    last.write_bytes(last.read_bytes()[: int(part * last.stat().st_size)])
+    assert run(folder) == 0
+    assert people_of(tmp_path / "out") == [1] * 3
+    error = capsys.readouterr().err
+    assert "r_1.mcap cannot be read as a bag" in error
+    assert "`mcap recover FILE -o NEW` repairs it; the rest is read" in error
+
+
+def test_messages_that_sqlite_has_left_beside_its_file_are_said(run, tmp_path, capsys):
+    """A recorder that is killed leaves them there; `rosbags` does not read them."""
+    bag = write_bag(tmp_path / "bag", IMAGES) / "bag.db3"
+    with sqlite3.connect(bag) as database:
+        database.execute("PRAGMA journal_mode=WAL")
+        database.execute(
+            "INSERT INTO messages SELECT id + 5, topic_id, timestamp, data FROM messages"
+        )
+        database.commit()
+        left = bag.with_name("bag.db3-wal").read_bytes()
+    database.close()
+    bag.with_name("bag.db3-wal").write_bytes(left)
+    assert run(bag) == 0
+    error = capsys.readouterr().err
+    assert "bag.db3-wal holds messages that are not read: its recording was cut off" in error
+    assert "`sqlite3 FILE 'PRAGMA wal_checkpoint(TRUNCATE)'` completes it" in error
 
 
 def mcap_of_300_images(tmp_path):
@@ -129,111 +257,41 @@ def test_messages_that_cannot_be_read_are_counted(run, tmp_path, capsys):
     assert "/image: 2 of 6 messages could not be read" in capsys.readouterr().err
 
 
+def test_messages_of_ros_1_that_cannot_be_read_are_counted(run, tmp_path, capsys):
+    ros1, ros2 = get_typestore(Stores.ROS1_NOETIC), get_typestore(Stores.ROS2_KILTED)
+    with rosbag1.Writer(tmp_path / "a.bag") as writer:
+        connection = writer.add_connection("/image", IMAGE, typestore=ros1)
+        for i, (_, _, message) in enumerate(IMAGES):
+            data = bytes(ros2.cdr_to_ros1(serialize_message(message), IMAGE))
+            data = {1: data[:20], 2: b"\xff" * 60}.get(i, data)
+            writer.write(connection, 10**9 + i, bytes(4) + data)
+    assert run(tmp_path / "a.bag") == 0
+    assert people_of(tmp_path / "out") == [1] * 3
+    assert "/image: 2 of 5 messages could not be read" in capsys.readouterr().err
+
+
+def test_a_first_message_that_cannot_be_read_does_not_hide_its_topic(run, tmp_path, capsys):
+    messages = [("/cam/image_raw", IMAGE, b"\0\1\0\0nonsense"), *IMAGES]
+    assert run(write_bag(tmp_path / "bag", messages)) == 0
+    assert "/cam/image_raw: 1 of 6 messages could not be read" in capsys.readouterr().err
+
+
 def test_a_topic_without_messages_is_named(run, tmp_path, capsys):
     bag = write_bag(tmp_path / "bag", [("/cam/camera_info", INFO, info())])
     assert run(bag) == 2
-    assert "the bag has no images" in capsys.readouterr().err
-
-
-def test_one_colour_and_one_depth_topic_need_no_names(run, tmp_path, capsys):
-    messages = [("/d/depth", DEPTH, depth(5.0, 2.4)), ("/c/color", IMAGE, image(5.0))]
-    assert run(write_bag(tmp_path / "bag", messages)) == 0
-    assert "images /c/color, depth (must be aligned to the images) /d/depth" in (
-        capsys.readouterr().out
-    )
-    ((_, message),) = results_of(tmp_path / "out")
-    assert message.humans[0].measured_depth
-    assert message.humans[0].joints[0].z == pytest.approx(2.4)
-
-
-def test_depth_can_be_ignored(run, tmp_path):
-    messages = [("/d/depth", DEPTH, depth(5.0, 2.4)), ("/c/color", IMAGE, image(5.0))]
-    assert run(write_bag(tmp_path / "bag", messages), "--depth-topic", "none") == 0
-    assert not results_of(tmp_path / "out")[0][1].humans[0].measured_depth
-
-
-def test_of_several_depth_topics_none_is_guessed(run, tmp_path, capsys):
-    messages = [(f"/{i}/depth", DEPTH, depth(5.0, 2.4)) for i in (1, 2)]
-    messages.append(("/c/color", IMAGE, image(5.0)))
-    assert run(write_bag(tmp_path / "bag", messages)) == 0
-    assert "several topics: /1/depth, /2/depth; choose" in capsys.readouterr().err
-
-
-def test_raw_images_are_preferred_to_the_compressed_ones_of_the_same_camera(run, tmp_path, capsys):
-    raw = image(5.0, people=2)
-    messages = [
-        ("/cam/image_raw/compressed", COMPRESSED, compressed(raw)),
-        ("/cam/image_raw", IMAGE, raw),
-        ("/cam/ir", IMAGE, image(5.0)),
-    ]
-    messages[2][2].encoding, messages[2][2].step = "mono8", 64
-    messages[2][2].data = bytes(48 * 64)
-    assert run(write_bag(tmp_path / "bag", messages)) == 0
-    assert "images /cam/image_raw" in capsys.readouterr().out
-    assert people_of(tmp_path / "out") == [2]
-
-
-def test_compressed_images_alone_are_taken(run, tmp_path):
-    messages = [("/cam/image_raw/compressed", COMPRESSED, compressed(image(5.0, people=2)))]
-    assert run(write_bag(tmp_path / "bag", messages)) == 0
-    assert people_of(tmp_path / "out") == [2]
-
-
-@pytest.mark.parametrize("late", [1, 12])
-def test_depth_that_was_recorded_later_is_matched_by_its_stamp(run, tmp_path, capsys, late):
-    """By one message or many; never the depth of the image before."""
-    colours = [("/c", IMAGE, image(5 + i / 30)) for i in range(30)]
-    depths = [("/d", DEPTH, depth(5 + i / 30, 2 + 0.02 * i)) for i in range(30)]
-    messages = colours[:late]
-    for i in range(30):
-        messages += [depths[i], *colours[i + late : i + late + 1]]
-    assert run(write_bag(tmp_path / "bag", messages)) == 0
-    distances = [m.humans[0].joints[0].z for _, m in results_of(tmp_path / "out")]
-    np.testing.assert_allclose(distances, 2 + 0.02 * np.arange(30), atol=2e-3)
-    assert "depth matched" not in capsys.readouterr().err
-
-
-def test_images_without_depth_are_counted(run, tmp_path, capsys):
-    messages = [("/c", IMAGE, image(5 + i / 10)) for i in range(10)]
-    messages.insert(3, ("/d", DEPTH, depth(5.2, 2.4)))
-    assert run(write_bag(tmp_path / "bag", messages)) == 0
-    assert "/d: depth matched 1 of 10 images" in capsys.readouterr().err
-
-
-def test_the_first_intrinsics_hold_for_the_images_before_them(run, tmp_path, capsys):
-    messages = [*IMAGES, ("/cam/camera_info", INFO, info())]
-    assert run(write_bag(tmp_path / "bag", messages)) == 0
-    assert np.load(tmp_path / "out/humans.npz")["metric_depth"].all()
-    assert "calibration" not in capsys.readouterr().err
-
-
-def test_without_intrinsics_a_bag_warns_as_the_node_does(run, tmp_path, capsys):
-    assert run(write_bag(tmp_path / "bag", IMAGES)) == 0
-    assert "no calibration in the bag: assuming a field of view of 60 degrees" in (
-        capsys.readouterr().err
-    )
-
-
-def test_rectified_images_use_the_projection(run, tmp_path):
-    message = info()
-    message.d, message.distortion_model = [0.1, 0.0, 0.0, 0.0, 0.0], "plumb_bob"
-    message.p = [80.0, 0.0, 31.5, 0.0, 0.0, 80.0, 23.5, 0.0, 0.0, 0.0, 1.0, 0.0]
-    bag = write_bag(tmp_path / "bag", [("/cam/camera_info", INFO, message), *IMAGES])
-    seen = []
-
-    class Watching(FakePipeline):
-        def __call__(self, frame):
-            seen.append(frame.camera)
-            return super().__call__(frame)
-
-    assert run(bag, "--rectified", fake=Watching()) == 0
-    assert {(camera.fx, camera.distortion) for camera in seen} == {(80.0, None)}
+    error = capsys.readouterr().err
+    assert "the bag has no images of sensor_msgs/msg/Image or" in error
+    assert "it has: /cam/camera_info (sensor_msgs/msg/CameraInfo)" in error
 
 
 def test_options_for_bags_are_refused_for_videos(run, tmp_path, capsys):
     (tmp_path / "a.mp4").write_bytes(b"")
     assert run(tmp_path / "a.mp4", "--rectified") == 2
-    assert "--rectified and --markers are for bags" in capsys.readouterr().err
+    assert "--rectified is for bags" in capsys.readouterr().err
+    assert run(tmp_path / "a.mp4", "--image-topic", "/image") == 2
+    assert "--image-topic is for bags" in capsys.readouterr().err
+    assert run(write_bag(tmp_path / "bag", MESSAGES), "--fps", "10") == 2
+    assert "--fps is for pictures" in capsys.readouterr().err
 
 
 def test_images_without_a_stamp_get_the_time_of_recording(run, tmp_path, capsys):
