@@ -77,19 +77,26 @@ def _jpeg(data: bytes, flags: int) -> Any:
     Raises:
         BadInput: if it is cut off.
     """
-    if data.endswith(b"\0"):
-        data = data.rstrip(b"\0") + b"\0"  # one may belong to the picture
-    end = data.rfind(_JPEG_END)
-    # An end mark before the last scan is that of a preview.
-    body = (data if end < data.rfind(_JPEG_SCAN) else data[:end]).rstrip(b"\xff")
-    picture = _decoded(body + _JPEG_END, flags)
+    if not data.endswith(_JPEG_END):
+        data = _with_end(data)
+    picture = _decoded(data, flags)
     if picture is not None and (picture[-8:, -8:] == _UNDECODED).all():
         # Behind a whole picture nothing more is read; in one that is cut off it changes the rest.
-        filled = _decoded(body + _FILLING + _JPEG_END, flags)
+        filled = _decoded(data[:-2].rstrip(b"\xff") + _FILLING + _JPEG_END, flags)
         if filled is None or not np.array_equal(picture, filled):
             height, width = picture.shape[:2]
             raise BadInput("data", f"the {width}x{height} picture of {len(data)} bytes is cut off")
     return picture
+
+
+def _with_end(data: bytes) -> bytes:
+    """The JPEG up to its end mark, or with one if it lacks it."""
+    if data.endswith(b"\0"):
+        data = data.rstrip(b"\0") + b"\0"  # one may belong to the picture
+    end = data.rfind(_JPEG_END)
+    if end < data.rfind(_JPEG_SCAN):  # before the last scan it is the end of a preview
+        end = len(data)
+    return data[:end].rstrip(b"\xff") + _JPEG_END
 
 
 def _decoded(data: bytes, flags: int) -> Any:

@@ -249,6 +249,25 @@ def test_what_is_there_before_a_broken_record_is_answered(run, tmp_path, capsys)
     assert f"{300 - answered} of 300 images are missing from the bag" in output.err
 
 
+def test_behind_a_damaged_file_the_next_one_is_read(run, tmp_path, capsys):
+    folder = mcap_of_300_images(tmp_path).parent
+    (folder / "metadata.yaml").unlink()
+    data = (folder / "bag.mcap").read_bytes()
+    place = data.index(b"optical", len(data) // 2) - (4 + 8 + 4) - (2 + 4 + 8 + 8) - 8
+    (folder / "bag.mcap").write_bytes(data[:place] + b"\xff" * 8 + data[place + 8 :])
+    later = write_bag(
+        tmp_path / "later", [("/image", IMAGE, image(90 + i / 30, 2)) for i in (0, 1)]
+    )
+    (later / "later.db3").rename(folder / "later.db3")
+    assert run(folder) == 0
+    people = people_of(tmp_path / "out")
+    assert people.count(2) == 2
+    assert 2 < len(people) < 302
+    error = capsys.readouterr().err
+    assert error.count("bag.mcap is damaged: ") == 1
+    assert f"{302 - len(people)} of 302 images are missing from the bag" in error
+
+
 def test_messages_that_cannot_be_read_are_counted(run, tmp_path, capsys):
     images = [("/image", IMAGE, image(5 + i / 30)) for i in range(4)]
     images[1:1] = [("/image", IMAGE, b"\0\1\0\0nonsense"), ("/image", IMAGE, b"")]
