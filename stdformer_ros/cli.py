@@ -124,19 +124,24 @@ def _run(options: argparse.Namespace) -> int:
 
 def _positive(text: str) -> float:
     """A number above zero, for argparse."""
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
     if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} is not above zero")
+        raise argparse.ArgumentTypeError(f"{text} is no number above zero")
     return value
 
 
 def _ros_module(name: str, bag: Path) -> ModuleType:
     """The module that reads or writes a bag, imported only here: it needs a sourced ROS 2."""
+    from stdformer_ros.io.files import shown
+
     try:
         return import_module(f"stdformer_ros.ros.{name}")
     except ImportError as error:
         raise CommandError(
-            f"{bag} is a bag, and reading its messages needs ROS 2 (./run shell, or "
+            f"{shown(bag)} is a bag, and reading its messages needs ROS 2 (./run shell, or "
             f"a sourced workspace): {error}"
         ) from error
 

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
+import tempfile
+import weakref
 from pathlib import Path
+from typing import IO, Any
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from helpers.cli_runs import folder_of_images, load
 from helpers.disk import largest_file
@@ -102,11 +108,67 @@ def test_without_room_for_the_meshes_everything_else_is_kept(
     images = folder_of_images(tmp_path / "images", [1] * 50)
     with largest_file(9_000):
         assert main(["run", str(images), "--out", str(tmp_path), "--vertices"]) == 2
-    output = capfd.readouterr()
-    assert "with vertices; it holds everything else" in output.err
+    assert "with vertices; it holds everything else" in capfd.readouterr().err
     humans = load(tmp_path)
-    assert len(humans["joints"]) == len(humans["frame"]) > 0
+    assert len(humans["joints"]) == len(humans["frame"]) == 50
     assert "vertices" not in humans
+
+
+class FullDisk(io.BytesIO):
+    """A temporary file on a disk with room for so many meshes."""
+
+    def __init__(self, meshes: int) -> None:
+        super().__init__()
+        self._left = meshes
+
+    def write(self, data: Any) -> int:
+        self._left -= 1
+        if self._left < 0:
+            raise OSError(28, "No space left on device")
+        return super().write(data)
+
+    def flush(self) -> None:
+        """What could not be written is still to be written."""
+        if self._left < 0:
+            raise OSError(28, "No space left on device")
+
+    def close(self) -> None:
+        self.flush()
+
+
+@pytest.mark.usefixtures("built")
+def test_a_disk_that_fills_up_ends_the_run_with_whole_frames(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    images = folder_of_images(tmp_path / "images", [3] * 50)
+    monkeypatch.setattr(tempfile, "TemporaryFile", lambda dir: FullDisk(meshes=31))
+    assert main(["run", str(images), "--out", str(tmp_path), "--vertices"]) == 2
+    output = capfd.readouterr()
+    assert f"error: cannot write meshes into {tmp_path}: No space left on device" in output.err
+    assert "with vertices; it holds everything else" in output.err
+    assert "3 people in 10 frames" in output.out
+    humans = load(tmp_path)
+    assert "vertices" not in humans
+    assert humans["frame"].tolist() == np.repeat(np.arange(10), 3).tolist()
+
+
+@pytest.mark.usefixtures("built")
+def test_the_room_of_the_meshes_is_free_before_the_rest_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = folder_of_images(tmp_path / "images", [1] * 5)
+    save, meshes = np.savez, []
+
+    def full(file: IO[bytes], **arrays: NDArray[Any]) -> None:
+        if "vertices" in arrays:
+            meshes.append(weakref.ref(arrays["vertices"]))
+            raise OSError(28, "No space left on device")
+        assert meshes[0]() is None, "the temporary file is still in use"
+        save(file, **arrays)
+
+    monkeypatch.setattr(np, "savez", full)
+    assert main(["run", str(images), "--out", str(tmp_path), "--vertices"]) == 2
+    assert len(load(tmp_path)["frame"]) == 5
 
 
 @pytest.mark.usefixtures("built")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
@@ -64,19 +65,18 @@ class HumansFile:
             if error is None:
                 self._save()
         finally:
-            if self._meshes is not None:
-                self._meshes.close()
+            self._drop_meshes()
 
     def add(self, answer: Answer) -> None:
         """Add the people of the next frame."""
         frame, stamp = len(self._stamps), answer.frame.stamp
+        rows = []
         for human in answer.humans:
             person, body = human.person, human.body
-            # The mesh first: Ctrl-C before the row is added leaves only an unused mesh at the end.
             if self._meshes is not None and body.vertices is not None:
                 self._mesh_size = len(body.vertices)
-                self._meshes.write(body.vertices.astype(np.float32).tobytes())
-            self._rows.append(
+                self._write_mesh(body.vertices)
+            rows.append(
                 _Row(
                     frame,
                     stamp,
@@ -87,7 +87,17 @@ class HumansFile:
                     body.metric_depth,
                 )
             )
+        # Last: Ctrl-C or a full disk before this leaves only unused meshes at the end.
+        self._rows += rows
         self._stamps.append(stamp)
+
+    def _write_mesh(self, vertices: FloatArray) -> None:
+        assert self._meshes is not None
+        try:
+            self._meshes.write(vertices.astype(np.float32).tobytes())
+        except OSError as error:
+            where = shown(self.path.parent)
+            raise OSError(f"cannot write meshes into {where}: {error.strerror}") from error
 
     def _save(self) -> None:
         rows, joints = self._rows, len(self._estimator.joint_names)
@@ -105,30 +115,43 @@ class HumansFile:
             "model": np.array(self._estimator.name),
             "fps": np.array(mean_rate(self._stamps)),
         }
-        if self._estimator.faces is not None and self._meshes is not None:
-            arrays |= {"vertices": self._vertices(), "faces": self._estimator.faces}
-        try:
-            self._write(arrays)
-        except OSError as error:
-            reason = f"cannot write {shown(self.path)}: {error.strerror or error}"
-            if "vertices" not in arrays:
-                raise OSError(reason) from error
+        reason = ""
+        if self._meshes is not None:
+            reason = self._write(arrays, with_meshes=True)
+            if not reason:
+                return
             # Without the meshes there is often room enough: nothing that was answered is lost.
-            arrays = {k: v for k, v in arrays.items() if k not in ("vertices", "faces")}
-            assert self._meshes is not None
-            self._meshes.close()
-            self._write(arrays)
-            raise OSError(f"{reason} with vertices; it holds everything else") from error
+            self._drop_meshes()
+        if failure := self._write(arrays, with_meshes=False):
+            raise OSError(failure)
+        if reason:
+            raise OSError(f"{reason} with vertices; it holds everything else")
 
-    def _write(self, arrays: dict[str, Any]) -> None:
-        """Write a temporary file, and rename it to the archive's name when it is complete."""
+    def _drop_meshes(self) -> None:
+        """Give the room of the temporary file back."""
+        if self._meshes is not None:
+            with suppress(OSError):  # it writes first what could not be written before
+                self._meshes.close()
+
+    def _write(self, arrays: dict[str, Any], with_meshes: bool) -> str:
+        """Write a temporary file, and rename it to the archive's name when it is complete.
+
+        Returns:
+            Why that failed, or an empty string. It is no exception, because the traceback of one
+            would keep the meshes, and with them their room on the disk.
+        """
         part = self.path.with_suffix(".part")
         try:
+            if with_meshes:
+                arrays = arrays | {"vertices": self._vertices(), "faces": self._estimator.faces}
             with part.open("wb") as file:
                 np.savez(file, **arrays)
             os.replace(part, self.path)
+        except OSError as error:
+            return f"cannot write {shown(self.path)}: {error.strerror or error}"
         finally:
             part.unlink(missing_ok=True)
+        return ""
 
     def _vertices(self) -> NDArray[np.float32]:
         """(N, V, 3), read from the disk as it is needed."""

@@ -15,6 +15,7 @@ from typing import Protocol
 
 from tqdm import tqdm
 
+from stdformer_ros.io.files import print_warning
 from stdformer_ros.pipeline import Pipeline
 from stdformer_ros.types import Answer, Frame
 
@@ -102,7 +103,10 @@ def run_offline(
             else:
                 sink.__exit__(type(early), early, early.__traceback__)
         except OSError as error:
-            summary.error = summary.error or error
+            if summary.error is None:
+                summary.error = error
+            else:
+                print_warning(str(error))
     if early is not None:
         raise early
     return summary

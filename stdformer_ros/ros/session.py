@@ -146,7 +146,8 @@ class Session:
         """Process the newest image of each camera that has a new one, in the worker's thread."""
         # without the lock, because the executor's thread brings what is waited for
         for camera, image in images.items():
-            self._streams[camera].wait(image)
+            with self._failing([camera]):
+                self._streams[camera].wait(image)
         with self._pipelines_lock:
             if self._enabled:
                 self._answer_round(images)
