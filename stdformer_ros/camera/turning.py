@@ -21,7 +21,7 @@ def turned_image(image: NDArray[np.uint8], degrees: int) -> NDArray[np.uint8]:
     """The image (H, W, 3) turned clockwise, contiguous in memory."""
     if not degrees % 360:
         return image
-    # five times faster than a copy of np.rot90's view
+    # more than ten times as fast as a copy of np.rot90's view (1280x720)
     return np.asarray(cv2.rotate(image, _OPENCV[degrees % 360]), np.uint8)
 
 
